@@ -1,0 +1,15 @@
+//! `train-host data`.
+
+use crate::Result;
+
+/// Arguments of `train-host data`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+/// To be written.
+pub fn run(_args: Args) -> Result<()> {
+    Ok(())
+}

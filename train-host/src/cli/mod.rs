@@ -1,0 +1,57 @@
+//! The command line: one file a command, each holding its arguments and `run`. No work is done here.
+
+mod convert;
+mod data;
+mod eval;
+mod fuse;
+pub mod json;
+mod report;
+#[cfg(feature = "torch")]
+mod train;
+
+use clap::{Parser, Subcommand};
+
+use crate::Result;
+
+/// Trains, fuses, converts and evaluates re-parameterizable YOLO detectors.
+#[derive(Debug, Parser)]
+#[command(name = "train-host", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a model on a dataset.
+    #[cfg(feature = "torch")]
+    Train(train::Args),
+    /// Fold every branch and batch norm of a trained model into single convolutions.
+    Fuse(fuse::Args),
+    /// Turn a run or a weights file into a deployable bundle.
+    Convert(convert::Args),
+    /// Measure mAP of a run, a weights file or a bundle.
+    Eval(eval::Args),
+    /// Write the HTML report of a run.
+    Report(report::Args),
+    /// Make or inspect datasets.
+    Data(data::Args),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    ///
+    /// # Errors
+    /// Whatever the command reports.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            #[cfg(feature = "torch")]
+            Command::Train(args) => train::run(args),
+            Command::Fuse(args) => fuse::run(args),
+            Command::Convert(args) => convert::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Report(args) => report::run(args),
+            Command::Data(args) => data::run(args),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The `train-host` program. Exit codes: 0 done, 1 failed or below its bar, 2 wrong usage.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use train_host::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
