@@ -8,7 +8,7 @@ pub enum Error {
     /// An image or argument that cannot be used.
     #[error("{0}")]
     Input(Fault),
-    /// The bundle is damaged or does not fit.
+    /// The bundle is damaged or does not fit, or a file cannot be written.
     #[error(transparent)]
     Artifact(#[from] artifact::Error),
     /// The engine is missing or refused the model.

@@ -1,8 +1,30 @@
 //! RepEdge's device runtime: opens a bundle, runs it on the NPU or the CPU, and turns pixels into detections in
 //! source coordinates. Never trains, converts or quantizes.
+//!
+//! ```no_run
+//! use repedge::{Detector, Options, draw, frame};
+//!
+//! let mut detector = Detector::open("blood.bundle".as_ref(), Options::default())?;
+//! let mut image = frame::read_image("smear.jpg".as_ref())?;
+//! let found = detector.detect(image.frame())?;
+//! println!("{} objects, inference took {} µs", found.boxes.len(), found.times.inference_us);
+//! let boxes = found.boxes.to_vec();
+//! draw::draw_detections(&mut image, &boxes, detector.classes());
+//! frame::write_png("smear-detected.png".as_ref(), &image)?;
+//! # Ok::<(), repedge::Error>(())
+//! ```
 
 pub mod backend;
+pub mod decode;
+pub mod detector;
+pub mod draw;
 mod error;
+pub mod frame;
+pub mod preprocess;
 
 pub use artifact::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};
+pub use backend::BackendChoice;
+pub use decode::{Detection, Labels, Limits};
+pub use detector::{Detections, Detector, Options, StageTimes};
 pub use error::Error;
+pub use frame::{Frame, Image};

@@ -3,8 +3,13 @@
 //! would not want to link. Never knows how a payload is executed.
 
 pub mod atomic;
+mod bundle;
+mod digest;
 mod error;
+mod manifest;
 mod tensor;
 
+pub use bundle::Bundle;
 pub use error::{Error, Fault};
+pub use manifest::{BackendKind, Color, Decode, MAX_SIDE_PX, Manifest, Payload, Precision, Preprocess};
 pub use tensor::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};

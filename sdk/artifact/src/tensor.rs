@@ -85,6 +85,16 @@ impl TensorSpec {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Height and width in pixels or cells, whatever the layout.
+    pub fn height_width(&self) -> (usize, usize) {
+        height_width(self.layout, self.shape)
+    }
+
+    /// Number of channels, whatever the layout.
+    pub fn channels(&self) -> usize {
+        channels(self.layout, self.shape)
+    }
 }
 
 impl Tensor {
@@ -98,19 +108,37 @@ impl Tensor {
         Self { shape: spec.shape, layout: spec.layout, quant: spec.quant, data }
     }
 
-    /// Height and width in pixels, whatever the layout.
+    /// Height and width in pixels or cells, whatever the layout.
     pub fn height_width(&self) -> (usize, usize) {
-        match self.layout {
-            Layout::Nchw => (self.shape[2], self.shape[3]),
-            Layout::Nhwc => (self.shape[1], self.shape[2]),
-        }
+        height_width(self.layout, self.shape)
     }
 
     /// Number of channels, whatever the layout.
     pub fn channels(&self) -> usize {
-        match self.layout {
-            Layout::Nchw => self.shape[1],
-            Layout::Nhwc => self.shape[3],
-        }
+        channels(self.layout, self.shape)
+    }
+
+    /// Whether type, layout, shape and number of elements are those of `spec`.
+    pub fn matches(&self, spec: &TensorSpec) -> bool {
+        let (dtype, len) = match &self.data {
+            TensorData::F32(data) => (DType::F32, data.len()),
+            TensorData::I8(data) => (DType::I8, data.len()),
+            TensorData::U8(data) => (DType::U8, data.len()),
+        };
+        (dtype, len, self.layout, self.shape) == (spec.dtype, spec.len(), spec.layout, spec.shape)
+    }
+}
+
+fn height_width(layout: Layout, shape: [usize; 4]) -> (usize, usize) {
+    match layout {
+        Layout::Nchw => (shape[2], shape[3]),
+        Layout::Nhwc => (shape[1], shape[2]),
+    }
+}
+
+fn channels(layout: Layout, shape: [usize; 4]) -> usize {
+    match layout {
+        Layout::Nchw => shape[1],
+        Layout::Nhwc => shape[3],
     }
 }

@@ -1,0 +1,309 @@
+//! The bundle file: a fixed header, the manifest as JSON, and the payloads back to back in the manifest's order.
+//! Every byte is covered by a digest that is checked before the byte is used; nothing is allocated by a length that
+//! the file does not have. Never executes a payload.
+//!
+//! Header, little endian, 88 bytes:
+//!
+//! | offset | size | field |
+//! |-------:|-----:|-------|
+//! | 0      | 8    | magic `REPEDGE\n` |
+//! | 8      | 4    | format version, 1 |
+//! | 12     | 4    | manifest length in bytes |
+//! | 16     | 8    | length of the whole file in bytes |
+//! | 24     | 32   | SHA-256 of the manifest |
+//! | 56     | 32   | SHA-256 of bytes 0..56 |
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Fault, Manifest, atomic, digest};
+
+const MAGIC: [u8; 8] = *b"REPEDGE\n";
+const FORMAT_VERSION: u32 = 1;
+const SIGNED_LEN: usize = 56;
+const HEADER_LEN: usize = SIGNED_LEN + 32;
+/// Far above any real manifest, far below what a small board can hold.
+const MAX_MANIFEST_LEN: u32 = 4 << 20;
+
+/// An opened bundle whose every byte has been verified.
+///
+/// ```no_run
+/// let mut bundle = artifact::Bundle::open("blood.bundle".as_ref())?;
+/// println!("{} finds {:?}", bundle.manifest().model, bundle.manifest().classes);
+/// let onnx: Vec<u8> = bundle.read_payload(0)?;
+/// # Ok::<(), artifact::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Bundle<S = File> {
+    source: S,
+    manifest: Manifest,
+    offsets: Vec<u64>,
+}
+
+impl Bundle {
+    /// Opens the file at `path` and verifies, in this order: header, manifest digest, manifest, lengths, payload
+    /// digests.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read; [`Error::Artifact`] when a digest or length does not fit, the
+    /// format is another, or the manifest makes no sense.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        Self::from_source(file).map_err(|error| name_file(error, path))
+    }
+
+    /// Writes a bundle to `path` atomically; `payloads` are the bytes described by `manifest.payloads`, in order.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] when the manifest is invalid or does not describe `payloads`; [`Error::Io`] when the file
+    /// cannot be written. Nothing is left half-written.
+    pub fn write(path: &Path, manifest: &Manifest, payloads: &[&[u8]]) -> Result<(), Error> {
+        manifest.validate()?;
+        check_described(manifest, payloads)?;
+        let json = serde_json::to_vec_pretty(manifest).map_err(|e| unwritable(&e.to_string()))?;
+        let header = Header::describe(&json, payloads)?.to_bytes();
+        atomic::write_with(path, |out| {
+            out.write_all(&header)?;
+            out.write_all(&json)?;
+            payloads.iter().try_for_each(|payload| out.write_all(payload))
+        })
+    }
+}
+
+impl<S: Read + Seek> Bundle<S> {
+    /// As [`Bundle::open`], from anything that can be read and sought; the bundle fills it from start to end.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn from_source(mut source: S) -> Result<Self, Error> {
+        let actual_len = source.seek(SeekFrom::End(0)).map_err(unreadable)?;
+        let header = Header::read(&mut source, actual_len)?;
+        let manifest = read_manifest(&mut source, &header)?;
+        let offsets = payload_offsets(&manifest, &header)?;
+        let mut bundle = Self { source, manifest, offsets };
+        (0..bundle.offsets.len()).try_for_each(|index| bundle.verify_payload(index))?;
+        Ok(bundle)
+    }
+
+    /// What the bundle says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The bytes of payload `index` of [`Manifest::payloads`], verified again as they are read.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] when there is no such payload or the file has changed since it was opened.
+    pub fn read_payload(&mut self, index: usize) -> Result<Vec<u8>, Error> {
+        let Some(payload) = self.manifest.payloads.get(index) else {
+            return Err(damaged(format!("no payload {index}"), "an index of the manifest's payloads"));
+        };
+        // The length was checked against the file when it was opened, so it is safe to reserve.
+        let capacity = usize::try_from(payload.length).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(capacity);
+        self.stream_payload(index, |chunk| bytes.extend_from_slice(chunk))?;
+        Ok(bytes)
+    }
+
+    fn verify_payload(&mut self, index: usize) -> Result<(), Error> {
+        self.stream_payload(index, |_| ())
+    }
+
+    /// Feeds payload `index` to `sink` piece by piece and compares its digest at the end.
+    fn stream_payload(&mut self, index: usize, mut sink: impl FnMut(&[u8])) -> Result<(), Error> {
+        let payload = &self.manifest.payloads[index];
+        self.source.seek(SeekFrom::Start(self.offsets[index])).map_err(unreadable)?;
+        let mut rest = (&mut self.source).take(payload.length);
+        let mut hasher = Sha256::new();
+        let mut chunk = [0; 16 << 10];
+        loop {
+            match rest.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(n) => {
+                    hasher.update(&chunk[..n]);
+                    sink(&chunk[..n]);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(unreadable(e)),
+            }
+        }
+        if digest::hex(&hasher.finalize().into()) == payload.sha256 {
+            return Ok(());
+        }
+        Err(damaged(
+            format!("payload {:?} does not have its digest", payload.name),
+            "bytes with the SHA-256 of the manifest",
+        ))
+    }
+}
+
+/// The header's fields, except for constants.
+struct Header {
+    manifest_len: u32,
+    file_len: u64,
+    manifest_sha256: [u8; 32],
+}
+
+impl Header {
+    fn describe(json: &[u8], payloads: &[&[u8]]) -> Result<Self, Error> {
+        let manifest_len = u32::try_from(json.len()).ok().filter(|&n| n <= MAX_MANIFEST_LEN);
+        let manifest_len = manifest_len.ok_or_else(|| unwritable("the manifest is larger than 4 MiB"))?;
+        let file_len = HEADER_LEN + json.len() + payloads.iter().map(|p| p.len()).sum::<usize>();
+        Ok(Self { manifest_len, file_len: file_len as u64, manifest_sha256: digest::sha256(json) })
+    }
+
+    fn to_bytes(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.manifest_len.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.file_len.to_le_bytes());
+        bytes[24..56].copy_from_slice(&self.manifest_sha256);
+        let own = digest::sha256(&bytes[..SIGNED_LEN]);
+        bytes[SIGNED_LEN..].copy_from_slice(&own);
+        bytes
+    }
+
+    fn read(source: &mut (impl Read + Seek), actual_len: u64) -> Result<Self, Error> {
+        source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let mut bytes = [0; HEADER_LEN];
+        source.read_exact(&mut bytes).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                damaged(format!("a file of {actual_len} bytes"), "at least the header's 88 bytes")
+            }
+            _ => unreadable(e),
+        })?;
+        check_magic_and_version(&bytes)?;
+        if digest::sha256(&bytes[..SIGNED_LEN]) != bytes[SIGNED_LEN..] {
+            return Err(damaged("a header without its digest".into(), "a header whose SHA-256 fits"));
+        }
+        let header = Self {
+            manifest_len: u32::from_le_bytes(array(&bytes, 12)),
+            file_len: u64::from_le_bytes(array(&bytes, 16)),
+            manifest_sha256: array(&bytes, 24),
+        };
+        header.check_lengths(actual_len)?;
+        Ok(header)
+    }
+
+    fn check_lengths(&self, actual_len: u64) -> Result<(), Error> {
+        if self.file_len != actual_len {
+            return Err(damaged(
+                format!("a file of {actual_len} bytes"),
+                &format!("the {} bytes its header states", self.file_len),
+            ));
+        }
+        let room = actual_len - HEADER_LEN as u64;
+        if self.manifest_len > MAX_MANIFEST_LEN || u64::from(self.manifest_len) > room {
+            return Err(damaged(
+                format!("a manifest of {} bytes", self.manifest_len),
+                "one that fits the file and is at most 4 MiB",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_magic_and_version(header: &[u8; HEADER_LEN]) -> Result<(), Error> {
+    if header[..8] != MAGIC {
+        return Err(Error::Artifact(Fault::new(
+            "a file that does not begin with RepEdge's magic bytes",
+            "a bundle",
+            "give the .bundle file that `train-host convert --out` wrote",
+        )));
+    }
+    let version = u32::from_le_bytes(array(header, 8));
+    if version != FORMAT_VERSION {
+        return Err(Error::Artifact(Fault::new(
+            format!("bundle format version {version}"),
+            format!("version {FORMAT_VERSION}"),
+            "update RepEdge on this device, or convert the model again with this version",
+        )));
+    }
+    Ok(())
+}
+
+fn read_manifest(source: &mut (impl Read + Seek), header: &Header) -> Result<Manifest, Error> {
+    let mut json = vec![0; header.manifest_len as usize];
+    source.read_exact(&mut json).map_err(unreadable)?;
+    if digest::sha256(&json) != header.manifest_sha256 {
+        return Err(damaged("a manifest without its digest".into(), "a manifest whose SHA-256 fits"));
+    }
+    let manifest: Manifest = serde_json::from_slice(&json).map_err(|e| {
+        damaged(format!("a manifest that cannot be read: {e}"), "the fields of format version 1")
+    })?;
+    manifest.validate()?;
+    Ok(manifest)
+}
+
+/// Where each payload begins; together they must fill the file to its last byte.
+fn payload_offsets(manifest: &Manifest, header: &Header) -> Result<Vec<u64>, Error> {
+    let mut end = HEADER_LEN as u64 + u64::from(header.manifest_len);
+    let mut offsets = Vec::with_capacity(manifest.payloads.len());
+    for payload in &manifest.payloads {
+        offsets.push(end);
+        end = end.saturating_add(payload.length);
+    }
+    if end != header.file_len {
+        return Err(damaged(
+            format!("payloads that end at byte {end} of {}", header.file_len),
+            "payloads that fill the file exactly",
+        ));
+    }
+    Ok(offsets)
+}
+
+fn check_described(manifest: &Manifest, payloads: &[&[u8]]) -> Result<(), Error> {
+    if manifest.payloads.len() != payloads.len() {
+        let (described, given) = (manifest.payloads.len(), payloads.len());
+        return Err(unwritable(&format!("{described} payloads are described and {given} given")));
+    }
+    for (described, bytes) in manifest.payloads.iter().zip(payloads) {
+        let fits =
+            described.length == bytes.len() as u64 && described.sha256 == digest::hex(&digest::sha256(bytes));
+        if !fits {
+            return Err(unwritable(&format!("payload {:?} is not the one described", described.name)));
+        }
+    }
+    Ok(())
+}
+
+fn array<const N: usize>(bytes: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
+    std::array::from_fn(|i| bytes[at + i])
+}
+
+fn damaged(found: String, expected: &str) -> Error {
+    Error::Artifact(Fault::new(
+        found,
+        expected,
+        "the bundle is truncated or damaged: copy it again, or make it again with `train-host convert`",
+    ))
+}
+
+fn unwritable(found: &str) -> Error {
+    Error::Artifact(Fault::new(
+        found,
+        "a manifest that describes its payloads",
+        "build each with Payload::new",
+    ))
+}
+
+fn unreadable(source: io::Error) -> Error {
+    Error::io("bundle", source)
+}
+
+/// Says which file an error of [`Bundle::from_source`] is about.
+fn name_file(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Artifact(fault) => {
+            Error::Artifact(Fault { found: format!("{}: {}", path.display(), fault.found), ..fault })
+        }
+        Error::Io { source, .. } => Error::io(path, source),
+    }
+}
+
+#[cfg(test)]
+mod tests {}

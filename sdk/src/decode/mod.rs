@@ -1,0 +1,168 @@
+//! Raw outputs become detections in source pixels: decode, class-aware NMS, the way back through the letterbox.
+//! Allocates nothing once made, and never trusts a number: NaN and infinities are passed over.
+
+mod candidates;
+mod nms;
+mod yolo;
+
+use artifact::{Decode, Fault, Tensor, TensorSpec};
+
+use crate::Error;
+use crate::preprocess::LetterboxMap;
+use candidates::Candidates;
+
+/// One object found.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Detection {
+    /// Index into the class names.
+    pub class: usize,
+    /// Confidence, 0..1.
+    pub score: f32,
+    /// Left edge in source pixels.
+    pub x0: f32,
+    /// Top edge in source pixels.
+    pub y0: f32,
+    /// Right edge in source pixels.
+    pub x1: f32,
+    /// Bottom edge in source pixels.
+    pub y1: f32,
+}
+
+/// How many classes a box may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Labels {
+    /// The best one: what a device shows.
+    #[default]
+    Best,
+    /// Every class above the threshold, each a detection of its own: what COCO-style evaluation expects.
+    Multi,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Boxes need a score above this, 0..=1.
+    pub confidence: f32,
+    /// Of two boxes of a class that overlap more than this (intersection over union, 0..=1), the weaker is dropped.
+    pub iou: f32,
+    /// Most detections of a frame.
+    pub max_detections: usize,
+    /// Most boxes that enter NMS; the best are taken.
+    pub max_candidates: usize,
+    /// How many classes a box may have.
+    pub labels: Labels,
+}
+
+impl Limits {
+    /// A device's limits: the best class, at most 300 detections out of 30000 candidates.
+    pub fn device(confidence: f32, iou: f32) -> Self {
+        Self { confidence, iou, max_detections: 300, max_candidates: 30_000, labels: Labels::Best }
+    }
+
+    /// YOLOv5's limits for measuring mAP: confidence 0.001, overlap 0.6, every class of a box.
+    pub fn evaluation() -> Self {
+        Self { labels: Labels::Multi, ..Self::device(0.001, 0.6) }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for (name, value) in [("confidence", self.confidence), ("iou", self.iou)] {
+            if !(0.0..=1.0).contains(&value) {
+                let found = format!("{name} threshold {value}");
+                return Err(Error::Input(Fault::new(found, "a number from 0 to 1", format!("set --{name}"))));
+            }
+        }
+        if self.max_detections == 0 || self.max_candidates == 0 {
+            return Err(Error::Input(Fault::new(
+                "a limit of 0 detections or candidates",
+                "at least 1 of each",
+                "leave the defaults of Limits::device",
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Decodes the outputs of one model, frame after frame.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    heads: Vec<yolo::Head>,
+    outputs: Vec<TensorSpec>,
+    limits: Limits,
+    candidates: Candidates,
+    kept: Vec<candidates::Candidate>,
+    detections: Vec<Detection>,
+}
+
+impl Decoder {
+    /// A decoder for a model of `classes` classes that gives `outputs`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a limit is out of range or the outputs do not fit the decoding (see
+    /// [`artifact::Decode`]).
+    pub fn new(
+        decode: &Decode,
+        classes: usize,
+        outputs: &[TensorSpec],
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        limits.check()?;
+        let heads = yolo::heads(decode, classes, outputs)?;
+        let boxes: usize = heads.iter().map(yolo::Head::boxes).sum();
+        let labels = if limits.labels == Labels::Multi { classes } else { 1 };
+        let limit = limits.max_candidates.min(boxes.saturating_mul(labels));
+        let max_detections = limits.max_detections.min(limit);
+        Ok(Self {
+            heads,
+            outputs: outputs.to_vec(),
+            limits,
+            candidates: Candidates::with_limit(limit),
+            kept: Vec::with_capacity(max_detections),
+            detections: Vec::with_capacity(max_detections),
+        })
+    }
+
+    /// The detections in `outputs`, best first, in source pixels and clipped to the frame; of equal scores the
+    /// earlier output, anchor, cell and class comes first. Boxes that lie in the letterbox bars are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when `outputs` are not of the specifications given to [`Decoder::new`].
+    pub fn detect(&mut self, outputs: &[Tensor], map: &LetterboxMap) -> Result<&[Detection], Error> {
+        self.check_outputs(outputs)?;
+        self.candidates.clear();
+        for (head, output) in self.heads.iter().zip(outputs) {
+            head.decode(output, &self.limits, &mut self.candidates)?;
+        }
+        nms::suppress(self.candidates.best_first(), &self.limits, &mut self.kept);
+        self.detections.clear();
+        self.detections.extend(self.kept.iter().filter_map(|kept| to_source(kept, map)));
+        Ok(&self.detections)
+    }
+
+    fn check_outputs(&self, outputs: &[Tensor]) -> Result<(), Error> {
+        let fit = outputs.len() == self.outputs.len()
+            && outputs.iter().zip(&self.outputs).all(|(tensor, spec)| tensor.matches(spec));
+        if fit {
+            return Ok(());
+        }
+        let shapes: Vec<_> = outputs.iter().map(|tensor| tensor.shape).collect();
+        Err(Error::Input(Fault::new(
+            format!("outputs of shapes {shapes:?}"),
+            format!("the outputs this decoder was made for: {:?}", self.outputs),
+            "make the decoder from the session's outputs",
+        )))
+    }
+}
+
+/// Maps a box from the model input to the source and clips it; none when nothing of it is visible.
+fn to_source(kept: &candidates::Candidate, map: &LetterboxMap) -> Option<Detection> {
+    let (width, height) = map.source_size();
+    let (x0, y0) = map.to_source(kept.x0, kept.y0);
+    let (x1, y1) = map.to_source(kept.x1, kept.y1);
+    let (x0, x1) = (x0.clamp(0.0, width), x1.clamp(0.0, width));
+    let (y0, y1) = (y0.clamp(0.0, height), y1.clamp(0.0, height));
+    let visible = x0 < x1 && y0 < y1;
+    visible.then_some(Detection { class: kept.class, score: kept.score, x0, y0, x1, y1 })
+}
+
+#[cfg(test)]
+mod tests {}

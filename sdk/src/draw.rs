@@ -1,0 +1,140 @@
+//! The overlay: boxes and labels over an image, through embedded-graphics. Never decides what to show.
+
+use std::convert::Infallible;
+
+use embedded_graphics::mono_font::iso_8859_1::{FONT_6X10, FONT_9X15, FONT_10X20};
+use embedded_graphics::mono_font::{MonoFont, MonoTextStyleBuilder};
+use embedded_graphics::pixelcolor::Rgb888;
+use embedded_graphics::prelude::*;
+use embedded_graphics::primitives::{PrimitiveStyleBuilder, Rectangle, StrokeAlignment};
+use embedded_graphics::text::{Baseline, Text};
+
+use crate::{Detection, Image};
+
+impl OriginDimensions for Image {
+    fn size(&self) -> Size {
+        Size::new(to_u32(self.width_px), to_u32(self.height_px))
+    }
+}
+
+impl DrawTarget for Image {
+    type Color = Rgb888;
+    type Error = Infallible;
+
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, pixels: I) -> Result<(), Infallible> {
+        for Pixel(point, color) in pixels {
+            let (Ok(x), Ok(y)) = (usize::try_from(point.x), usize::try_from(point.y)) else { continue };
+            if x < self.width_px && y < self.height_px {
+                let start = (y * self.width_px + x) * 3;
+                self.rgb[start..start + 3].copy_from_slice(&[color.r(), color.g(), color.b()]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Draws each detection's box in the color of its class, with its name and score above it. A class without a name
+/// shows its number.
+pub fn draw_detections(image: &mut Image, detections: &[Detection], classes: &[String]) {
+    let look = Look::for_side(image.width_px.min(image.height_px));
+    // The best last, so that it lies on top.
+    for detection in detections.iter().rev() {
+        let color = class_color(detection.class);
+        let corners = Rectangle::with_corners(
+            Point::new(to_i32(detection.x0), to_i32(detection.y0)),
+            Point::new(to_i32(detection.x1 - 1.0), to_i32(detection.y1 - 1.0)),
+        );
+        draw_box(image, &corners, color, &look);
+        draw_label(image, &label(detection, classes), corners.top_left, color, &look);
+    }
+}
+
+/// The color of class `class`: hues a golden ratio apart, so that neighbors differ and a class never changes.
+pub fn class_color(class: usize) -> Rgb888 {
+    const GOLDEN: usize = 106_039; // (√5 - 1) / 2 of 2^16, and a full turn more to stay odd.
+    let hue = class.wrapping_mul(GOLDEN) % 65_536;
+    hue_color(hue)
+}
+
+/// Thickness and font that suit an image.
+struct Look {
+    stroke_px: u32,
+    font: &'static MonoFont<'static>,
+}
+
+impl Look {
+    fn for_side(side_px: usize) -> Self {
+        match side_px {
+            0..=399 => Self { stroke_px: 1, font: &FONT_6X10 },
+            400..=799 => Self { stroke_px: 2, font: &FONT_9X15 },
+            _ => Self { stroke_px: 3, font: &FONT_10X20 },
+        }
+    }
+}
+
+fn label(detection: &Detection, classes: &[String]) -> String {
+    match classes.get(detection.class) {
+        Some(name) => format!("{name} {:.2}", detection.score),
+        None => format!("class {} {:.2}", detection.class, detection.score),
+    }
+}
+
+fn draw_box(image: &mut Image, corners: &Rectangle, color: Rgb888, look: &Look) {
+    let style = PrimitiveStyleBuilder::new()
+        .stroke_color(color)
+        .stroke_width(look.stroke_px)
+        .stroke_alignment(StrokeAlignment::Inside)
+        .build();
+    let Ok(()) = corners.into_styled(style).draw(image);
+}
+
+/// Puts the label above the box's corner, or below where the image ends, and within the right edge where it can.
+fn draw_label(image: &mut Image, text: &str, corner: Point, color: Rgb888, look: &Look) {
+    let style = MonoTextStyleBuilder::new()
+        .font(look.font)
+        .text_color(text_color(color))
+        .background_color(color)
+        .build();
+    let label = Text::with_baseline(text, corner, style, Baseline::Top);
+    let size = label.bounding_box().size;
+    let (width, height) = (size.width.cast_signed(), size.height.cast_signed());
+    let rightmost = (image.size().width.cast_signed() - width).max(0);
+    let above = corner.y - height;
+    let at = Point::new(corner.x.clamp(0, rightmost), if above >= 0 { above } else { corner.y });
+    let Ok(_) = Text::with_baseline(text, at, style, Baseline::Top).draw(image);
+}
+
+/// Black on bright colors, white on dark ones (Rec. 601 luma).
+fn text_color(background: Rgb888) -> Rgb888 {
+    let [r, g, b] = [background.r(), background.g(), background.b()].map(u32::from);
+    if 299 * r + 587 * g + 114 * b > 128_000 { Rgb888::BLACK } else { Rgb888::WHITE }
+}
+
+/// A saturated color of a hue, a full turn of which is 65536.
+fn hue_color(hue: usize) -> Rgb888 {
+    let position = hue * 6;
+    let (sector, within) = (position / 65_536, position % 65_536);
+    let rising = u8::try_from(within >> 8).unwrap_or(u8::MAX);
+    let falling = u8::MAX - rising;
+    match sector {
+        0 => Rgb888::new(255, rising, 0),
+        1 => Rgb888::new(falling, 255, 0),
+        2 => Rgb888::new(0, 255, rising),
+        3 => Rgb888::new(0, falling, 255),
+        4 => Rgb888::new(rising, 0, 255),
+        _ => Rgb888::new(255, 0, falling),
+    }
+}
+
+fn to_u32(px: usize) -> u32 {
+    u32::try_from(px).unwrap_or(u32::MAX)
+}
+
+/// Rounds; huge and NaN coordinates saturate, drawing clips them.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
+fn to_i32(px: f32) -> i32 {
+    px.round() as i32
+}
+
+#[cfg(test)]
+mod tests {}

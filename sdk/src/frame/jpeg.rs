@@ -1,0 +1,57 @@
+//! JPEG decoding that refuses truncated and damaged files, which lenient decoders fill with gray.
+
+use image::metadata::Orientation;
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::Image;
+
+/// Decodes to RGB and tells how the EXIF data wants the image turned.
+pub(super) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
+    check_complete(bytes)?;
+    let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let rgb = decoder.decode().map_err(|e| format!("JPEG: {e}"))?;
+    let (width_px, height_px) = decoder.dimensions().ok_or("JPEG: no dimensions")?;
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    Ok((Image { width_px, height_px, rgb }, orientation.unwrap_or(Orientation::NoTransforms)))
+}
+
+/// Walks the segments to the end-of-image marker (ITU-T T.81, B.1): the decoder does not miss the last bytes.
+fn check_complete(bytes: &[u8]) -> Result<(), String> {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let Some((marker, after)) = next_marker(rest) {
+        rest = match marker {
+            EOI => return Ok(()),
+            RST0..=RST7 | TEM => after,
+            _ => skip_segment(after).unwrap_or_default(),
+        };
+    }
+    Err("JPEG: the file ends before the image does (no end marker)".into())
+}
+
+const TEM: u8 = 0x01;
+const RST0: u8 = 0xd0;
+const RST7: u8 = 0xd7;
+const EOI: u8 = 0xd9;
+
+/// The next marker and what follows it; entropy-coded bytes, `FF 00` and fill bytes are passed over.
+fn next_marker(mut bytes: &[u8]) -> Option<(u8, &[u8])> {
+    loop {
+        let at = bytes.iter().position(|&b| b == 0xff)?;
+        bytes = &bytes[at + 1..];
+        match *bytes.first()? {
+            0 => bytes = &bytes[1..],
+            0xff => {}
+            marker => return Some((marker, &bytes[1..])),
+        }
+    }
+}
+
+/// Passes over a segment, whose length counts its own two bytes.
+fn skip_segment(bytes: &[u8]) -> Option<&[u8]> {
+    let [high, low, ..] = bytes else { return None };
+    bytes.get(usize::from(u16::from_be_bytes([*high, *low])).max(2)..)
+}
