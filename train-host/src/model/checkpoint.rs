@@ -1,1 +1,320 @@
-//! To be written.
+//! Weights files: safetensors with the graph, the head and the origin in the metadata, so that a file needs nothing
+//! beside it. Files are written whole or not at all, and everything in one is checked before it is believed.
+//! Never runs code from a file: pickles (`.pt`) are refused by name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use artifact::Fault;
+use safetensors::{Dtype, SafeTensors};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::architecture::{Architecture, FusedModel, TrainedModel};
+use super::graph::Op;
+use super::specs::Role;
+use super::validate::MAX_VALUES;
+use super::weights::{WeightTensor, Weights};
+use crate::{Error, Result};
+
+/// Version of the layout written here.
+const FORMAT: &str = "1";
+/// The one safetensors metadata key that is used: several would be written in an arbitrary order, and equal
+/// checkpoints would differ as files.
+const METADATA_KEY: &str = "repedge";
+/// File of a run folder that stands for the run.
+const BEST_FILE: &str = "best.safetensors";
+
+/// A model read from or written to a weights file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Checkpoint {
+    /// Multi-branch training form.
+    Trained(TrainedModel),
+    /// Single-path deployed form.
+    Fused(FusedModel),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Stage {
+    Trained,
+    Fused,
+}
+
+impl Checkpoint {
+    /// Graph and head.
+    pub fn architecture(&self) -> &Architecture {
+        match self {
+            Self::Trained(model) => &model.architecture,
+            Self::Fused(model) => &model.architecture,
+        }
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> &Weights {
+        match self {
+            Self::Trained(model) => &model.weights,
+            Self::Fused(model) => &model.weights,
+        }
+    }
+
+    /// Side of the square images trained on, in pixels.
+    pub fn imgsz(&self) -> usize {
+        match self {
+            Self::Trained(model) => model.imgsz,
+            Self::Fused(model) => model.imgsz,
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match self {
+            Self::Trained(_) => Stage::Trained,
+            Self::Fused(_) => Stage::Fused,
+        }
+    }
+
+    /// Checks graph, head, image size, and that the weights are those the graph needs, all finite.
+    ///
+    /// # Errors
+    /// [`Error::Model`] or [`Error::Input`] naming what is wrong.
+    pub fn validate(&self) -> Result<()> {
+        let architecture = self.architecture();
+        architecture.validate()?;
+        architecture.check_imgsz(self.imgsz())?;
+        if matches!(self, Self::Fused(_)) {
+            check_fused(architecture)?;
+        }
+        check_weights(architecture, self.weights())
+    }
+}
+
+/// Writes `checkpoint` to `path`, atomically.
+///
+/// # Errors
+/// As [`Checkpoint::validate`]; an I/O error when the file cannot be written, which leaves an older file as it was.
+pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
+    checkpoint.validate()?;
+    let Architecture { name, description, graph, head } = checkpoint.architecture();
+    let metadata = BTreeMap::from([
+        ("format".to_owned(), FORMAT.to_owned()),
+        ("stage".to_owned(), to_json(&checkpoint.stage())?),
+        ("name".to_owned(), name.clone()),
+        ("description".to_owned(), description.clone()),
+        ("imgsz".to_owned(), checkpoint.imgsz().to_string()),
+        ("graph".to_owned(), to_json(graph)?),
+        ("head".to_owned(), to_json(head)?),
+    ]);
+    write_tensors(path, checkpoint.weights(), &metadata)
+}
+
+/// Reads the checkpoint at `path`; a run folder stands for its `best.safetensors`.
+///
+/// # Errors
+/// [`Error::Model`] when the file is no whole checkpoint of this format, an I/O error when it cannot be read.
+pub fn load(path: &Path) -> Result<Checkpoint> {
+    let path = resolve(path)?;
+    let (weights, metadata) = read_tensors(&path)?;
+    let field = |key: &str| {
+        metadata.get(key).map(String::as_str).ok_or_else(|| {
+            in_file(&path, &format!("no {key:?} in the metadata"), "a checkpoint written by train-host")
+        })
+    };
+    let format = field("format")?;
+    if format != FORMAT {
+        return Err(in_file(&path, &format!("checkpoint format {format:?}"), "format 1; update train-host"));
+    }
+    let architecture = Architecture {
+        name: field("name")?.to_owned(),
+        description: field("description")?.to_owned(),
+        graph: from_json(&path, "graph", field("graph")?)?,
+        head: from_json(&path, "head", field("head")?)?,
+    };
+    let imgsz = from_json(&path, "imgsz", field("imgsz")?)?;
+    let checkpoint = match from_json(&path, "stage", field("stage")?)? {
+        Stage::Trained => Checkpoint::Trained(TrainedModel { architecture, weights, imgsz }),
+        Stage::Fused => Checkpoint::Fused(FusedModel { architecture, weights, imgsz }),
+    };
+    checkpoint.validate().map_err(|error| name_file(&path, error))?;
+    Ok(checkpoint)
+}
+
+/// The weights file meant by `path`: itself, or `best.safetensors` of a run folder.
+///
+/// # Errors
+/// [`Error::Input`] when there is no such file or its name does not end in `.safetensors`.
+pub fn resolve(path: &Path) -> Result<PathBuf> {
+    let file = if path.is_dir() { path.join(BEST_FILE) } else { path.to_path_buf() };
+    if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+        return Err(Error::input(
+            format!("{} is not a .safetensors file", file.display()),
+            "a .safetensors file written by train-host, or a run folder",
+            "files of other programs, such as PyTorch's .pt, cannot be read",
+        ));
+    }
+    if !file.is_file() {
+        return Err(Error::input(
+            format!("no file {}", file.display()),
+            "a .safetensors file written by train-host, or a run folder that holds best.safetensors",
+            "check the path; a run has best.safetensors after its first epoch",
+        ));
+    }
+    Ok(file)
+}
+
+/// Writes named tensors and `metadata` to `path` as safetensors, atomically. Equal inputs give equal files.
+///
+/// # Errors
+/// An I/O error when the file cannot be written, which leaves an older file as it was.
+pub fn write_tensors(path: &Path, weights: &Weights, metadata: &BTreeMap<String, String>) -> Result<()> {
+    let header = HashMap::from([(METADATA_KEY.to_owned(), to_json(metadata)?)]);
+    let tensors = weights.iter().map(|(name, tensor)| (name, TensorBytes(tensor)));
+    let bytes = safetensors::serialize(tensors, Some(header)).map_err(|error| {
+        Error::model(
+            format!("tensors that cannot be serialized: {error}"),
+            "f32 tensors",
+            "report this as a bug",
+        )
+    })?;
+    Ok(artifact::atomic::write(path, &bytes)?)
+}
+
+/// Reads what [`write_tensors`] wrote.
+///
+/// # Errors
+/// [`Error::Model`] when the file is truncated, damaged, or was written by another program; an I/O error when it cannot
+/// be read.
+pub fn read_tensors(path: &Path) -> Result<(Weights, BTreeMap<String, String>)> {
+    let bytes = read_limited(path)?;
+    let damaged = |error| {
+        in_file(
+            path,
+            &format!("no whole safetensors file ({error})"),
+            "a file written by train-host to its end",
+        )
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+    let metadata = header.metadata().as_ref().and_then(|map| map.get(METADATA_KEY)).ok_or_else(|| {
+        in_file(path, "a safetensors file of another program", "a .safetensors file written by train-host")
+    })?;
+    let metadata = from_json(path, "metadata", metadata)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
+    let mut weights = Weights::default();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(in_file(
+                path,
+                &format!("tensor {name:?} of type {:?}", view.dtype()),
+                "F32 tensors only",
+            ));
+        }
+        let (values, _) = view.data().as_chunks::<4>();
+        weights.insert(name, view.shape(), values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect());
+    }
+    Ok((weights, metadata))
+}
+
+struct TensorBytes<'a>(&'a WeightTensor);
+
+impl safetensors::View for TensorBytes<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    fn data(&self) -> std::borrow::Cow<'_, [u8]> {
+        self.0.data.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.0.data.len() * size_of::<f32>()
+    }
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let io = |error| Error::io(path, error);
+    let length = std::fs::metadata(path).map_err(io)?.len();
+    // Three states of a model (weights, momentum, average) at most, and room for the header.
+    let most = 4 * (MAX_VALUES as u64) * 4;
+    if length > most {
+        return Err(in_file(path, &format!("{length} bytes"), &format!("at most {most} bytes")));
+    }
+    std::fs::read(path).map_err(io)
+}
+
+fn check_fused(architecture: &Architecture) -> Result<()> {
+    let unfused = architecture.graph.nodes.iter().find(|node| {
+        matches!(node.op, Op::BatchNorm { .. }) || matches!(node.op, Op::Conv(conv) if !conv.bias)
+    });
+    match unfused {
+        None => Ok(()),
+        Some(node) => Err(Error::model(
+            format!("node {:?} of a fused model is {:?}", node.name, node.op),
+            "convolutions with bias and no batch norm",
+            "fuse the trained model again",
+        )),
+    }
+}
+
+fn check_weights(architecture: &Architecture, weights: &Weights) -> Result<()> {
+    let specs = architecture.graph.weight_specs();
+    for spec in &specs {
+        let tensor = weights.get(&spec.name)?;
+        let length: usize = tensor.shape.iter().product();
+        if tensor.shape != spec.shape || tensor.data.len() != length {
+            return Err(Error::model(
+                format!("weight {:?} of shape {:?}", spec.name, tensor.shape),
+                format!("shape {:?}", spec.shape),
+                "the weights belong to another model",
+            ));
+        }
+        let valid = |value: &f32| value.is_finite() && (spec.role != Role::RunningVar || *value >= 0.0);
+        if let Some(value) = tensor.data.iter().find(|value| !valid(value)) {
+            return Err(Error::model(
+                format!("weight {:?} holds {value}", spec.name),
+                "finite values, and variances that are not negative",
+                "the file is damaged, or training diverged: lower the learning rate",
+            ));
+        }
+    }
+    if weights.len() != specs.len() {
+        let known: std::collections::HashSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let surplus = weights.iter().map(|(name, _)| name).find(|name| !known.contains(name.as_str()));
+        return Err(Error::model(
+            format!("a weight the model does not have: {surplus:?}"),
+            format!("{} tensors", specs.len()),
+            "the weights belong to another model",
+        ));
+    }
+    Ok(())
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| {
+        Error::model(error.to_string(), "metadata that JSON can hold", "report this as a bug")
+    })
+}
+
+fn from_json<T: DeserializeOwned>(path: &Path, what: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| in_file(path, &format!("{what}: {error}"), "a checkpoint written by train-host"))
+}
+
+fn in_file(path: &Path, found: &str, expected: &str) -> Error {
+    Error::model(
+        format!("{}: {found}", path.display()),
+        expected,
+        "check the path; take the file from a backup, or train or fuse again",
+    )
+}
+
+/// Puts the file's name before what was found.
+fn name_file(path: &Path, error: Error) -> Error {
+    let named = |fault: Fault| Fault { found: format!("{}: {}", path.display(), fault.found), ..fault };
+    match error {
+        Error::Model(fault) | Error::Input(fault) => Error::Model(named(fault)),
+        other => other,
+    }
+}

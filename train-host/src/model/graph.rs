@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 pub type NodeId = usize;
 
 /// Activation function applied element by element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
@@ -23,6 +24,7 @@ pub const LEAKY_SLOPE: f64 = 0.1;
 
 /// Shape of a 2-D convolution; square kernels, symmetric padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Conv {
     /// Input channels.
     pub cin: usize,
@@ -86,6 +88,7 @@ pub enum Op {
 
 /// One operation with its inputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Node {
     /// Unique name; prefix of its weights' names. Follows YOLOv5's module paths (`model.2.m.0.cv1.conv`).
     pub name: String,
@@ -97,6 +100,7 @@ pub struct Node {
 
 /// A topologically sorted list of nodes with marked outputs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Graph {
     /// Nodes; inputs come before users.
     pub nodes: Vec<Node>,

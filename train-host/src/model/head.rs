@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// YOLOv5 detection head. Output `i` of the graph is `[N, anchors·(5 + classes), H/stride_i, W/stride_i]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Head {
     /// Class names in the order of the class scores.
     pub classes: Vec<String>,

@@ -1,14 +1,32 @@
 //! Models as data: description (YAML) → graph, its weights, and the checkpoint files that hold both.
+//! Nothing here computes a convolution: that is for `train`, and for the engines an exported model runs on.
 
-mod checkpoint;
-mod complexity;
+mod architecture;
+mod args;
+mod build;
+pub mod checkpoint;
+pub mod complexity;
 mod graph;
 mod head;
-mod init;
-mod warm_start;
+pub mod init;
+mod layers;
+
+mod rep_block;
+mod specs;
+mod validate;
+pub mod warm_start;
 mod weights;
 mod yaml;
 
+pub use architecture::{Architecture, FusedModel, MODEL_NAMES, Overrides, TrainedModel};
+pub use checkpoint::Checkpoint;
+pub use complexity::Complexity;
 pub use graph::{Activation, Conv, Graph, LEAKY_SLOPE, Node, NodeId, Op};
 pub use head::Head;
+pub use init::initial_weights;
+pub use specs::{Role, WeightSpec};
+pub use validate::Shape;
+pub use warm_start::TransferReport;
+
 pub use weights::{WeightTensor, Weights};
+pub use yaml::Block;

@@ -38,6 +38,22 @@ impl Weights {
         })
     }
 
+    /// The elements of the tensor called `name`, which has to be of `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when there is none, or of another shape.
+    pub fn expect(&self, name: &str, shape: &[usize]) -> Result<&[f32]> {
+        let tensor = self.get(name)?;
+        if tensor.shape != shape || tensor.data.len() != shape.iter().product::<usize>() {
+            return Err(Error::model(
+                format!("weight {name:?} has shape {:?} and {} elements", tensor.shape, tensor.data.len()),
+                format!("shape {shape:?}"),
+                "the weights belong to another model: check --model and --weights",
+            ));
+        }
+        Ok(&tensor.data)
+    }
+
     /// Whether a tensor called `name` is there.
     pub fn contains(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -1,0 +1,241 @@
+//! A model without weights: its graph, what its outputs mean, and the description both came from. Finds named models
+//! and description files; never touches weights.
+
+use std::path::Path;
+
+use super::build;
+use super::graph::{Activation, Graph, Op};
+use super::head::Head;
+use super::weights::Weights;
+use super::yaml::{Block, Description, MAX_TEXT_BYTES};
+use crate::{Error, Result};
+
+/// Models that can be asked for by name.
+pub const MODEL_NAMES: [&str; 5] = ["yolov5n", "yolov5s", "repyolov5n", "repyolov5s", "repyolov5s-lite"];
+
+const DESCRIPTIONS: [&str; MODEL_NAMES.len()] = [
+    include_str!("../../models/yolov5n.yaml"),
+    include_str!("../../models/yolov5s.yaml"),
+    include_str!("../../models/repyolov5n.yaml"),
+    include_str!("../../models/repyolov5s.yaml"),
+    include_str!("../../models/repyolov5s-lite.yaml"),
+];
+
+const MAX_CLASSES: usize = 2000;
+const MAX_CLASS_NAME_BYTES: usize = 256;
+
+/// A model without weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Architecture {
+    /// Name of the model, or the stem of its description file.
+    pub name: String,
+    /// Normalized YAML: overrides applied, `nc` set; parses to this architecture again.
+    pub description: String,
+    /// What is computed.
+    pub graph: Graph,
+    /// What the outputs mean.
+    pub head: Head,
+}
+
+/// What a caller wants different from the description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// Activation instead of the description's `act`.
+    pub act: Option<Activation>,
+    /// Rep block form instead of the description's `block`.
+    pub block: Option<Block>,
+}
+
+/// A model in its training form: batch norms, and several branches where it has rep blocks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainedModel {
+    /// Graph and head.
+    pub architecture: Architecture,
+    /// A tensor for each of the graph's [`super::WeightSpec`]s.
+    pub weights: Weights,
+    /// Side of the square images it was trained on, in pixels.
+    pub imgsz: usize,
+}
+
+/// A model in its deployed form: one path, convolutions with bias, no batch norm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FusedModel {
+    /// Graph and head.
+    pub architecture: Architecture,
+    /// A tensor for each of the graph's [`super::WeightSpec`]s.
+    pub weights: Weights,
+    /// Side of the square images it was trained on, in pixels.
+    pub imgsz: usize,
+}
+
+impl Architecture {
+    /// The model called `model` (one of [`MODEL_NAMES`]) or described by the file `model` (`*.yaml`, `*.yml`), for
+    /// the given class names.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the name is unknown or the description is wrong (naming layer and row), an I/O error
+    /// when the file cannot be read, [`Error::Input`] when the class names cannot be used.
+    pub fn load(model: &str, overrides: &Overrides, classes: &[String]) -> Result<Self> {
+        if let Some(index) = MODEL_NAMES.iter().position(|name| *name == model) {
+            return Self::parse(model, DESCRIPTIONS[index], overrides, classes);
+        }
+        let path = Path::new(model);
+        if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"))
+        {
+            return Err(Error::model(
+                format!("no model is called {model:?}"),
+                format!("one of {}, or a description file FILE.yaml", MODEL_NAMES.join(", ")),
+                "check the spelling of --model",
+            ));
+        }
+        let text = read_description(path)?;
+        let name =
+            path.file_stem().map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
+        Self::parse(&name, &text, overrides, classes)
+    }
+
+    /// The model described by `text`; `name` is its name and stands in errors.
+    ///
+    /// # Errors
+    /// As [`Architecture::load`].
+    pub fn parse(name: &str, text: &str, overrides: &Overrides, classes: &[String]) -> Result<Self> {
+        check_classes(classes)?;
+        let mut description = Description::parse(name, text)?;
+        description.act = overrides.act.unwrap_or(description.act);
+        description.block = overrides.block.unwrap_or(description.block);
+        let built = build::build(name, &description, classes.len())?;
+        let head = Head {
+            classes: classes.to_vec(),
+            strides: built.strides,
+            anchors_px: description.anchors_px.clone(),
+        };
+        let architecture = Self {
+            name: name.to_owned(),
+            description: description.to_yaml(classes.len()),
+            graph: built.graph,
+            head,
+        };
+        architecture.validate()?;
+        Ok(architecture)
+    }
+
+    /// Checks that the graph is sound and that the head fits its outputs.
+    ///
+    /// # Errors
+    /// [`Error::Model`] naming what does not fit.
+    pub fn validate(&self) -> Result<()> {
+        check_classes(&self.head.classes)?;
+        let channels = self.graph.channels()?;
+        let Head { strides, anchors_px, classes } = &self.head;
+        let levels = self.graph.outputs.len();
+        if strides.len() != levels || anchors_px.len() != levels {
+            return Err(misfit(
+                format!("{levels} outputs, {} strides, {} anchor lists", strides.len(), anchors_px.len()),
+                "one stride and one anchor list an output",
+            ));
+        }
+        if let Some(stride) = strides.iter().find(|stride| !stride.is_power_of_two()) {
+            return Err(misfit(format!("an output stride of {stride}"), "powers of two"));
+        }
+        for (&output, anchors) in self.graph.outputs.iter().zip(anchors_px) {
+            let expected = anchors.len() * (5 + classes.len());
+            if anchors.is_empty() || channels[output] != expected {
+                return Err(misfit(
+                    format!("output {:?} of {} channels", self.graph.nodes[output].name, channels[output]),
+                    format!("{} anchors of 5 + {} channels each: {expected}", anchors.len(), classes.len()),
+                ));
+            }
+            if anchors.iter().flatten().any(|side| !(side.is_finite() && *side > 0.0)) {
+                return Err(misfit(format!("anchors {anchors:?}"), "positive widths and heights in pixels"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that square images of `imgsz` pixels can be fed, so that each output has `imgsz / stride` cells a side.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when `imgsz` is no multiple of the largest stride or out of range, [`Error::Model`] when the
+    /// outputs do not lie at the head's strides.
+    pub fn check_imgsz(&self, imgsz: usize) -> Result<()> {
+        let step = self.head.strides.iter().copied().max().unwrap_or(1);
+        if imgsz == 0 || imgsz % step != 0 || imgsz > super::validate::MAX_SIDE_PX {
+            return Err(Error::input(
+                format!("an image size of {imgsz} px"),
+                format!("a multiple of {step}, the largest stride, up to {}", super::validate::MAX_SIDE_PX),
+                format!("try --imgsz {}", imgsz.min(1280).next_multiple_of(step).max(step)),
+            ));
+        }
+        let shapes = self.graph.shapes(imgsz, imgsz)?;
+        for (&output, stride) in self.graph.outputs.iter().zip(&self.head.strides) {
+            if shapes[output][1..] != [imgsz / stride; 2] {
+                return Err(misfit(
+                    format!(
+                        "output {:?} is {:?} at {imgsz} px",
+                        self.graph.nodes[output].name, shapes[output]
+                    ),
+                    format!("stride {stride}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the graph has batch norms, which only the training form has.
+    pub fn has_batch_norm(&self) -> bool {
+        self.graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. }))
+    }
+}
+
+fn read_description(path: &Path) -> Result<String> {
+    let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
+    if length > MAX_TEXT_BYTES as u64 {
+        return Err(Error::model(
+            format!("{}: {length} bytes", path.display()),
+            format!("a model description of at most {MAX_TEXT_BYTES} bytes"),
+            "check that --model names the description and not a weights file",
+        ));
+    }
+    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
+}
+
+fn check_classes(classes: &[String]) -> Result<()> {
+    if classes.is_empty() || classes.len() > MAX_CLASSES {
+        return Err(Error::input(
+            format!("{} classes", classes.len()),
+            format!("1 to {MAX_CLASSES} class names"),
+            "check `names` in the dataset's data.yaml",
+        ));
+    }
+    match classes.iter().find(|name| name.len() > MAX_CLASS_NAME_BYTES) {
+        None => Ok(()),
+        Some(name) => Err(Error::input(
+            format!("a class name of {} bytes", name.len()),
+            format!("at most {MAX_CLASS_NAME_BYTES}"),
+            "check `names` in the dataset's data.yaml",
+        )),
+    }
+}
+
+fn misfit(found: impl Into<String>, expected: impl Into<String>) -> Error {
+    Error::model(found, expected, "the model's head and graph do not belong together: make the file again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::complexity::count;
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|index| format!("class{index}")).collect()
+    }
+
+    #[test]
+    fn named_models_have_their_published_sizes() {
+        let published = [("yolov5n", 1_872_157), ("yolov5s", 7_235_389), ("repyolov5s-lite", 7_535_293)];
+        for (name, parameters) in published {
+            let model = Architecture::load(name, &Overrides::default(), &names(80)).unwrap();
+            assert_eq!(count(&model.graph, 640).unwrap().parameters, parameters, "{name}");
+        }
+    }
+}
