@@ -1,7 +1,25 @@
 //! Labeled images on disk as plain data. Reads YOLO, COCO and Pascal VOC labels, names what is broken, renders the
 //! embedded synthetic set, and augments for training. Never decides what a model does with it.
 
+pub mod augment;
+mod boxes;
+mod broken;
+mod coco;
+mod files;
+mod header;
+mod one_file;
+mod progress;
+mod source;
+mod verify;
+mod voc;
+mod yaml;
+mod yolo;
+
 use std::path::PathBuf;
+
+pub use broken::{Broken, BrokenFile, Notes};
+pub use source::{Scan, Source};
+pub use verify::verify;
 
 /// A box around an object, as fractions of the image's width and height.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,10 +58,15 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
     /// How many samples were left out because they were broken (only under `--skip-broken`).
     pub skipped: usize,
+    /// What reading changed in the labels without calling them broken.
+    pub notes: Notes,
 }
 
+/// One sample as read, with what was changed in its labels, or what is broken.
+type Reading = Result<(Sample, Notes), BrokenFile>;
+
 /// Which part of a dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Split {
     /// Images to learn from.
     Train,
@@ -51,4 +74,24 @@ pub enum Split {
     Val,
     /// Images held out to the end.
     Test,
+}
+
+impl Split {
+    /// All splits, in the order they are used.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// The key in a data.yaml and the folder name on disk: `train`, `val` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }

@@ -1,0 +1,197 @@
+//! Pascal VOC folders: `Annotations/*.xml`, `JPEGImages`, `ImageSets/Main/SPLIT.txt`. Corners are taken as written, as
+//! the usual conversions to YOLO do (width = xmax − xmin), not as VOC's inclusive pixel numbers: for a box of 100
+//! pixels that is 1 %, and the numbers then equal what Python training sees. Objects marked `difficult` are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use panlabel::ir;
+use rayon::prelude::*;
+
+use super::boxes::{Boxes, Corners, inside};
+use super::one_file::{OneFile, read_bytes};
+use super::{BrokenFile, Reading, Sample, Split, files, header};
+use crate::Error;
+
+/// Label files handed to one scratch folder; making a folder costs as much as reading a few files.
+const FILES_A_FOLDER: usize = 32;
+
+/// A VOC folder with all its annotations parsed.
+#[derive(Debug)]
+pub(super) struct VocFolder {
+    root: PathBuf,
+    annotations: BTreeMap<String, Result<Annotation, BrokenFile>>,
+}
+
+#[derive(Debug)]
+struct Annotation {
+    labels: ir::Dataset,
+    text: String,
+}
+
+impl VocFolder {
+    /// Whether `folder` looks like a VOC dataset.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join("Annotations").is_dir()
+    }
+
+    /// Parses every annotation below `root`.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] when the folder cannot be listed or no scratch folder can be made. Broken annotations are
+    /// no error here: their split names them.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let paths = files::walk(&root.join("Annotations"), &["xml"])?;
+        let annotations = paths
+            .par_chunks(FILES_A_FOLDER)
+            .map(|chunk| {
+                let one = OneFile::voc().map_err(|e| Error::io(std::env::temp_dir(), e))?;
+                Ok(chunk.iter().map(|path| (stem(path), parse(path, &one))).collect::<Vec<_>>())
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        Ok(Self { root: root.to_path_buf(), annotations: annotations.into_iter().flatten().collect() })
+    }
+
+    /// The class names of all annotations, sorted, so that every split has the same.
+    pub fn classes(&self) -> Vec<String> {
+        let sound = self.annotations.values().flatten();
+        let names: BTreeSet<&String> = sound.flat_map(|a| &a.labels.categories).map(|c| &c.name).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// The file that lists the images of `split`, where there is one.
+    pub fn set(&self, split: Split) -> Option<PathBuf> {
+        let set = self.root.join(format!("ImageSets/Main/{split}.txt"));
+        set.is_file().then_some(set)
+    }
+
+    /// The samples a set file lists, or all.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] when the set file cannot be read.
+    pub fn read(&self, set: Option<&Path>, classes: &[String]) -> Result<Vec<Reading>, Error> {
+        let Some(set) = set else {
+            let ids: Vec<&String> = self.annotations.keys().collect();
+            return Ok(ids.into_par_iter().map(|id| self.sample(id, classes)).collect());
+        };
+        let text = fs::read_to_string(set).map_err(|e| Error::io(set, e))?;
+        let rows: Vec<(usize, &str)> =
+            text.lines().map(str::trim).enumerate().filter(|(_, row)| !row.is_empty()).collect();
+        let sample = |(index, id): (usize, &str)| {
+            let missing = || BrokenFile::at(set, index + 1, format!("no annotation Annotations/{id}.xml"));
+            self.annotations.get(id).ok_or_else(missing).and_then(|_| self.sample(id, classes))
+        };
+        Ok(rows.into_par_iter().map(sample).collect())
+    }
+
+    fn sample(&self, id: &str, classes: &[String]) -> Reading {
+        let path = self.root.join(format!("Annotations/{id}.xml"));
+        let annotation = match self.annotations.get(id) {
+            Some(Ok(annotation)) => annotation,
+            Some(Err(broken)) => return Err(broken.clone()),
+            None => return Err(BrokenFile::whole(path, "no such annotation")),
+        };
+        let [described] = annotation.labels.images.as_slice() else {
+            return Err(BrokenFile::whole(path, "the annotation does not describe one image"));
+        };
+        let image = self
+            .image(id, &described.file_name)
+            .ok_or_else(|| annotation.at(&path, "filename", 0, format!("no image JPEGImages/{id}.*")))?;
+        let (width_px, height_px) = header::image_size(&image)?;
+        // Some tools leave the size at 0; the header knows better.
+        let said = (described.width, described.height);
+        if said != (0, 0) && said != (width_px, height_px) {
+            let reason =
+                format!("size {} × {} where the image has {width_px} × {height_px} pixels", said.0, said.1);
+            return Err(annotation.at(&path, "size", 0, reason));
+        }
+        let boxes = annotation
+            .boxes(classes, [f64::from(width_px), f64::from(height_px)])
+            .map_err(|(object, reason)| annotation.at(&path, "object", object, reason))?;
+        Ok((Sample { image, width_px, height_px, boxes: boxes.kept }, boxes.notes))
+    }
+
+    /// The image named as its annotation, or else as the annotation says: tools that copy files forget `<filename>`.
+    fn image(&self, id: &str, file_name: &str) -> Option<PathBuf> {
+        let folder = self.root.join("JPEGImages");
+        let beside = |extension: &&str| folder.join(format!("{id}.{extension}"));
+        let named = files::IMAGE_EXTENSIONS.iter().chain(&["JPG", "JPEG", "PNG"]).map(beside);
+        named.chain([folder.join(file_name)]).find(|path| path.is_file())
+    }
+}
+
+impl Annotation {
+    /// The labels, or the number (from 0) of the first bad object and its reason.
+    fn boxes(&self, classes: &[String], size: [f64; 2]) -> Result<Boxes, (usize, String)> {
+        let names: BTreeMap<_, &String> = self.labels.categories.iter().map(|c| (c.id, &c.name)).collect();
+        let mut boxes = Boxes::default();
+        for (number, object) in self.labels.annotations.iter().enumerate() {
+            let name = names.get(&object.category_id).map_or("", |name| name.as_str());
+            let class = classes
+                .iter()
+                .position(|class| class == name)
+                .ok_or_else(|| (number, format!("unknown class {name:?}; known: {}", classes.join(", "))))?;
+            if object.attributes.get("difficult").is_some_and(|value| value == "1") {
+                boxes.notes.ignored += 1;
+                continue;
+            }
+            let b = &object.bbox;
+            let corners = Corners { x0: b.xmin(), y0: b.ymin(), x1: b.xmax(), y1: b.ymax() };
+            inside(corners, size)
+                .and_then(|()| boxes.push(class, corners, size, [1.0; 2]))
+                .map_err(|reason| (number, reason))?;
+        }
+        Ok(boxes)
+    }
+
+    /// A fault at the `number`th (from 0) element called `tag`.
+    fn at(&self, path: &Path, tag: &str, number: usize, reason: String) -> BrokenFile {
+        let line = roxmltree::Document::parse(&self.text).ok().and_then(|document| {
+            let element = document.descendants().filter(|node| node.has_tag_name(tag)).nth(number)?;
+            Some(line_of(&element))
+        });
+        BrokenFile { path: path.to_path_buf(), line, reason }
+    }
+}
+
+/// One annotation file through panlabel.
+fn parse(path: &Path, one: &OneFile) -> Result<Annotation, BrokenFile> {
+    let content = read_bytes(path).map_err(|reason| BrokenFile::whole(path, reason))?;
+    let text = String::from_utf8(content).map_err(|_| BrokenFile::whole(path, "not UTF-8 text"))?;
+    match one.read_voc(text.as_bytes()) {
+        Ok(labels) => Ok(Annotation { labels, text }),
+        Err(complaint) => Err(BrokenFile::at(path, suspect_line(&text), complaint.reason)),
+    }
+}
+
+/// The line that most likely made panlabel give up: panlabel names none.
+fn suspect_line(text: &str) -> usize {
+    let document = match roxmltree::Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => return error.pos().row as usize,
+    };
+    let root = document.root_element();
+    let unreadable = |node: &roxmltree::Node| {
+        let number = |tag: &str| {
+            let value =
+                node.descendants().find(|n| n.has_tag_name(tag)).and_then(|n| n.text()).unwrap_or_default();
+            value.trim().parse::<f64>().is_err()
+        };
+        ["xmin", "ymin", "xmax", "ymax"].into_iter().any(number)
+            || !node
+                .children()
+                .any(|n| n.has_tag_name("name") && n.text().is_some_and(|t| !t.trim().is_empty()))
+    };
+    let bad_object = root.children().filter(|node| node.has_tag_name("object")).find(unreadable);
+    let size = root.children().find(|node| node.has_tag_name("size"));
+    line_of(&bad_object.or(size).unwrap_or(root))
+}
+
+fn line_of(node: &roxmltree::Node) -> usize {
+    node.document().text_pos_at(node.range().start).row as usize
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
