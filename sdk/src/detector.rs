@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use artifact::{BackendKind, Bundle, Tensor};
+use artifact::{BackendKind, Bundle, Manifest, Tensor};
 
 use crate::backend::{self, BackendChoice, Opened};
 use crate::decode::{Decoder, Detection, Limits};
@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 /// How long each stage of a frame took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct StageTimes {
     /// Letterbox and conversion.
     pub preprocess_us: u64,
@@ -46,7 +46,7 @@ pub struct Detector {
     decoder: Decoder,
     input: Tensor,
     outputs: Vec<Tensor>,
-    classes: Vec<String>,
+    manifest: Manifest,
 }
 
 impl Detector {
@@ -58,14 +58,14 @@ impl Detector {
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let mut bundle = Bundle::open(path)?;
         let opened = backend::open(&mut bundle, options.backend)?;
-        let manifest = bundle.manifest();
+        let manifest = bundle.into_manifest();
         let limits = options.limits.unwrap_or(Limits::device(manifest.confidence, manifest.iou));
         let session = &opened.session;
         let decoder = Decoder::new(&manifest.decode, manifest.classes.len(), session.outputs(), limits)?;
         let preprocessor = Preprocessor::new(&manifest.preprocess, session.input())?;
         let input = Tensor::zeroed(session.input());
         let outputs = session.outputs().iter().map(Tensor::zeroed).collect();
-        Ok(Self { preprocessor, decoder, input, outputs, classes: manifest.classes.clone(), opened })
+        Ok(Self { preprocessor, decoder, input, outputs, manifest, opened })
     }
 
     /// Finds objects in `frame`.
@@ -87,9 +87,24 @@ impl Detector {
         Ok(Detections { boxes, times })
     }
 
+    /// Changes what is kept.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a limit is out of range.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), Error> {
+        let Manifest { decode, classes, .. } = &self.manifest;
+        self.decoder = Decoder::new(decode, classes.len(), self.opened.session.outputs(), limits)?;
+        Ok(())
+    }
+
+    /// What the bundle says about its model.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     /// Class names by [`Detection::class`].
     pub fn classes(&self) -> &[String] {
-        &self.classes
+        &self.manifest.classes
     }
 
     /// The engine that runs.

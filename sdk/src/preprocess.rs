@@ -51,20 +51,24 @@ impl Preprocessor {
     pub fn run(&mut self, frame: Frame<'_>, input: &mut Tensor) -> Result<LetterboxMap, Error> {
         frame.check()?;
         if !input.matches(&self.spec) {
-            return Err(Error::Input(Fault::new(
-                format!("an input tensor of shape {:?}", input.shape),
-                format!("a tensor of {:?}", self.spec),
-                "make it with Tensor::zeroed from the session's input",
-            )));
+            return Err(self.wrong_input(input));
         }
         let map = LetterboxMap::fit(frame.width_px, frame.height_px, &self.recipe);
         self.resizer.prepare(&map);
         match &mut input.data {
             TensorData::F32(planes) => self.fill_planes(frame, &map, planes),
             TensorData::U8(pixels) => self.fill_pixels(frame, &map, pixels),
-            TensorData::I8(_) => unreachable!("excluded by Preprocessor::new and Tensor::matches"),
+            TensorData::I8(_) => return Err(self.wrong_input(input)),
         }
         Ok(map)
+    }
+
+    fn wrong_input(&self, input: &Tensor) -> Error {
+        Error::Input(Fault::new(
+            format!("an input tensor of shape {:?}", input.shape),
+            format!("a tensor of {:?}", self.spec),
+            "make it with Tensor::zeroed from the session's input",
+        ))
     }
 
     fn fill_planes(&mut self, frame: Frame<'_>, map: &LetterboxMap, planes: &mut [f32]) {
