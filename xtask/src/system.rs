@@ -1,0 +1,138 @@
+//! System programs that the build needs and the Debian packages they come in.
+//! It names what is missing and installs it only where it may (root, with apt-get); it never calls sudo.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::{run, succeeds};
+
+/// A program that must be there, and how to get it.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// What is missing, as the user knows it.
+    pub name: &'static str,
+    /// The Debian/Ubuntu package that has it.
+    pub package: &'static str,
+    /// What we need it for.
+    pub purpose: &'static str,
+    /// Whether the machine has it.
+    pub is_met: fn() -> bool,
+}
+
+/// A C++ compiler, for torch-sys.
+pub const COMPILER: Need = Need {
+    name: "a C++ compiler (c++)",
+    package: "g++",
+    purpose: "compiling torch-sys",
+    is_met: || on_path("c++"),
+};
+
+/// Python with pip, to fetch wheels.
+pub const PIP: Need = Need {
+    name: "pip",
+    package: "python3-pip",
+    purpose: "downloading the pinned wheels",
+    is_met: || pip_command().is_some(),
+};
+
+/// Python's venv module with ensurepip.
+pub const VENV: Need = Need {
+    name: "Python's venv module",
+    package: "python3-venv",
+    purpose: "the environment that checks our ONNX files",
+    is_met: || succeeds("python3", &["-c", "import venv, ensurepip"]),
+};
+
+/// Makes sure that every need is met, installing packages where we are root on Debian.
+///
+/// # Errors
+/// Names what is missing and the command that installs it.
+pub fn provide(needs: &[Need]) -> Result<()> {
+    let missing = unmet(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let hint = install_hint(&missing);
+    if !(is_root() && on_path("apt-get")) {
+        bail!("{hint}");
+    }
+    eprintln!("installing: {hint}");
+    run(&mut apt_get(&["update"]))?;
+    let packages = missing.iter().map(|need| need.package);
+    let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    run(install.args(packages))?;
+    match unmet(needs) {
+        still if still.is_empty() => Ok(()),
+        still => bail!("still missing after the installation: {}", install_hint(&still)),
+    }
+}
+
+/// The command that runs pip, as words: `python3 -m pip` where that works.
+pub fn pip_command() -> Option<&'static [&'static str]> {
+    const CANDIDATES: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];
+    CANDIDATES.into_iter().find(|words| {
+        let arguments = [&words[1..], &["--version"]].concat();
+        succeeds(words[0], &arguments)
+    })
+}
+
+/// Whether a program of this name lies in a folder of PATH.
+pub fn on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+}
+
+/// What is missing, what for, and the command that installs it.
+pub fn install_hint(missing: &[Need]) -> String {
+    let what: Vec<_> = missing.iter().map(|need| format!("{} for {}", need.name, need.purpose)).collect();
+    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    format!("{} (`sudo apt-get install {}`)", what.join(", "), packages.join(" "))
+}
+
+fn unmet(needs: &[Need]) -> Vec<Need> {
+    needs.iter().filter(|need| !(need.is_met)()).copied().collect()
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABSENT: Need = Need { name: "frobnicator", package: "frob", purpose: "tests", is_met: || false };
+
+    #[test]
+    fn a_hint_names_purpose_and_command() {
+        let hint = install_hint(&[ABSENT]);
+        assert_eq!(hint, "frobnicator for tests (`sudo apt-get install frob`)");
+    }
+
+    #[test]
+    fn met_needs_change_nothing() {
+        let met = Need { is_met: || true, ..ABSENT };
+        provide(&[met]).unwrap();
+    }
+
+    #[test]
+    fn programs_are_found_on_the_path() {
+        assert!(on_path("sh"));
+        assert!(!on_path("no-such-program-of-ours"));
+    }
+}

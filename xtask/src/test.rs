@@ -1,0 +1,155 @@
+//! `cargo xtask test`: makes the machine ready, then runs every test that can run here.
+//! Tests whose needs are not there are left out and named with their reason; they never pass silently.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::check::Tree;
+use crate::ignored::{self, IgnoredTest, Need};
+use crate::system::{self, COMPILER};
+use crate::workspace::{Workspace, run_inheriting, succeeds};
+use crate::{libtorch, python};
+
+/// Arguments of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Further arguments for `cargo nextest run` (or `cargo test`), such as a test's name.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the machine cannot be made ready or a test fails.
+pub fn run(args: &Args) -> Result<()> {
+    let workspace = Workspace::find()?;
+    system::provide(&[COMPILER])?;
+    let bench = Bench {
+        libtorch: libtorch::provide(&workspace)?,
+        python: python::provide(&workspace)?,
+        shared_data: shared_data(&workspace)?,
+        workspace,
+    };
+    let (ready, left_out) = bench.sort_ignored()?;
+    if args.arguments.is_empty() {
+        // First, so that the last lines printed are the summary of the tests proper.
+        run_inheriting(bench.cargo("test")?.args(["--doc", "--workspace", "--quiet"]))?;
+    }
+    report_left_out(&left_out);
+    if succeeds("cargo", &["nextest", "--version"]) {
+        return run_inheriting(bench.nextest(&left_out)?.args(&args.arguments));
+    }
+    eprintln!("cargo-nextest is not installed: using cargo test");
+    run_inheriting(bench.plain()?.args(&args.arguments))?;
+    if ready.is_empty() {
+        return Ok(());
+    }
+    run_inheriting(bench.plain()?.args(["--", "--ignored"]).args(ready.iter().map(|test| &test.function)))
+}
+
+/// What the tests run with.
+struct Bench {
+    workspace: Workspace,
+    libtorch: PathBuf,
+    python: PathBuf,
+    shared_data: Option<PathBuf>,
+}
+
+impl Bench {
+    /// The ignored tests that can run here, and those that cannot.
+    fn sort_ignored(&self) -> Result<(Vec<IgnoredTest>, Vec<IgnoredTest>)> {
+        let mut available = vec![Need::Python];
+        available.extend(self.shared_data.as_ref().map(|_| Need::SharedData));
+        let tree = Tree::read(&self.workspace)?;
+        let sources = tree.rust_files();
+        let all = sources.flat_map(|file| ignored::find(&file.path, &file.text));
+        Ok(all.partition(|test| ignored::can_run(&test.reason, &available)))
+    }
+
+    fn nextest(&self, left_out: &[IgnoredTest]) -> Result<Command> {
+        let mut command = self.cargo("nextest")?;
+        command.args(["run", "--workspace", "--run-ignored", "all"]);
+        if let Some(filter) = filter_without(left_out) {
+            command.args(["--filterset", &filter]);
+        }
+        Ok(command)
+    }
+
+    fn plain(&self) -> Result<Command> {
+        let mut command = self.cargo("test")?;
+        command.args(["--workspace", "--lib", "--bins", "--tests"]);
+        Ok(command)
+    }
+
+    fn cargo(&self, subcommand: &str) -> Result<Command> {
+        let mut command = self.workspace.cargo(subcommand);
+        command.env("REPEDGE_PYTHON", &self.python);
+        command.env("LD_LIBRARY_PATH", library_path(&self.libtorch)?);
+        if let Some(folder) = &self.shared_data {
+            command.env("REPEDGE_SHARED_DATA", folder);
+        }
+        Ok(command)
+    }
+}
+
+/// The folder of real images: REPEDGE_SHARED_DATA, else `../shared/data`, where there is one.
+fn shared_data(workspace: &Workspace) -> Result<Option<PathBuf>> {
+    if let Some(folder) = env::var_os("REPEDGE_SHARED_DATA").filter(|value| !value.is_empty()) {
+        let folder = std::path::absolute(folder)?;
+        ensure!(folder.is_dir(), "REPEDGE_SHARED_DATA={} is no folder", folder.display());
+        return Ok(Some(folder));
+    }
+    let beside = workspace.join("../shared/data");
+    if !beside.is_dir() {
+        return Ok(None);
+    }
+    let folder = beside.canonicalize().with_context(|| format!("cannot resolve {}", beside.display()))?;
+    Ok(Some(folder))
+}
+
+/// Programs of our own find libtorch by their rpath; documentation tests and other packages' tests have none.
+fn library_path(libtorch: &Path) -> Result<OsString> {
+    let before = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let folders = std::iter::once(libtorch.join("lib")).chain(env::split_paths(&before));
+    env::join_paths(folders).context("LIBTORCH holds a colon")
+}
+
+/// A nextest filterset that matches everything but `tests`; `None` for everything.
+fn filter_without(tests: &[IgnoredTest]) -> Option<String> {
+    let one =
+        |test: &IgnoredTest| format!("(package(={}) and test(/(^|::){}$/))", test.package, test.function);
+    let all: Vec<_> = tests.iter().map(one).collect();
+    (!all.is_empty()).then(|| format!("not ({})", all.join(" or ")))
+}
+
+fn report_left_out(tests: &[IgnoredTest]) {
+    for (reason, count) in ignored::count_by_reason(tests) {
+        eprintln!("left out: {count} {} ignored: {reason}", if count == 1 { "test" } else { "tests" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_names_each_test_in_its_package() {
+        assert_eq!(filter_without(&[]), None);
+        let test =
+            IgnoredTest { package: "repedge".into(), function: "on_bccd".into(), reason: String::new() };
+        let filter = filter_without(&[test.clone(), test]).unwrap();
+        let one = "(package(=repedge) and test(/(^|::)on_bccd$/))";
+        assert_eq!(filter, format!("not ({one} or {one})"));
+    }
+
+    #[test]
+    fn libtorch_comes_first_on_the_library_path() {
+        let path = library_path(Path::new("/opt/torch")).unwrap();
+        assert_eq!(env::split_paths(&path).next().unwrap(), Path::new("/opt/torch/lib"));
+    }
+}
