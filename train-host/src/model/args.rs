@@ -4,10 +4,8 @@
 use artifact::Fault;
 use serde_yaml_ng::Value;
 
-use super::validate::MAX_CHANNELS;
+use super::validate::{MAX_CHANNELS, Outcome};
 use super::yaml::show;
-
-type Outcome<T> = Result<T, Fault>;
 
 /// The `args` column of a row of `module`.
 pub(super) struct Args<'a> {

@@ -5,12 +5,9 @@ use artifact::Fault;
 
 use super::graph::{Activation, Graph, NodeId, Op};
 use super::layers;
-use super::validate::{MAX_NODES, infer_channels, infer_size};
+use super::validate::{MAX_NODES, Outcome, infer_channels, infer_size};
 use super::yaml::{Block, Description, From, Row, at_layer};
 use crate::{Error, Result};
-
-/// Result of a step that does not know its row yet.
-pub(super) type Outcome<T> = std::result::Result<T, Fault>;
 
 /// Image sides strides are measured with; every stride that is a power of two up to the first divides both.
 const PROBE_SIDES_PX: [usize; 2] = [1024, 2048];

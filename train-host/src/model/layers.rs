@@ -4,9 +4,10 @@
 use artifact::Fault;
 
 use super::args::Args;
-use super::build::{Builder, Outcome, scale_down};
+use super::build::{Builder, scale_down};
 use super::graph::{Conv, NodeId, Op};
 use super::rep_block;
+use super::validate::Outcome;
 use super::yaml::Row;
 
 /// Added to the variance by every batch norm of YOLOv5.

@@ -6,11 +6,14 @@ mod args;
 mod build;
 pub mod checkpoint;
 pub mod complexity;
+mod forms;
 mod graph;
 mod head;
 pub mod init;
 mod layers;
 
+#[cfg(test)]
+pub(crate) mod reference;
 mod rep_block;
 mod specs;
 mod validate;

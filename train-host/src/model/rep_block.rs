@@ -3,9 +3,10 @@
 
 use artifact::Fault;
 
-use super::build::{Builder, Outcome};
+use super::build::Builder;
 use super::graph::{NodeId, Op};
 use super::layers::{ConvArgs, batch_norm, conv_bn};
+use super::validate::Outcome;
 use super::yaml::Block;
 
 /// Adds a block in the form the description asks for.

@@ -19,6 +19,9 @@ pub const MAX_SIDE_PX: usize = 16_384;
 /// Most values the weights of a graph may have together (2 GB as f32).
 pub const MAX_VALUES: usize = 500_000_000;
 
+/// Result of a check that does not yet know which node or row it is about.
+pub(super) type Outcome<T> = std::result::Result<T, Fault>;
+
 /// Channels, height and width of a node's result.
 pub type Shape = [usize; 3];
 
@@ -108,7 +111,7 @@ impl Graph {
 }
 
 /// Channels of an operator's result, from those of its inputs; checks arity and the operator's own settings.
-pub(super) fn infer_channels(op: &Op, inputs: &[usize]) -> std::result::Result<usize, Fault> {
+pub(super) fn infer_channels(op: &Op, inputs: &[usize]) -> Outcome<usize> {
     check_arity(op, inputs.len())?;
     let channels = match *op {
         Op::Input { channels } => channels,
@@ -156,11 +159,7 @@ pub(super) fn infer_channels(op: &Op, inputs: &[usize]) -> std::result::Result<u
 }
 
 /// Height and width of an operator's result, from those of its inputs (the image's for an Input).
-pub(super) fn infer_size(
-    op: &Op,
-    inputs: &[[usize; 2]],
-    image: [usize; 2],
-) -> std::result::Result<[usize; 2], Fault> {
+pub(super) fn infer_size(op: &Op, inputs: &[[usize; 2]], image: [usize; 2]) -> Outcome<[usize; 2]> {
     let size = match *op {
         Op::Input { .. } => image,
         Op::Conv(conv) => slide(inputs[0], conv.dilation * (conv.kernel - 1) + 1, conv.stride, conv.pad)?,
@@ -196,12 +195,7 @@ pub(super) fn infer_size(
     }
 }
 
-fn slide(
-    size: [usize; 2],
-    window: usize,
-    stride: usize,
-    pad: usize,
-) -> std::result::Result<[usize; 2], Fault> {
+fn slide(size: [usize; 2], window: usize, stride: usize, pad: usize) -> Outcome<[usize; 2]> {
     if size.iter().any(|side| side + 2 * pad < window) {
         let [h, w] = size;
         return Err(fault(
@@ -212,7 +206,7 @@ fn slide(
     Ok(size.map(|side| (side + 2 * pad - window) / stride + 1))
 }
 
-fn check_arity(op: &Op, count: usize) -> std::result::Result<(), Fault> {
+fn check_arity(op: &Op, count: usize) -> Outcome<()> {
     let (fits, expected) = match op {
         Op::Input { .. } => (count == 0, "no input"),
         Op::Add | Op::Concat => (count >= 2, "two inputs or more"),
@@ -221,7 +215,7 @@ fn check_arity(op: &Op, count: usize) -> std::result::Result<(), Fault> {
     if fits { Ok(()) } else { Err(fault(format!("{count} inputs"), expected)) }
 }
 
-fn check_conv(conv: &Conv) -> std::result::Result<(), Fault> {
+fn check_conv(conv: &Conv) -> Outcome<()> {
     check_window("convolution", conv.kernel, conv.stride, conv.pad)?;
     check_range("dilation", conv.dilation, 1)?;
     let Conv { cin, cout, groups, .. } = *conv;
@@ -234,13 +228,13 @@ fn check_conv(conv: &Conv) -> std::result::Result<(), Fault> {
     Ok(())
 }
 
-fn check_window(what: &str, kernel: usize, stride: usize, pad: usize) -> std::result::Result<(), Fault> {
+fn check_window(what: &str, kernel: usize, stride: usize, pad: usize) -> Outcome<()> {
     check_range(&format!("{what} kernel"), kernel, 1)?;
     check_range(&format!("{what} stride"), stride, 1)?;
     check_range(&format!("{what} padding"), pad, 0)
 }
 
-fn check_range(what: &str, value: usize, least: usize) -> std::result::Result<(), Fault> {
+fn check_range(what: &str, value: usize, least: usize) -> Outcome<()> {
     if (least..=MAX_KERNEL).contains(&value) {
         Ok(())
     } else {
@@ -248,7 +242,7 @@ fn check_range(what: &str, value: usize, least: usize) -> std::result::Result<()
     }
 }
 
-fn expect_channels(expected: usize, found: usize) -> std::result::Result<(), Fault> {
+fn expect_channels(expected: usize, found: usize) -> Outcome<()> {
     if expected == found {
         Ok(())
     } else {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_yaml_ng::Value;
 
 use super::graph::Activation;
+use super::validate::Outcome;
 use crate::{Error, Result};
 
 /// Longest description that is read.
@@ -184,7 +185,7 @@ pub(super) fn at_layer(origin: &str, index: usize, row: &str, fault: Fault) -> E
     Error::Model(Fault { found: format!("{origin}: layer {index} {row}: {}", fault.found), ..fault })
 }
 
-fn parse_row(row: &Value) -> std::result::Result<Row, Fault> {
+fn parse_row(row: &Value) -> Outcome<Row> {
     let fault =
         |found: &str, expected: &str| Fault::new(found, expected, "write [from, number, module, args]");
     let Some([from, number, module, args]) = row.as_sequence().map(Vec::as_slice) else {
