@@ -1,15 +1,131 @@
-//! `train-host convert`.
+//! `train-host convert`: a run or weights file to a bundle a board can run. Fuses first where that is still to do.
 
-use crate::Result;
+use std::path::PathBuf;
+
+use boards::Board;
+use serde::Serialize;
+
+use super::json::JsonArgs;
+use crate::export::bundle;
+use crate::fuse::fuse;
+use crate::model::FusedModel;
+use crate::model::checkpoint::{self, Checkpoint};
+use crate::{Error, Result};
 
 /// Arguments of `train-host convert`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Run folder (its best weights) or weights file, trained or fused.
+    #[arg(value_name = "RUN|WEIGHTS")]
+    model: PathBuf,
+    /// Board to convert for.
+    #[arg(long, default_value = "host")]
+    target: String,
+    /// Number format on the board.
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    precision: Precision,
+    /// Where to write the bundle (.bundle).
+    #[arg(long, value_name = "X.bundle", value_parser = parse_bundle_path)]
+    out: PathBuf,
+    /// Also keep the ONNX model here.
+    #[arg(long, value_name = "FILE")]
+    onnx: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// Number formats there are; what a board offers of them is in its file.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Precision {
+    /// 32-bit float.
+    Fp32,
+    /// 16-bit float.
+    Fp16,
+    /// 8-bit integer.
+    Int8,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary {
+    bundle: PathBuf,
+    bytes: u64,
+    sha256: String,
+    model: String,
+    target: String,
+    precision: boards::Precision,
+    imgsz: usize,
+    classes: usize,
+    payloads: Vec<artifact::Payload>,
+    onnx: Option<PathBuf>,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// To be written.
-pub fn run(_args: Args) -> Result<()> {
-    Ok(())
+/// [`Error::Input`] for an unknown board or a precision it does not offer; else what loading, fusing and writing
+/// report. Nothing is left half-written.
+pub fn run(args: Args) -> Result<()> {
+    let board = find_board(&args.target)?;
+    let precision = match args.precision {
+        Precision::Fp32 => boards::Precision::Fp32,
+        Precision::Fp16 => boards::Precision::Fp16,
+        Precision::Int8 => boards::Precision::Int8,
+    };
+    bundle::check_offer(&board, precision)?;
+    let model = load_fused(&args.model)?;
+    let packed = bundle::write(&model, &board, precision, &args.out)?;
+    if let Some(path) = &args.onnx {
+        artifact::atomic::write(path, &packed.onnx)?;
+    }
+    let summary = Summary {
+        bundle: args.out,
+        bytes: packed.bytes,
+        sha256: packed.sha256,
+        model: packed.manifest.model,
+        target: board.name,
+        precision,
+        imgsz: model.imgsz,
+        classes: packed.manifest.classes.len(),
+        payloads: packed.manifest.payloads,
+        onnx: args.onnx,
+    };
+    args.json.emit(&summary)?;
+    args.json.say(&describe(&summary))
+}
+
+fn load_fused(path: &std::path::Path) -> Result<FusedModel> {
+    match checkpoint::load(path)? {
+        Checkpoint::Trained(model) => fuse(&model),
+        Checkpoint::Fused(model) => Ok(model),
+    }
+}
+
+fn find_board(name: &str) -> Result<Board> {
+    Board::find(name).map_err(|error| match error {
+        boards::Error::Unknown { name, known } => Error::input(
+            format!("unknown board {name:?}"),
+            format!("one of: {known}"),
+            "choose with --target",
+        ),
+        broken => {
+            Error::input(broken.to_string(), "a valid board file", "report this: board files are tested")
+        }
+    })
+}
+
+fn parse_bundle_path(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(extension) if extension == "bundle" => Ok(path),
+        _ => Err("the name of a bundle ends in .bundle".to_owned()),
+    }
+}
+
+fn describe(summary: &Summary) -> String {
+    let Summary { bundle, bytes, sha256, model, target, precision, imgsz, classes, .. } = summary;
+    format!(
+        "{}: {model} {precision} for {target}, {imgsz}x{imgsz} px, {classes} classes\n{bytes} bytes, sha256 {sha256}, verified",
+        bundle.display()
+    )
 }

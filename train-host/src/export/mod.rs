@@ -1,1 +1,30 @@
-//! To be written.
+//! From a fused model to files that run: ONNX and bundles, and sessions over them for measuring. Only a
+//! [`FusedModel`] can be bundled; the training form has a diagnostic ONNX.
+
+pub mod bundle;
+pub mod onnx;
+mod onnx_proto;
+
+use repedge::backend::tract::TractSession;
+
+use crate::Result;
+use crate::model::{FusedModel, TrainedModel};
+
+/// The fused model in the tract engine, from the same ONNX that a bundle holds.
+///
+/// # Errors
+/// [`Error::Model`](crate::Error::Model) as [`onnx::write`], [`Error::Runtime`](crate::Error::Runtime) when tract
+/// refuses it.
+pub fn session(model: &FusedModel) -> Result<TractSession> {
+    let specs = onnx::model_specs(&model.architecture, model.imgsz)?;
+    Ok(TractSession::from_onnx(&onnx::write(model)?, specs.input, specs.outputs)?)
+}
+
+/// The training form in the tract engine.
+///
+/// # Errors
+/// As [`session`].
+pub fn diagnostic_session(model: &TrainedModel) -> Result<TractSession> {
+    let specs = onnx::model_specs(&model.architecture, model.imgsz)?;
+    Ok(TractSession::from_onnx(&onnx::write_diagnostic(model)?, specs.input, specs.outputs)?)
+}
