@@ -1,0 +1,75 @@
+//! Every named model in every form: folded, it has the plain node list and the outputs of its training form.
+
+mod support;
+
+use support::random_model;
+use train_host::export::onnx;
+use train_host::fuse::{MAX_FUSE_ERROR, fuse, fuse_error, largest};
+use train_host::model::{Activation, Block, MODEL_NAMES, Op, Overrides, complexity};
+
+const IMGSZ: usize = 64;
+
+#[test]
+fn every_named_model_folds_without_changing_its_outputs() {
+    for name in MODEL_NAMES {
+        for block in [Block::Repvgg, Block::Qarepvgg] {
+            let trained = random_model(name, &Overrides { act: None, block: Some(block) }, 3, IMGSZ);
+            let fused = fuse(&trained).unwrap();
+            assert!(!fused.architecture.has_batch_norm());
+            let errors = fuse_error(&trained, &fused, 5).unwrap();
+            assert_eq!(errors.len(), 9, "three groups of three outputs");
+            assert!(largest(&errors) <= MAX_FUSE_ERROR, "{name} {block:?}: {errors:#?}");
+        }
+    }
+}
+
+#[test]
+fn every_activation_folds_without_changing_its_outputs() {
+    for act in [Activation::Silu, Activation::Relu, Activation::LeakyRelu] {
+        let trained = random_model("repyolov5n", &Overrides { act: Some(act), block: None }, 3, IMGSZ);
+        let errors = fuse_error(&trained, &fuse(&trained).unwrap(), 5).unwrap();
+        assert!(largest(&errors) <= MAX_FUSE_ERROR, "{act:?}: {errors:#?}");
+    }
+}
+
+#[test]
+fn fused_rep_models_are_the_plain_models_node_by_node() {
+    for (plain, rep) in [("yolov5n", "repyolov5n"), ("yolov5s", "repyolov5s")] {
+        for block in [Block::Repvgg, Block::Qarepvgg] {
+            let overrides = Overrides { act: None, block: Some(block) };
+            let plain = fuse(&random_model(plain, &overrides, 80, IMGSZ)).unwrap();
+            let rep = fuse(&random_model(rep, &overrides, 80, IMGSZ)).unwrap();
+            assert_eq!(rep.architecture.graph, plain.architecture.graph);
+            let shapes = |model: &train_host::model::FusedModel| -> Vec<_> {
+                model.weights.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
+            };
+            assert_eq!(shapes(&rep), shapes(&plain));
+        }
+    }
+}
+
+#[test]
+fn every_convolution_of_a_fused_model_has_a_bias_and_every_weight_a_node() {
+    let fused = fuse(&random_model("repyolov5s-lite", &Overrides::default(), 3, IMGSZ)).unwrap();
+    let graph = &fused.architecture.graph;
+    assert!(graph.nodes.iter().all(|node| !matches!(node.op, Op::Conv(conv) if !conv.bias)));
+    assert_eq!(graph.weight_specs().len(), fused.weights.len());
+    assert!(graph.nodes.iter().any(|node| node.op == Op::Add), "C3 shortcuts stay");
+    let trained = random_model("repyolov5s-lite", &Overrides::default(), 3, IMGSZ);
+    let parameters = |graph| complexity::count(graph, IMGSZ).unwrap().parameters;
+    assert!(parameters(graph) < parameters(&trained.architecture.graph));
+}
+
+#[test]
+fn same_model_gives_the_same_onnx_bytes() {
+    let trained = random_model("repyolov5n", &Overrides::default(), 3, IMGSZ);
+    let write = || onnx::write(&fuse(&trained).unwrap()).unwrap();
+    assert_eq!(write(), write());
+}
+
+#[test]
+fn image_size_that_does_not_fit_is_an_error() {
+    let mut fused = fuse(&random_model("yolov5n", &Overrides::default(), 3, IMGSZ)).unwrap();
+    fused.imgsz = 100;
+    assert!(onnx::write(&fused).unwrap_err().to_string().contains("100"));
+}

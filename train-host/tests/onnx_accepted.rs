@@ -1,0 +1,53 @@
+//! The ONNX we write, judged by tools that are not ours: `onnx.checker` and onnxruntime, whose outputs must be
+//! tract's.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use repedge::backend::Session;
+use support::{random_model, run_with_image};
+use train_host::export::{self, onnx};
+use train_host::fuse::fuse;
+use train_host::model::{Block, MODEL_NAMES, Overrides};
+
+const IMGSZ: usize = 64;
+
+#[test]
+#[ignore = "needs the Python venv of cargo xtask setup"]
+fn every_named_model_is_accepted_fused_and_unfused() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in MODEL_NAMES {
+        for block in [Block::Repvgg, Block::Qarepvgg] {
+            let trained = random_model(name, &Overrides { act: None, block: Some(block) }, 3, IMGSZ);
+            let fused = fuse(&trained).unwrap();
+            let mut session = export::session(&fused).unwrap();
+            assert_accepted(dir.path(), &onnx::write(&fused).unwrap(), &mut session);
+            let mut session = export::diagnostic_session(&trained).unwrap();
+            assert_accepted(dir.path(), &onnx::write_diagnostic(&trained).unwrap(), &mut session);
+        }
+    }
+}
+
+fn assert_accepted(dir: &Path, bytes: &[u8], session: &mut impl Session) {
+    let (image, outputs) = run_with_image(session, 3);
+    let write = |name: String, bytes: &[u8]| -> PathBuf {
+        let path = dir.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let little_endian = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let mut files =
+        vec![write("model.onnx".into(), bytes), write("image.f32".into(), &little_endian(&image))];
+    for (index, output) in outputs.iter().enumerate() {
+        files.push(write(format!("output{index}.f32"), &little_endian(output)));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let result = Command::new(root.join("toolchains/venv/bin/python"))
+        .arg(root.join("tests/python/check_onnx.py"))
+        .args(files)
+        .output()
+        .unwrap();
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+}

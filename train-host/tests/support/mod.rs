@@ -1,0 +1,86 @@
+//! What the suites over fusing share: random weights of a graph, and two graphs run side by side in tract.
+
+#![allow(dead_code, reason = "each suite uses its part")]
+
+use artifact::{DType, Layout, Tensor, TensorData, TensorSpec};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use repedge::backend::Session;
+use repedge::backend::tract::TractSession;
+use train_host::export::onnx;
+use train_host::model::{Architecture, Graph, Overrides, Role, TrainedModel, WeightSpec, Weights};
+
+/// Weights of every kind a training could reach: γ of both signs, variances from 0.1 to 10.
+pub fn random_weights(graph: &Graph, seed: u64) -> Weights {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut weights = Weights::default();
+    for spec in graph.weight_specs() {
+        let data = (0..spec.len()).map(|_| random_value(&spec, &mut rng)).collect();
+        weights.insert(&spec.name, &spec.shape, data);
+    }
+    weights
+}
+
+fn random_value(spec: &WeightSpec, rng: &mut impl Rng) -> f32 {
+    match spec.role {
+        Role::Kernel => {
+            let fan_in = spec.shape[1..].iter().product::<usize>() as f32;
+            rng.random_range(-1.0..1.0) * (3.0 / fan_in).sqrt()
+        }
+        Role::Gamma => rng.random_range(0.3..1.5) * if rng.random() { 1.0 } else { -1.0 },
+        Role::RunningVar => 10.0_f32.powf(rng.random_range(-1.0..1.0)),
+        Role::Bias | Role::Beta | Role::RunningMean => rng.random_range(-1.0..1.0),
+    }
+}
+
+/// A named model with random weights.
+pub fn random_model(name: &str, overrides: &Overrides, classes: usize, imgsz: usize) -> TrainedModel {
+    let classes: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
+    let architecture = Architecture::load(name, overrides, &classes).unwrap();
+    let weights = random_weights(&architecture.graph, 7);
+    TrainedModel { architecture, weights, imgsz }
+}
+
+/// Outputs of a bare graph in tract for noise drawn from `seed`.
+pub fn run_graph(graph: &Graph, weights: &Weights, side_px: usize, seed: u64) -> Vec<Vec<f32>> {
+    let shapes = graph.shapes(side_px, side_px).unwrap();
+    let spec = |name: &str, id: usize| {
+        let [channels, height, width] = shapes[id];
+        let shape = [1, channels, height, width];
+        TensorSpec { name: name.to_owned(), dtype: DType::F32, layout: Layout::Nchw, shape, quant: None }
+    };
+    let outputs = graph.outputs.iter().map(|&id| spec(&graph.nodes[id].name, id)).collect();
+    let bytes = onnx::write_graph(graph, weights, side_px).unwrap();
+    let mut session = TractSession::from_onnx(&bytes, spec(onnx::INPUT_NAME, 0), outputs).unwrap();
+    run(&mut session, seed)
+}
+
+/// Outputs of a session for noise drawn from `seed`.
+pub fn run(session: &mut impl Session, seed: u64) -> Vec<Vec<f32>> {
+    run_with_image(session, seed).1
+}
+
+/// Noise drawn from `seed`, and the outputs of a session for it.
+pub fn run_with_image(session: &mut impl Session, seed: u64) -> (Vec<f32>, Vec<Vec<f32>>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let spec = session.input().clone();
+    let noise: Vec<f32> = (0..spec.len()).map(|_| rng.random()).collect();
+    let image = Tensor { data: TensorData::F32(noise.clone()), ..Tensor::zeroed(&spec) };
+    let mut outputs: Vec<Tensor> = session.outputs().iter().map(Tensor::zeroed).collect();
+    session.run(&image, &mut outputs).unwrap();
+    let floats = |output: Tensor| match output.data {
+        TensorData::F32(values) => values,
+        other => panic!("{other:?}"),
+    };
+    (noise, outputs.into_iter().map(floats).collect())
+}
+
+/// `max|a − b| / max|a|`.
+pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().chain(b).all(|value| value.is_finite()));
+    let difference = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max);
+    let range = a.iter().map(|a| f64::from(*a).abs()).fold(0.0, f64::max);
+    assert!(range > 0.0, "a silent output proves nothing");
+    difference / range
+}
