@@ -39,7 +39,8 @@ pub struct Match {
 impl Match {
     /// Row of this match in predictions flattened as `[image, anchor, row, column]`.
     pub fn flat_index(&self, level: &Level) -> usize {
-        ((self.image * level.anchors.len() + self.anchor) * level.height + self.row) * level.width + self.column
+        ((self.image * level.anchors.len() + self.anchor) * level.height + self.row) * level.width
+            + self.column
     }
 }
 
@@ -60,14 +61,21 @@ pub fn assign(batch: &[Vec<PixelBox>], level: &Level, anchor_t: f32) -> Vec<Matc
             }
         }
     }
-    let offsets = [[0.0, 0.0], [NEIGHBOR_REACH, 0.0], [0.0, NEIGHBOR_REACH], [-NEIGHBOR_REACH, 0.0], [0.0, -NEIGHBOR_REACH]];
+    let offsets = [
+        [0.0, 0.0],
+        [NEIGHBOR_REACH, 0.0],
+        [0.0, NEIGHBOR_REACH],
+        [-NEIGHBOR_REACH, 0.0],
+        [0.0, -NEIGHBOR_REACH],
+    ];
     let mut matches = Vec::with_capacity(own.len() * 3);
     for (side, offset) in offsets.into_iter().enumerate() {
         for &(image, anchor, class, center, size) in &own {
             if !reaches(side, center, level) {
                 continue;
             }
-            let (column, row) = (cell(center[0] - offset[0], level.width), cell(center[1] - offset[1], level.height));
+            let (column, row) =
+                (cell(center[0] - offset[0], level.width), cell(center[1] - offset[1], level.height));
             #[expect(clippy::cast_precision_loss, reason = "grids are far below 2^24 cells")]
             let target = [center[0] - column as f32, center[1] - row as f32, size[0], size[1]];
             matches.push(Match { image, anchor, row, column, class, target });
@@ -109,7 +117,13 @@ mod tests {
     }
 
     fn square(cx: f32, cy: f32, side: f32) -> PixelBox {
-        PixelBox { class: 3, x0: cx - side / 2.0, y0: cy - side / 2.0, x1: cx + side / 2.0, y1: cy + side / 2.0 }
+        PixelBox {
+            class: 3,
+            x0: cx - side / 2.0,
+            y0: cy - side / 2.0,
+            x1: cx + side / 2.0,
+            y1: cy + side / 2.0,
+        }
     }
 
     #[test]

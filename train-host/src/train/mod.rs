@@ -1,1 +1,24 @@
-//! To be written.
+//! Training with libtorch: the only place in the workspace that knows tch. Takes a dataset and an architecture, gives
+//! a run folder with a `TrainedModel`. All randomness is keyed (see `keys`); a killed run resumes bit for bit.
+
+mod assign;
+mod config;
+mod ffi;
+mod hyper;
+mod keys;
+mod loader;
+mod loss;
+mod net;
+mod optimizer;
+mod run;
+mod schedule;
+mod session;
+mod trainer;
+
+pub use config::Config;
+pub use hyper::Hyper;
+pub use net::{ConvFormat, Mode, Net};
+pub use run::RunFolder;
+pub use schedule::Decay;
+pub use session::TorchSession;
+pub use trainer::{Outcome, Start, train};

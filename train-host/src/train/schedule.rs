@@ -17,7 +17,9 @@ pub enum Group {
 }
 
 /// How the learning rate falls from `lr0` to `lr0·lrf`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
     /// Straight line.
@@ -53,7 +55,14 @@ pub struct Schedule {
 
 impl Schedule {
     /// A plan for `epochs` of `batches` batches of `batch` images, with steps sized for `nominal_batch` images.
-    pub fn new(hyper: Hyper, decay: Decay, epochs: usize, batches: usize, batch: usize, nominal_batch: usize) -> Self {
+    pub fn new(
+        hyper: Hyper,
+        decay: Decay,
+        epochs: usize,
+        batches: usize,
+        batch: usize,
+        nominal_batch: usize,
+    ) -> Self {
         Self { hyper, decay, epochs, batches, batch, nominal_batch }
     }
 

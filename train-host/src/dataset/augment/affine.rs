@@ -109,7 +109,11 @@ impl Affine {
 }
 
 /// Blends the four neighbors of (`sx`, `sy`) with 1/256 weights; what lies outside the canvas counts as [`FILL`].
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positions are bounded just above")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positions are bounded just above"
+)]
 fn bilinear(canvas: &Canvas, sx: f32, sy: f32, out: &mut [u8]) {
     let side = canvas.side;
     #[expect(clippy::cast_precision_loss, reason = "image sides are far below 2^24")]

@@ -21,7 +21,11 @@ pub(super) fn jitter(rgb: &mut [u8], strength: &Strength, rng: &mut ChaCha8Rng) 
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturating casts are what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturating casts are what is wanted"
+)]
 fn to_byte(value: f32) -> u8 {
     (value + 0.5) as u8
 }

@@ -185,8 +185,15 @@ mod tests {
 
     #[test]
     fn same_key_gives_the_same_mosaic() {
-        let strong =
-            Strength { mosaic: 1.0, scale: 0.5, translate: 0.1, degrees: 10.0, shear: 2.0, hsv_h: 0.1, ..none() };
+        let strong = Strength {
+            mosaic: 1.0,
+            scale: 0.5,
+            translate: 0.1,
+            degrees: 10.0,
+            shear: 2.0,
+            hsv_h: 0.1,
+            ..none()
+        };
         assert_eq!(run(&strong), run(&strong));
     }
 }

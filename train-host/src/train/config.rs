@@ -1,0 +1,126 @@
+//! Everything that decides the outcome of a run; written to `args.json` so that a run can be repeated or resumed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tch::{Cuda, Device};
+
+use super::hyper::Hyper;
+use super::net::ConvFormat;
+use super::schedule::Decay;
+use crate::dataset::Broken;
+use crate::model::{Activation, Block};
+use crate::{Error, Result};
+
+/// Largest training image side in pixels.
+const MAX_SIDE_PX: usize = 4096;
+
+/// Settings of a training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of a built-in model, or a YAML file.
+    pub model: String,
+    /// Activation instead of the model's own.
+    pub act: Option<Activation>,
+    /// Rep block instead of the model's own.
+    pub block: Option<Block>,
+    /// Dataset description.
+    pub data: PathBuf,
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Side of the square input, px.
+    pub imgsz: usize,
+    /// Images a batch.
+    pub batch: usize,
+    /// Images that make up an optimizer step.
+    pub nominal_batch: usize,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Checkpoint to start from.
+    pub weights: Option<PathBuf>,
+    /// Key of all randomness.
+    pub seed: u64,
+    /// Hyper-parameters.
+    pub hyper: Hyper,
+    /// Shape of the learning-rate schedule.
+    pub decay: Decay,
+    /// Number format of convolutions.
+    pub format: ConvFormat,
+    /// Threads libtorch computes with; part of the result, bit for bit.
+    pub threads: usize,
+    /// Threads that prepare batches.
+    pub workers: usize,
+    /// What to do about broken labels and images.
+    pub broken: Broken,
+}
+
+impl Config {
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a size that cannot be trained with.
+    pub fn validate(&self) -> Result<()> {
+        for (name, value) in [
+            ("--epochs", self.epochs),
+            ("--batch", self.batch),
+            ("--nbs", self.nominal_batch),
+            ("--threads", self.threads),
+            ("--workers", self.workers),
+        ] {
+            if value == 0 {
+                return Err(Error::input(format!("{name} 0"), "at least 1", format!("raise {name}")));
+            }
+        }
+        if self.imgsz == 0 || self.imgsz % 32 != 0 || self.imgsz > MAX_SIDE_PX {
+            let nearest = (self.imgsz.div_ceil(32) * 32).clamp(32, MAX_SIDE_PX);
+            return Err(Error::input(
+                format!("--imgsz {}", self.imgsz),
+                format!("a multiple of 32 (the coarsest stride), at most {MAX_SIDE_PX}"),
+                format!("use --imgsz {nearest}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The device called `name`, checked to be there.
+///
+/// # Errors
+/// [`Error::Input`] for a name that is not one, [`Error::Backend`] for CUDA that is not available.
+pub fn device(name: &str) -> Result<Device> {
+    if name == "cpu" {
+        return Ok(Device::Cpu);
+    }
+    let index = name.strip_prefix("cuda").and_then(|rest| match rest {
+        "" => Some(0),
+        _ => rest.strip_prefix(':')?.parse::<usize>().ok(),
+    });
+    let Some(index) = index else {
+        return Err(Error::input(format!("--device {name}"), "cpu, cuda or cuda:N", "correct --device"));
+    };
+    super::ffi::load_cuda();
+    let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
+    if !Cuda::is_available() || index >= count {
+        return Err(Error::backend(
+            format!("--device {name}, but libtorch finds {count} CUDA devices"),
+            "a CUDA device of that number and a libtorch built with CUDA",
+            "use --device cpu, or point LIBTORCH at a libtorch with CUDA and check `nvidia-smi`",
+        ));
+    }
+    Ok(Device::Cuda(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_are_not_there_are_refused() {
+        assert_eq!(device("cpu").unwrap(), Device::Cpu);
+        for wrong in ["gpu", "cuda:", "cuda:x", "cuda0"] {
+            assert!(matches!(device(wrong), Err(Error::Input(_))), "{wrong}");
+        }
+        assert!(matches!(device("cuda:4096"), Err(Error::Backend(_))));
+    }
+}

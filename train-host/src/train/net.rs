@@ -1,0 +1,272 @@
+//! libtorch as an executor of the graph: forward in training or evaluation mode, parameters by name and group.
+//! Knows the graph's operations and nothing about YOLO.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use super::schedule::Group;
+use crate::model::{Activation, Conv, Graph, LEAKY_SLOPE, NodeId, Op, Role, Weights};
+use crate::{Error, Result};
+
+/// Momentum of running statistics (YOLOv5's value).
+const NORM_MOMENTUM: f64 = 0.03;
+
+/// Number format of convolutions in training; everything else stays f32.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ConvFormat {
+    /// 32-bit float.
+    #[default]
+    F32,
+    /// bfloat16 inputs and weights, cast around each convolution; batch norm, loss and master weights stay f32.
+    Bf16,
+}
+
+/// Whether batch norm uses and updates batch statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics, running statistics updated, gradients recorded.
+    Train,
+    /// Running statistics, no gradients.
+    Eval,
+}
+
+/// A trainable tensor.
+pub struct Parameter<'a> {
+    /// Its name in [`Weights`].
+    pub name: &'a str,
+    /// Its optimizer group.
+    pub group: Group,
+    /// The leaf tensor.
+    pub tensor: &'a Tensor,
+}
+
+/// A graph with its weights on a device.
+pub struct Net {
+    graph: Graph,
+    tensors: BTreeMap<String, (Option<Group>, Tensor)>,
+    last_use: Vec<NodeId>,
+    device: Device,
+    format: ConvFormat,
+}
+
+impl Net {
+    /// Moves the weights of `graph` to `device`.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when a weight is missing, [`Error::Backend`] when libtorch refuses.
+    pub fn new(graph: &Graph, weights: &Weights, device: Device, format: ConvFormat) -> Result<Self> {
+        let mut tensors = BTreeMap::new();
+        for spec in graph.weight_specs() {
+            let source = weights.get(&spec.name)?;
+            let shape: Vec<i64> = source.shape.iter().map(|&d| to_i64(d)).collect();
+            let tensor = Tensor::f_from_slice(&source.data)?.f_reshape(shape)?.f_to_device(device)?;
+            let group = group(spec.role);
+            let tensor = if group.is_some() { tensor.f_set_requires_grad(true)? } else { tensor };
+            tensors.insert(spec.name, (group, tensor));
+        }
+        Ok(Self { graph: graph.clone(), tensors, last_use: last_uses(graph), device, format })
+    }
+
+    /// A second handle to the same tensors.
+    pub fn share(&self) -> Self {
+        let tensors =
+            self.tensors.iter().map(|(name, (group, t))| (name.clone(), (*group, t.shallow_clone())));
+        Self {
+            graph: self.graph.clone(),
+            tensors: tensors.collect(),
+            last_use: self.last_use.clone(),
+            device: self.device,
+            format: self.format,
+        }
+    }
+
+    /// Device the weights live on.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Runs `images` `[N, C, H, W]` (f32, 0..1) and returns the graph's outputs in f32.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when libtorch refuses.
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        match mode {
+            Mode::Train => self.execute(images, mode),
+            Mode::Eval => tch::no_grad(|| self.execute(images, mode)),
+        }
+    }
+
+    fn execute(&self, images: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        let mut values: Vec<Option<Tensor>> = Vec::with_capacity(self.graph.nodes.len());
+        for (id, node) in self.graph.nodes.iter().enumerate() {
+            let inputs: Vec<Tensor> =
+                node.inputs.iter().filter_map(|&i| values[i].as_ref().map(Tensor::shallow_clone)).collect();
+            for &i in &node.inputs {
+                if self.last_use[i] == id {
+                    values[i] = None;
+                }
+            }
+            let value = match inputs.first() {
+                None => images.shallow_clone(),
+                Some(first) => self.apply(&node.name, &node.op, first, &inputs, mode)?,
+            };
+            values.push(Some(value));
+        }
+        Ok(self.graph.outputs.iter().filter_map(|&i| values[i].as_ref().map(Tensor::shallow_clone)).collect())
+    }
+
+    fn apply(&self, name: &str, op: &Op, x: &Tensor, inputs: &[Tensor], mode: Mode) -> Result<Tensor> {
+        Ok(match op {
+            Op::Input { .. } => x.shallow_clone(),
+            Op::Conv(conv) => self.conv(name, conv, x)?,
+            Op::BatchNorm { eps, .. } => self.norm(name, *eps, x, mode)?,
+            Op::Act(Activation::Silu) => x.f_silu()?,
+            Op::Act(Activation::Relu) => x.f_relu()?,
+            Op::Act(Activation::LeakyRelu) => x.f_maximum(&x.f_mul_scalar(LEAKY_SLOPE)?)?,
+            Op::Add => {
+                let mut sum = x.shallow_clone();
+                for other in &inputs[1..] {
+                    sum = sum.f_add(other)?;
+                }
+                sum
+            }
+            Op::Concat => Tensor::f_cat(inputs, 1)?,
+            &Op::MaxPool { kernel, stride, pad } => {
+                x.f_max_pool2d([to_i64(kernel); 2], [to_i64(stride); 2], [to_i64(pad); 2], [1, 1], false)?
+            }
+            &Op::Upsample { factor } => {
+                let (_, _, h, w) = x.size4()?;
+                x.f_upsample_nearest2d([h * to_i64(factor), w * to_i64(factor)], None, None)?
+            }
+            Op::SpaceToDepth => space_to_depth(x)?,
+        })
+    }
+
+    fn conv(&self, name: &str, conv: &Conv, x: &Tensor) -> Result<Tensor> {
+        let weight = self.tensor(name, "weight")?;
+        let bias = if conv.bias { Some(self.tensor(name, "bias")?) } else { None };
+        let both = |v: usize| [to_i64(v); 2];
+        let (stride, pad, dilation, groups) =
+            (both(conv.stride), both(conv.pad), both(conv.dilation), to_i64(conv.groups));
+        Ok(match self.format {
+            ConvFormat::F32 => x.f_conv2d(weight, bias, stride, pad, dilation, groups)?,
+            ConvFormat::Bf16 => {
+                let low = |t: &Tensor| t.f_to_kind(Kind::BFloat16);
+                let bias = bias.map(low).transpose()?;
+                low(x)?
+                    .f_conv2d(&low(weight)?, bias.as_ref(), stride, pad, dilation, groups)?
+                    .f_to_kind(Kind::Float)?
+            }
+        })
+    }
+
+    fn norm(&self, name: &str, eps: f64, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        Ok(x.f_batch_norm(
+            Some(self.tensor(name, "weight")?),
+            Some(self.tensor(name, "bias")?),
+            Some(self.tensor(name, "running_mean")?),
+            Some(self.tensor(name, "running_var")?),
+            mode == Mode::Train,
+            NORM_MOMENTUM,
+            eps,
+            true,
+        )?)
+    }
+
+    fn tensor(&self, node: &str, suffix: &str) -> Result<&Tensor> {
+        let name = format!("{node}.{suffix}");
+        self.tensors.get(&name).map(|(_, tensor)| tensor).ok_or_else(|| {
+            Error::model(
+                format!("no tensor {name}"),
+                "one for every node",
+                "this is a defect: please report it",
+            )
+        })
+    }
+
+    /// Trainable tensors in name order.
+    pub fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
+        self.tensors
+            .iter()
+            .filter_map(|(name, (group, tensor))| group.map(|group| Parameter { name, group, tensor }))
+    }
+
+    /// Every tensor (parameters and running statistics) in name order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, (_, tensor))| (name.as_str(), tensor))
+    }
+
+    /// A copy of all tensors in host memory.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when libtorch refuses.
+    pub fn weights(&self) -> Result<Weights> {
+        let mut weights = Weights::default();
+        for (name, tensor) in self.tensors() {
+            insert(&mut weights, name, tensor)?;
+        }
+        Ok(weights)
+    }
+}
+
+/// Copies a tensor of any device into `weights` under `name`.
+pub(super) fn insert(weights: &mut Weights, name: &str, tensor: &Tensor) -> Result<()> {
+    let shape: Vec<usize> = tensor.size().iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
+    weights.insert(name, &shape, to_vec(tensor)?);
+    Ok(())
+}
+
+/// The elements of a tensor of any device, in row-major order.
+pub(super) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
+    let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let mut data = vec![0.0; flat.numel()];
+    let count = data.len();
+    flat.f_copy_data(&mut data, count)?;
+    Ok(data)
+}
+
+pub(super) fn to_i64(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Optimizer group of a weight; none for running statistics.
+fn group(role: Role) -> Option<Group> {
+    match role {
+        Role::Kernel => Some(Group::Weight),
+        Role::Gamma => Some(Group::Norm),
+        Role::Bias | Role::Beta => Some(Group::Bias),
+        Role::RunningMean | Role::RunningVar => None,
+    }
+}
+
+/// For each node the last node that reads it; outputs are never released.
+fn last_uses(graph: &Graph) -> Vec<NodeId> {
+    let mut last: Vec<NodeId> =
+        graph.users().iter().map(|users| users.last().copied().unwrap_or(NodeId::MAX)).collect();
+    for &output in &graph.outputs {
+        last[output] = NodeId::MAX;
+    }
+    last
+}
+
+fn space_to_depth(x: &Tensor) -> Result<Tensor> {
+    let (_, _, h, w) = x.size4()?;
+    let pick = |row: i64, column: i64| x.f_slice(2, row, h, 2)?.f_slice(3, column, w, 2);
+    Ok(Tensor::f_cat(&[pick(0, 0)?, pick(1, 0)?, pick(0, 1)?, pick(1, 1)?], 1)?)
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        Self::backend(
+            format!("libtorch: {first}"),
+            "an operation libtorch can carry out",
+            "if it speaks of memory, lower --batch or --imgsz; if of CUDA, check the driver or use --device cpu",
+        )
+    }
+}
