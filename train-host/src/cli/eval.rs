@@ -1,15 +1,168 @@
-//! `train-host eval`.
+//! `train-host eval`: measures a run, a weights file or a bundle on a labeled dataset, without libtorch.
 
-use crate::Result;
+use std::path::{Path, PathBuf};
+
+use artifact::{Bundle, Decode, Preprocess};
+use repedge::backend::{BackendChoice, Session, open};
+use repedge::decode::Limits;
+
+use super::json::JsonArgs;
+use crate::dataset::{Broken, Source, Split};
+use crate::evaluate::{Evaluation, Options, align, evaluate};
+use crate::export;
+use crate::model::checkpoint::{self, Checkpoint};
+use crate::report::{self, Surface};
+use crate::{Error, Result};
 
 /// Arguments of `train-host eval`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Run folder (its best weights), weights file (.safetensors) or bundle (.bundle).
+    #[arg(value_name = "RUN|WEIGHTS|BUNDLE")]
+    model: PathBuf,
+    /// Labeled dataset: a YOLO data.yaml, COCO json file or Pascal VOC folder.
+    #[arg(long, value_name = "DATA")]
+    data: PathBuf,
+    /// Part of the dataset [default: test where there is one, else val].
+    #[arg(long)]
+    split: Option<Split>,
+    /// Side of the square input in pixels [default: the size the model was trained for].
+    #[arg(long, value_name = "N")]
+    imgsz: Option<usize>,
+    /// Detections need a score above this.
+    #[arg(long, default_value_t = Limits::evaluation().confidence)]
+    conf: f32,
+    /// Of two boxes of a class that overlap more than this, the weaker is dropped.
+    #[arg(long, default_value_t = Limits::evaluation().iou)]
+    iou: f32,
+    /// Engine that runs a bundle; weights always run in tract.
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
+    /// Write pr.svg and confusion.svg into this folder.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Leave out broken labels and images instead of stopping.
+    #[arg(long)]
+    skip_broken: bool,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// Engine for a bundle.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Backend {
+    /// The NPU where the bundle and this build have it, else the CPU.
+    Auto,
+    /// The CPU.
+    Tract,
+    /// The Rockchip NPU.
+    Rknn,
+}
+
+/// A model ready to be measured.
+struct Subject {
+    session: Box<dyn Session>,
+    backend: String,
+    classes: Vec<String>,
+    preprocess: Preprocess,
+    decode: Decode,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// To be written.
-pub fn run(_args: Args) -> Result<()> {
-    Ok(())
+/// [`Error::Data`] for a dataset that cannot be read or has other classes than the model; [`Error::Model`],
+/// [`Error::Artifact`] or [`Error::Runtime`] for a model that cannot be run.
+pub fn run(args: Args) -> Result<()> {
+    let broken = if args.skip_broken { Broken::Skip } else { Broken::Refuse };
+    let source = Source::open(&args.data, broken)?;
+    let split = args.split.unwrap_or(if source.has(Split::Test) { Split::Test } else { Split::Val });
+    if !source.is_divided() {
+        eprintln!("note: {} has no splits: evaluating on all of it", args.data.display());
+    }
+    let mut subject = subject(&args)?;
+    let dataset = align(source.split(split)?, &subject.classes)?;
+    let options = Options {
+        model: args.model.display().to_string(),
+        dataset: format!("{} ({split})", args.data.display()),
+        backend: subject.backend,
+        limits: Limits { confidence: args.conf, iou: args.iou, ..Limits::evaluation() },
+        broken,
+        ..Options::default()
+    };
+    let evaluation =
+        evaluate(&mut *subject.session, &subject.decode, &subject.preprocess, &dataset, &options)?;
+    if let Some(folder) = &args.plots {
+        write_plots(folder, &evaluation)?;
+    }
+    args.json.emit(&evaluation)?;
+    args.json.say(&evaluation.to_string())
+}
+
+fn subject(args: &Args) -> Result<Subject> {
+    if args.model.extension().is_some_and(|extension| extension == "bundle") {
+        return bundle_subject(args);
+    }
+    let mut checkpoint = checkpoint::load(&args.model)?;
+    if let Some(imgsz) = args.imgsz {
+        match &mut checkpoint {
+            Checkpoint::Trained(model) => model.imgsz = imgsz,
+            Checkpoint::Fused(model) => model.imgsz = imgsz,
+        }
+    }
+    let session: Box<dyn Session> = match &checkpoint {
+        Checkpoint::Trained(model) => Box::new(export::diagnostic_session(model)?),
+        Checkpoint::Fused(model) => Box::new(export::session(model)?),
+    };
+    let head = &checkpoint.architecture().head;
+    Ok(Subject {
+        session,
+        backend: artifact::BackendKind::Tract.to_string(),
+        classes: head.classes.clone(),
+        preprocess: export::bundle::preprocess(checkpoint.imgsz()),
+        decode: export::bundle::decode(head),
+    })
+}
+
+fn bundle_subject(args: &Args) -> Result<Subject> {
+    let mut bundle = Bundle::open(&args.model)?;
+    let choice = match args.backend {
+        Backend::Auto => BackendChoice::Auto,
+        Backend::Tract => BackendChoice::Tract,
+        Backend::Rknn => BackendChoice::Rknn,
+    };
+    let opened = open(&mut bundle, choice)?;
+    if let Some(reason) = &opened.fallback {
+        eprintln!("note: running on {} instead of the NPU: {reason}", opened.backend);
+    }
+    let manifest = bundle.manifest();
+    let preprocess = manifest.preprocess.clone();
+    if let Some(imgsz) = args.imgsz
+        && (preprocess.width_px, preprocess.height_px) != (imgsz, imgsz)
+    {
+        return Err(Error::input(
+            format!(
+                "--imgsz {imgsz} for a bundle of {}x{} pixels",
+                preprocess.width_px, preprocess.height_px
+            ),
+            "the size the bundle was made for",
+            "leave --imgsz out, or convert the weights again at that size",
+        ));
+    }
+    Ok(Subject {
+        backend: opened.backend.to_string(),
+        session: opened.session,
+        classes: manifest.classes.clone(),
+        decode: manifest.decode.clone(),
+        preprocess,
+    })
+}
+
+fn write_plots(folder: &Path, evaluation: &Evaluation) -> Result<()> {
+    let metrics = &evaluation.metrics;
+    if let Some(svg) = report::pr_curves(&metrics.pr_curves, Surface::File)? {
+        artifact::atomic::write(&folder.join("pr.svg"), svg.as_bytes())?;
+    }
+    let svg = report::confusion(&metrics.confusion, Surface::File)?;
+    Ok(artifact::atomic::write(&folder.join("confusion.svg"), svg.as_bytes())?)
 }

@@ -2,17 +2,21 @@
 //! measured is what ships. Any [`Session`] can be measured: tract, the NPU, or libtorch in the training loop.
 //! Never changes a model, and never draws (see `report`).
 
+mod classes;
 mod evaluator;
 mod metrics;
 mod operating_point;
+mod text;
 
 use artifact::{Decode, Preprocess};
 use repedge::backend::Session;
+use repedge::decode::Limits;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::dataset::{Broken, Dataset};
 
+pub use classes::align;
 pub use evaluator::Evaluator;
 pub use metrics::{ClassMetrics, Confusion, Metrics, PrCurve, PrCurves, measure};
 
@@ -21,16 +25,12 @@ pub use metrics::{ClassMetrics, Confusion, Metrics, PrCurve, PrCurves, measure};
 pub struct Options {
     /// What is measured, for the record: a file name, or an epoch.
     pub model: String,
+    /// What it is measured on, for the record: a data file and a split.
+    pub dataset: String,
     /// Name of the engine that runs it, for the record: `tract`, `torch`, `rknn`.
     pub backend: String,
-    /// Detections below this score are dropped.
-    pub confidence: f32,
-    /// IoU above which NMS takes two boxes of a class for one object.
-    pub iou: f32,
-    /// Detections kept for an image.
-    pub max_detections: usize,
-    /// Candidates that enter NMS, the best first.
-    pub max_candidates: usize,
+    /// Which detections are kept.
+    pub limits: Limits,
     /// Whether a progress bar is drawn.
     pub progress: Progress,
     /// Whether pre-processed images stay in memory.
@@ -64,11 +64,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             model: String::new(),
+            dataset: String::new(),
             backend: String::from("tract"),
-            confidence: 0.001,
-            iou: 0.6,
-            max_detections: 300,
-            max_candidates: 30_000,
+            limits: Limits::evaluation(),
             progress: Progress::Bar,
             inputs: Inputs::Stream,
             broken: Broken::Refuse,
@@ -81,6 +79,8 @@ impl Default for Options {
 pub struct Evaluation {
     /// What was measured.
     pub model: String,
+    /// What it was measured on.
+    pub dataset: String,
     /// Engine that ran it.
     pub backend: String,
     /// Width and height of the model's input in pixels.

@@ -62,7 +62,8 @@ pub(super) fn best_f1(labels: &[usize], mut detections: Vec<Scored>) -> Operatin
         }
     }
     let (confidence, tallies) = best;
-    let of_labeled = |value: fn(Tally) -> f64| tallies.iter().map(|&t| (t.labels > 0).then(|| value(t))).collect();
+    let of_labeled =
+        |value: fn(Tally) -> f64| tallies.iter().map(|&t| (t.labels > 0).then(|| value(t))).collect();
     OperatingPoint {
         confidence,
         precision: of_labeled(|t| ratio(t.correct, t.kept)),

@@ -1,0 +1,99 @@
+//! What `train-host fuse --json` wrote, as far as the report shows it. Only reads it.
+
+use serde::Deserialize;
+
+use super::table::Table;
+
+/// Outcome of a fusing.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct FuseRecord {
+    /// Trained model.
+    pub before: Size,
+    /// Fused model.
+    pub after: Size,
+    /// Difference of the outputs by group of channels.
+    pub groups: Vec<Group>,
+    /// Largest relative error of all groups.
+    pub largest_error: f64,
+    /// Most that was allowed.
+    pub error_bar: f64,
+}
+
+/// Size of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Size {
+    /// Nodes of the graph.
+    pub nodes: u64,
+    /// Learned values.
+    pub parameters: u64,
+}
+
+/// Difference of one group of output channels between trained (a) and fused (b).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Group {
+    /// Name of the output.
+    pub output: String,
+    /// Which channels.
+    pub group: String,
+    /// max|a − b|.
+    pub max_abs_difference: f64,
+    /// max|a|.
+    pub max_abs: f64,
+    /// Their ratio.
+    pub relative: f64,
+}
+
+impl FuseRecord {
+    pub(super) fn errors(&self) -> Table {
+        let row = |g: &Group| {
+            let values = [g.max_abs_difference, g.max_abs, g.relative].map(|value| format!("{value:.2e}"));
+            [vec![format!("{} {}", g.output, g.group)], values.to_vec()].concat()
+        };
+        Table::new(&["output", "max |a − b|", "max |a|", "relative"], self.groups.iter().map(row).collect())
+    }
+
+    pub(super) fn sizes(&self) -> Table {
+        let row =
+            |name: &str, size: Size| vec![name.to_owned(), size.nodes.to_string(), grouped(size.parameters)];
+        Table::new(&["", "nodes", "parameters"], vec![row("trained", self.before), row("fused", self.after)])
+    }
+}
+
+/// 7535293 as "7 535 293", with thin spaces that do not break.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fuse::{ChannelGroup, GroupError};
+
+    #[test]
+    fn what_fuse_measures_can_be_read() {
+        let measured = GroupError {
+            output: "output0".into(),
+            group: ChannelGroup::Objectness,
+            max_abs_difference: 2e-6,
+            max_abs: 8.0,
+            relative: 2.5e-7,
+        };
+        let document = json!({
+            "model": "m", "before": {"nodes": 3, "parameters": 1234567}, "after": {"nodes": 2, "parameters": 9},
+            "groups": [measured], "largest_error": 2.5e-7, "error_bar": 1e-4, "out": "f.safetensors",
+        });
+        let record: FuseRecord = serde_json::from_value(document).unwrap();
+        assert_eq!(record.errors().rows, [["output0 objectness", "2.00e-6", "8.00e0", "2.50e-7"]]);
+        assert_eq!(record.sizes().rows[0], ["trained", "3", "1\u{202f}234\u{202f}567"]);
+    }
+}

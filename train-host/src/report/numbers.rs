@@ -1,0 +1,64 @@
+//! Numbers as people read them in the report. Never rounds what is stored.
+
+/// A fraction as a percentage with two digits; a dash for what could not be measured.
+pub(super) fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| String::from("–"), |v| format!("{:.2} %", v * 100.0))
+}
+
+/// The change of a fraction in percentage points, with its sign.
+pub(super) fn points(before: Option<f64>, after: Option<f64>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) => format!("{:+.2}", (after - before) * 100.0),
+        _ => String::from("–"),
+    }
+}
+
+/// A duration in milliseconds.
+pub(super) fn milliseconds(value: f64) -> String {
+    if value < 10.0 { format!("{value:.2} ms") } else { format!("{value:.1} ms") }
+}
+
+/// A duration in hours, minutes and seconds.
+pub(super) fn duration(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "float casts saturate")]
+    let whole = seconds.max(0.0).round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// A JSON value in a table cell: small numbers in scientific notation, text without quotes.
+pub(super) fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => String::from("–"),
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) => match number.as_f64() {
+            Some(v) if number.is_f64() && v != 0.0 && v.abs() < 0.001 => format!("{v:.2e}"),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(percent(Some(0.85234)), "85.23 %");
+        assert_eq!(percent(None), "–");
+        assert_eq!(points(Some(0.5), Some(0.4987)), "-0.13");
+        assert_eq!(points(None, Some(0.4987)), "–");
+        assert_eq!(milliseconds(0.456), "0.46 ms");
+        assert_eq!(milliseconds(91.26), "91.3 ms");
+        assert_eq!(
+            [duration(3.2), duration(61.0), duration(7260.0), duration(f64::NAN)],
+            ["3 s", "1 min 1 s", "2 h 1 min", "0 s"]
+        );
+        assert_eq!(plain(&serde_json::json!(3.4e-7)), "3.40e-7");
+        assert_eq!(plain(&serde_json::json!("a")), "a");
+    }
+}
