@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use image::metadata::Orientation;
+use image::{ImageDecoder, ImageReader};
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
@@ -12,7 +14,7 @@ use super::BrokenFile;
 /// Bytes at the end of a file searched for its end marker; cameras append a little.
 const TAIL_BYTES: u64 = 4096;
 
-/// Width and height in pixels of the image file at `path`.
+/// Width and height in pixels of the image file at `path`, upright.
 ///
 /// # Errors
 /// Names the file when it is missing, no image, or ends before its end marker (JPEG's EOI, PNG's IEND).
@@ -41,15 +43,30 @@ fn jpeg_size(file: &File) -> Result<(u32, u32), String> {
     let mut decoder = JpegDecoder::new_with_options(BufReader::new(file), DecoderOptions::default());
     decoder.decode_headers().map_err(|e| format!("not a readable JPEG: {e:?}"))?;
     let info = decoder.info().ok_or("not a readable JPEG: no frame header")?;
-    Ok((u32::from(info.width), u32::from(info.height)))
+    let turned = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    Ok(upright((u32::from(info.width), u32::from(info.height)), turned))
 }
 
 fn other_size(path: &Path) -> Result<(u32, u32), String> {
-    image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
+    let mut decoder = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
         .map_err(|e| format!("cannot read the image: {e}"))?
-        .into_dimensions()
-        .map_err(|e| format!("not a readable image: {e}"))
+        .into_decoder()
+        .map_err(|e| format!("not a readable image: {e}"))?;
+    Ok(upright(decoder.dimensions(), decoder.orientation().ok()))
+}
+
+/// The size after the turn that `repedge::frame::read_image` makes for EXIF orientations.
+fn upright((width, height): (u32, u32), orientation: Option<Orientation>) -> (u32, u32) {
+    match orientation {
+        Some(
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH,
+        ) => (height, width),
+        _ => (width, height),
+    }
 }
 
 fn tail_has(file: &mut File, marker: &[u8]) -> std::io::Result<bool> {

@@ -7,9 +7,11 @@ mod broken;
 mod coco;
 mod files;
 mod header;
+mod inspect;
 mod one_file;
 mod progress;
 mod source;
+pub mod synth;
 mod verify;
 mod voc;
 mod yaml;
@@ -18,6 +20,7 @@ mod yolo;
 use std::path::PathBuf;
 
 pub use broken::{Broken, BrokenFile, Notes};
+pub use inspect::{ClassCount, Inspection, Quantiles, SizeCount, inspect};
 pub use source::{Scan, Source};
 pub use verify::verify;
 

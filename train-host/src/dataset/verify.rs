@@ -1,6 +1,7 @@
 //! Full decoding of every image: the check a header cannot give. Changes nothing.
 
 use rayon::prelude::*;
+use repedge::frame::read_image;
 
 use super::{BrokenFile, Sample, progress};
 
@@ -20,11 +21,14 @@ pub fn verify(samples: &[Sample]) -> Vec<BrokenFile> {
 }
 
 fn decode(sample: &Sample) -> Result<(), BrokenFile> {
-    let image = image::open(&sample.image)
-        .map_err(|e| BrokenFile::whole(&sample.image, format!("does not decode: {e}")))?;
-    if (image.width(), image.height()) == (sample.width_px, sample.height_px) {
+    let broken = |reason: String| BrokenFile::whole(&sample.image, reason);
+    let image = read_image(&sample.image).map_err(|error| match error {
+        repedge::Error::Input(fault) => broken(format!("does not decode: {}", fault.found)),
+        other => broken(other.to_string()),
+    })?;
+    if (image.width_px, image.height_px) == (sample.width_px as usize, sample.height_px as usize) {
         Ok(())
     } else {
-        Err(BrokenFile::whole(&sample.image, "decodes to another size than its header says"))
+        Err(broken(format!("decodes to {} × {} pixels, unlike its header", image.width_px, image.height_px)))
     }
 }
