@@ -1,1 +1,5 @@
-//! End-to-end suites: they live in `tests/`, and this library holds nothing but their name.
+//! End-to-end suites: they live in `tests/`. This library is empty but for the README, whose examples compile here.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
