@@ -4,8 +4,9 @@
 use artifact::Fault;
 
 use super::graph::{Activation, Graph, NodeId, Op};
+use super::infer::{infer_channels, infer_size};
 use super::layers;
-use super::validate::{MAX_NODES, Outcome, infer_channels, infer_size};
+use super::validate::{MAX_NODES, Outcome};
 use super::yaml::{Block, Description, From, Row, at_layer};
 use crate::{Error, Result};
 

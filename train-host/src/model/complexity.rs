@@ -33,3 +33,34 @@ pub fn count(graph: &Graph, imgsz: usize) -> Result<Complexity> {
     });
     Ok(Complexity { parameters, flops: flops.sum(), layers: graph.nodes.len() - 1 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Architecture, Conv, Overrides};
+
+    #[test]
+    fn three_node_graph_is_counted_by_hand() {
+        let mut graph = Graph::default();
+        let image = graph.push("images", Op::Input { channels: 4 }, &[]);
+        let conv = Conv { cin: 4, cout: 6, kernel: 3, stride: 2, pad: 1, dilation: 1, groups: 2, bias: true };
+        let conv = graph.push("conv", Op::Conv(conv), &[image]);
+        let bn = graph.push("bn", Op::BatchNorm { channels: 6, eps: 1e-3 }, &[conv]);
+        graph.outputs = vec![bn];
+        let complexity = count(&graph, 8).unwrap();
+        assert_eq!(complexity.parameters, 6 * 2 * 9 + 6 + 2 * 6);
+        assert_eq!(complexity.flops, 2 * (6 * 2 * 9) * (4 * 4));
+        assert_eq!(complexity.layers, 2);
+    }
+
+    #[test]
+    fn yolov5_costs_what_is_published() {
+        let classes: Vec<String> = (0..80).map(|class| class.to_string()).collect();
+        for (name, published) in [("yolov5n", 45), ("yolov5s", 165)] {
+            let model = Architecture::load(name, &Overrides::default(), &classes).unwrap();
+            // Published in tenths of a GFLOP, with the batch norms counted.
+            let tenths = count(&model.graph, 640).unwrap().flops / 100_000_000;
+            assert!((published - 2..=published).contains(&tenths), "{name}: {tenths}");
+        }
+    }
+}

@@ -81,3 +81,56 @@ fn add_prior(head: &Head, level: usize, bias: &mut [f32]) {
         anchor[5..].iter_mut().for_each(|value| *value += class);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Overrides;
+
+    fn load(name: &str, classes: usize) -> Architecture {
+        let classes: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        Architecture::load(name, &Overrides::default(), &classes).unwrap()
+    }
+
+    #[test]
+    fn values_depend_on_seed_and_name_only() {
+        let (plain, rep) = (load("yolov5n", 3), load("repyolov5n", 3));
+        let weights = initial_weights(&plain, 5);
+        assert_eq!(weights, initial_weights(&plain, 5));
+        let (other_model, other_seed) = (initial_weights(&rep, 5), initial_weights(&plain, 6));
+        let name = "model.23.cv3.conv.weight";
+        assert_eq!(weights.get(name).unwrap(), other_model.get(name).unwrap());
+        assert_ne!(weights.get(name).unwrap(), other_seed.get(name).unwrap());
+    }
+
+    #[test]
+    fn convolutions_are_uniform_within_their_bound() {
+        let weights = initial_weights(&load("yolov5n", 3), 0);
+        let data = &weights.get("model.7.conv.weight").unwrap().data;
+        let bound = 1.0 / (128.0f64 * 9.0).sqrt();
+        let count = data.len() as f64;
+        let mean = data.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+        let variance = data.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / count;
+        assert!(data.iter().all(|&v| f64::from(v).abs() <= bound * 1.000_001));
+        assert!(mean.abs() < bound * 0.01, "{mean}");
+        assert!((variance / (bound * bound / 3.0) - 1.0).abs() < 0.02, "{variance}");
+    }
+
+    #[test]
+    fn detect_biases_carry_the_prior() {
+        let weights = initial_weights(&load("yolov5n", 80), 0);
+        let bias = &weights.get("model.24.m.0.bias").unwrap().data;
+        let noise = 1.0 / 64.0f32.sqrt();
+        for anchor in bias.chunks(85) {
+            assert!(anchor[..4].iter().all(|v| v.abs() <= noise));
+            assert!((anchor[4] - (8.0f32 / 6400.0).ln()).abs() <= noise);
+            assert!(anchor[5..].iter().all(|v| (v - (0.6f32 / 79.000_01).ln()).abs() <= noise));
+        }
+    }
+
+    #[test]
+    fn values_stay_the_same_from_version_to_version() {
+        let values = uniform(7, "model.0.conv.weight", 3, 1.0);
+        assert_eq!(values, [-0.443_147_42, -0.100_725_65, -0.104_063_99]);
+    }
+}

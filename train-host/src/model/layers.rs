@@ -4,7 +4,8 @@
 use artifact::Fault;
 
 use super::args::Args;
-use super::build::{Builder, scale_down};
+use super::build::Builder;
+use super::csp;
 use super::graph::{Conv, NodeId, Op};
 use super::rep_block;
 use super::validate::Outcome;
@@ -24,13 +25,6 @@ pub(super) struct ConvArgs {
     pub pad: usize,
     pub groups: usize,
     pub dilation: usize,
-}
-
-/// Which convolution a bottleneck's 3×3 is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Inner {
-    Plain,
-    Rep,
 }
 
 impl ConvArgs {
@@ -87,12 +81,9 @@ pub(super) fn add(
             let blocks = builder.push(format!("{prefix}.blocks"), Op::SpaceToDepth, &[input])?;
             conv(builder, &format!("{prefix}.conv"), blocks, args)
         }
-        "Bottleneck" => {
-            let args = BottleneckArgs::read(builder, row)?;
-            bottleneck(builder, prefix, input, &args, Inner::Plain)
-        }
-        "C3" => c3(builder, row, prefix, input, depth, Inner::Plain),
-        "C3Rep" => c3(builder, row, prefix, input, depth, Inner::Rep),
+        "Bottleneck" => csp::add_bottleneck(builder, row, prefix, input),
+        "C3" => csp::add_c3(builder, row, prefix, input, depth, csp::Inner::Plain),
+        "C3Rep" => csp::add_c3(builder, row, prefix, input, depth, csp::Inner::Rep),
         "SPP" => spp(builder, row, prefix, input),
         "SPPF" => sppf(builder, row, prefix, input),
         "nn.Upsample" => upsample(builder, row, prefix, input),
@@ -176,69 +167,6 @@ fn conv_args(builder: &Builder, row: &Row, usage: &str, default_kernel: usize) -
         groups: args.integer_or(4, "groups", 1)?,
         dilation,
     })
-}
-
-struct BottleneckArgs {
-    cout: usize,
-    shortcut: bool,
-    groups: usize,
-    expansion: f64,
-}
-
-impl BottleneckArgs {
-    fn read(builder: &Builder, row: &Row) -> Outcome<Self> {
-        let args = Args::new(&row.module, "[channels, shortcut, groups, expansion]", &row.args, 4)?;
-        Ok(Self {
-            cout: builder.scale_width(args.integer(0, "channels")?),
-            shortcut: args.flag_or(1, "shortcut", true)?,
-            groups: args.integer_or(2, "groups", 1)?,
-            expansion: args.ratio_or(3, "expansion", 0.5)?,
-        })
-    }
-}
-
-/// 1×1 down to `expansion` of the channels, 3×3 back up, and the input added where asked and possible.
-fn bottleneck(
-    builder: &mut Builder,
-    prefix: &str,
-    input: NodeId,
-    args: &BottleneckArgs,
-    inner: Inner,
-) -> Outcome<NodeId> {
-    let hidden = ConvArgs::same(scale_down(args.cout, args.expansion), 1, 1);
-    let hidden = conv(builder, &format!("{prefix}.cv1"), input, hidden)?;
-    let back = ConvArgs { groups: args.groups, ..ConvArgs::same(args.cout, 3, 1) };
-    let prefix_back = format!("{prefix}.cv2");
-    let result = match inner {
-        Inner::Plain => conv(builder, &prefix_back, hidden, back)?,
-        Inner::Rep => rep_block::add(builder, &prefix_back, hidden, back)?,
-    };
-    if args.shortcut && builder.channels(input) == args.cout {
-        builder.push(format!("{prefix}.add"), Op::Add, &[input, result])
-    } else {
-        Ok(result)
-    }
-}
-
-/// Two halves of the channels, one through `depth` bottlenecks, concatenated and mixed by a 1×1.
-fn c3(
-    builder: &mut Builder,
-    row: &Row,
-    prefix: &str,
-    input: NodeId,
-    depth: usize,
-    inner: Inner,
-) -> Outcome<NodeId> {
-    let args = BottleneckArgs::read(builder, row)?;
-    let hidden = ConvArgs::same(scale_down(args.cout, args.expansion), 1, 1);
-    let mut deep = conv(builder, &format!("{prefix}.cv1"), input, hidden)?;
-    let step = BottleneckArgs { cout: hidden.cout, expansion: 1.0, ..args };
-    for repeat in 0..depth {
-        deep = bottleneck(builder, &format!("{prefix}.m.{repeat}"), deep, &step, inner)?;
-    }
-    let short = conv(builder, &format!("{prefix}.cv2"), input, hidden)?;
-    let both = builder.push(format!("{prefix}.concat"), Op::Concat, &[deep, short])?;
-    conv(builder, &format!("{prefix}.cv3"), both, ConvArgs::same(args.cout, 1, 1))
 }
 
 /// Max pools of several windows side by side (spatial pyramid pooling).

@@ -3,12 +3,15 @@
 
 mod architecture;
 mod args;
+mod batch_norm;
 mod build;
 pub mod checkpoint;
 pub mod complexity;
+mod csp;
 mod forms;
 mod graph;
 mod head;
+mod infer;
 pub mod init;
 mod layers;
 
@@ -16,6 +19,7 @@ mod layers;
 pub(crate) mod reference;
 mod rep_block;
 mod specs;
+mod tensor_file;
 mod validate;
 pub mod warm_start;
 mod weights;

@@ -67,6 +67,22 @@ pub(crate) fn scrambled_weights(architecture: &Architecture, seed: u64) -> Weigh
     weights
 }
 
+/// The graph with a bias on every convolution, in which whoever read a batch norm reads its input.
+pub(crate) fn without_batch_norms(graph: &Graph) -> Graph {
+    let mut kept = Graph::default();
+    let mut new_ids = Vec::new();
+    for node in &graph.nodes {
+        let inputs: Vec<usize> = node.inputs.iter().map(|&id| new_ids[id]).collect();
+        new_ids.push(match node.op {
+            Op::BatchNorm { .. } => inputs[0],
+            Op::Conv(conv) => kept.push(&node.name, Op::Conv(Conv { bias: true, ..conv }), &inputs),
+            op => kept.push(&node.name, op, &inputs),
+        });
+    }
+    kept.outputs = graph.outputs.iter().map(|&id| new_ids[id]).collect();
+    kept
+}
+
 /// The graph's outputs for `image`.
 pub(crate) fn run(graph: &Graph, weights: &Weights, image: &Plane) -> Vec<Plane> {
     let shapes = graph.shapes(image.shape[1], image.shape[2]).unwrap();

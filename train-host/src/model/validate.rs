@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use artifact::Fault;
 
-use super::graph::{Conv, Graph, Node, Op};
+use super::graph::{Graph, Node, Op};
+use super::infer::{infer_channels, infer_size};
 use crate::{Error, Result};
 
 /// Most nodes a graph may have.
@@ -110,147 +111,7 @@ impl Graph {
     }
 }
 
-/// Channels of an operator's result, from those of its inputs; checks arity and the operator's own settings.
-pub(super) fn infer_channels(op: &Op, inputs: &[usize]) -> Outcome<usize> {
-    check_arity(op, inputs.len())?;
-    let channels = match *op {
-        Op::Input { channels } => channels,
-        Op::Conv(conv) => {
-            check_conv(&conv)?;
-            expect_channels(conv.cin, inputs[0])?;
-            conv.cout
-        }
-        Op::BatchNorm { channels, eps } => {
-            if !(eps.is_finite() && eps > 0.0) {
-                return Err(fault(format!("batch norm with eps {eps}"), "a positive eps"));
-            }
-            expect_channels(channels, inputs[0])?;
-            channels
-        }
-        Op::Act(_) => inputs[0],
-        Op::MaxPool { kernel, stride, pad } => {
-            check_window("max pool", kernel, stride, pad)?;
-            if pad > kernel / 2 {
-                return Err(fault(
-                    format!("max pool {kernel} with padding {pad}"),
-                    "at most half the kernel",
-                ));
-            }
-            inputs[0]
-        }
-        Op::Upsample { factor } => {
-            check_range("upsampling factor", factor, 1)?;
-            inputs[0]
-        }
-        Op::Add => {
-            if let Some(other) = inputs.iter().find(|&&c| c != inputs[0]) {
-                return Err(fault(format!("a sum of {} and {other} channels", inputs[0]), "equal channels"));
-            }
-            inputs[0]
-        }
-        Op::Concat => inputs.iter().sum(),
-        Op::SpaceToDepth => 4 * inputs[0],
-    };
-    if (1..=MAX_CHANNELS).contains(&channels) {
-        Ok(channels)
-    } else {
-        Err(fault(format!("{channels} channels"), format!("1 to {MAX_CHANNELS}")))
-    }
-}
-
-/// Height and width of an operator's result, from those of its inputs (the image's for an Input).
-pub(super) fn infer_size(op: &Op, inputs: &[[usize; 2]], image: [usize; 2]) -> Outcome<[usize; 2]> {
-    let size = match *op {
-        Op::Input { .. } => image,
-        Op::Conv(conv) => slide(inputs[0], conv.dilation * (conv.kernel - 1) + 1, conv.stride, conv.pad)?,
-        Op::MaxPool { kernel, stride, pad } => slide(inputs[0], kernel, stride, pad)?,
-        Op::BatchNorm { .. } | Op::Act(_) => inputs[0],
-        Op::Upsample { factor } => inputs[0].map(|side| side * factor),
-        Op::Add | Op::Concat => {
-            if let Some(other) = inputs.iter().find(|&&size| size != inputs[0]) {
-                let [h, w] = inputs[0];
-                let [other_h, other_w] = other;
-                return Err(fault(
-                    format!("inputs of {h}x{w} and {other_h}x{other_w} px"),
-                    "inputs of one size (an image side that is a multiple of the largest stride)",
-                ));
-            }
-            inputs[0]
-        }
-        Op::SpaceToDepth => {
-            let [h, w] = inputs[0];
-            if h % 2 != 0 || w % 2 != 0 {
-                return Err(fault(format!("Focus over {h}x{w} px"), "an even height and width"));
-            }
-            [h / 2, w / 2]
-        }
-    };
-    if size.iter().all(|side| (1..=MAX_SIDE_PX).contains(side)) {
-        Ok(size)
-    } else {
-        Err(fault(
-            format!("a result of {}x{} px", size[0], size[1]),
-            format!("sides of 1 to {MAX_SIDE_PX} px"),
-        ))
-    }
-}
-
-fn slide(size: [usize; 2], window: usize, stride: usize, pad: usize) -> Outcome<[usize; 2]> {
-    if size.iter().any(|side| side + 2 * pad < window) {
-        let [h, w] = size;
-        return Err(fault(
-            format!("a window of {window} over {h}x{w} px, padding {pad}"),
-            "a window that fits",
-        ));
-    }
-    Ok(size.map(|side| (side + 2 * pad - window) / stride + 1))
-}
-
-fn check_arity(op: &Op, count: usize) -> Outcome<()> {
-    let (fits, expected) = match op {
-        Op::Input { .. } => (count == 0, "no input"),
-        Op::Add | Op::Concat => (count >= 2, "two inputs or more"),
-        _ => (count == 1, "one input"),
-    };
-    if fits { Ok(()) } else { Err(fault(format!("{count} inputs"), expected)) }
-}
-
-fn check_conv(conv: &Conv) -> Outcome<()> {
-    check_window("convolution", conv.kernel, conv.stride, conv.pad)?;
-    check_range("dilation", conv.dilation, 1)?;
-    let Conv { cin, cout, groups, .. } = *conv;
-    if groups == 0 || cin % groups != 0 || cout % groups != 0 {
-        return Err(fault(
-            format!("{groups} groups for {cin} input and {cout} output channels"),
-            "groups that divide both channel counts",
-        ));
-    }
-    Ok(())
-}
-
-fn check_window(what: &str, kernel: usize, stride: usize, pad: usize) -> Outcome<()> {
-    check_range(&format!("{what} kernel"), kernel, 1)?;
-    check_range(&format!("{what} stride"), stride, 1)?;
-    check_range(&format!("{what} padding"), pad, 0)
-}
-
-fn check_range(what: &str, value: usize, least: usize) -> Outcome<()> {
-    if (least..=MAX_KERNEL).contains(&value) {
-        Ok(())
-    } else {
-        Err(fault(format!("{what} of {value}"), format!("{least} to {MAX_KERNEL}")))
-    }
-}
-
-fn expect_channels(expected: usize, found: usize) -> Outcome<()> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(fault(format!("an input of {found} channels"), format!("{expected} channels")))
-    }
-}
-
-fn fault(found: impl Into<String>, expected: impl Into<String>) -> Fault {
+pub(super) fn fault(found: impl Into<String>, expected: impl Into<String>) -> Fault {
     Fault::new(found, expected, "correct the model description, or take the weights file from a whole backup")
 }
 
@@ -260,4 +121,104 @@ fn at_node(node: &Node, fault: Fault) -> Error {
 
 fn broken(found: impl Into<String>, expected: impl Into<String>) -> Error {
     Error::Model(fault(found, expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Activation, Conv};
+
+    const CONV: Conv =
+        Conv { cin: 3, cout: 4, kernel: 3, stride: 2, pad: 1, dilation: 1, groups: 1, bias: true };
+
+    fn chain(ops: &[Op]) -> Graph {
+        let mut graph = Graph::default();
+        let mut last = graph.push("images", Op::Input { channels: 3 }, &[]);
+        for (index, &op) in ops.iter().enumerate() {
+            last = graph.push(format!("node{index}"), op, &[last]);
+        }
+        graph.outputs = vec![last];
+        graph
+    }
+
+    fn error_of(graph: &Graph) -> String {
+        graph.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn shapes_follow_the_operators() {
+        let dilated =
+            Conv { cin: 16, cout: 4, kernel: 3, stride: 1, pad: 2, dilation: 2, groups: 4, bias: false };
+        let graph = chain(&[
+            Op::Conv(CONV),
+            Op::Act(Activation::Relu),
+            Op::SpaceToDepth,
+            Op::Conv(dilated),
+            Op::MaxPool { kernel: 3, stride: 2, pad: 0 },
+            Op::Upsample { factor: 3 },
+        ]);
+        let shapes = graph.shapes(31, 64).unwrap();
+        assert_eq!(
+            shapes,
+            [[3, 31, 64], [4, 16, 32], [4, 16, 32], [16, 8, 16], [4, 8, 16], [4, 3, 7], [4, 9, 21]]
+        );
+        assert!(graph.shapes(29, 64).unwrap_err().to_string().contains("15x32"));
+        assert!(graph.shapes(0, 64).is_err());
+        assert!(graph.shapes(usize::MAX, 64).is_err());
+    }
+
+    #[test]
+    fn wrong_operators_are_named() {
+        let wrong = [
+            Op::Conv(Conv { cin: 4, ..CONV }),
+            Op::Conv(Conv { cout: 0, ..CONV }),
+            Op::Conv(Conv { cout: usize::MAX, ..CONV }),
+            Op::Conv(Conv { kernel: 0, ..CONV }),
+            Op::Conv(Conv { kernel: usize::MAX, ..CONV }),
+            Op::Conv(Conv { stride: 0, ..CONV }),
+            Op::Conv(Conv { pad: usize::MAX, ..CONV }),
+            Op::Conv(Conv { dilation: 0, ..CONV }),
+            Op::Conv(Conv { groups: 2, ..CONV }),
+            Op::Conv(Conv { groups: 0, ..CONV }),
+            Op::BatchNorm { channels: 3, eps: f64::NAN },
+            Op::BatchNorm { channels: 5, eps: 1e-3 },
+            Op::MaxPool { kernel: 2, stride: 1, pad: 2 },
+            Op::Upsample { factor: 0 },
+            Op::Add,
+            Op::Input { channels: 3 },
+        ];
+        for op in wrong {
+            let error = error_of(&chain(&[Op::Act(Activation::Silu), op]));
+            assert!(error.contains("node1"), "{op:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn wrong_structure_is_named() {
+        let sound = chain(&[Op::Conv(CONV), Op::Act(Activation::Silu)]);
+        sound.validate().unwrap();
+        let broken = |change: fn(&mut Graph)| {
+            let mut graph = sound.clone();
+            change(&mut graph);
+            error_of(&graph)
+        };
+        assert!(broken(|graph| graph.nodes.clear()).contains("0 nodes"));
+        assert!(broken(|graph| graph.outputs.clear()).contains("outputs"));
+        assert!(broken(|graph| graph.outputs.push(9)).contains("outputs"));
+        assert!(broken(|graph| graph.nodes[2].name = "node0".into()).contains("node0"));
+        assert!(broken(|graph| graph.nodes[1].inputs = vec![1]).contains("reads node 1"));
+        assert!(broken(|graph| graph.nodes[1].inputs = vec![7]).contains("reads node 7"));
+        assert!(broken(|graph| graph.nodes[2].inputs.clear()).contains("0 inputs"));
+    }
+
+    #[test]
+    fn sums_need_equal_shapes() {
+        let mut graph = chain(&[Op::Conv(CONV)]);
+        let sum = graph.push("sum", Op::Add, &[0, 1]);
+        graph.outputs = vec![sum];
+        assert!(error_of(&graph).contains("sum of 3 and 4 channels"));
+        graph.nodes[sum].op = Op::Concat;
+        assert_eq!(graph.channels().unwrap()[sum], 7);
+        assert!(graph.shapes(32, 32).unwrap_err().to_string().contains("32x32 and 16x16"));
+    }
 }

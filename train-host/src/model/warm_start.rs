@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::architecture::Architecture;
+use super::batch_norm::BatchNorm;
 use super::checkpoint::Checkpoint;
 use super::forms::{Form, Layer, layers};
 use super::graph::{Activation, Conv, Graph, Op};
@@ -25,14 +26,6 @@ pub struct TransferReport {
     pub reinitialized: Vec<String>,
     /// Differences that change the function although weights were taken over.
     pub notes: Vec<String>,
-}
-
-/// Values of a batch norm.
-struct BatchNorm {
-    gamma: Vec<f32>,
-    beta: Vec<f32>,
-    mean: Vec<f32>,
-    var: Vec<f32>,
 }
 
 /// Weights for `target` from `source`; what has no counterpart starts from [`initial_weights`] with `seed`.
@@ -201,48 +194,6 @@ impl Job<'_> {
     }
 }
 
-impl BatchNorm {
-    fn read(weights: &Weights, name: &str) -> Result<Self> {
-        let read = |suffix: &str| weights.get(&format!("{name}.{suffix}")).map(|tensor| tensor.data.clone());
-        Ok(Self {
-            gamma: read("weight")?,
-            beta: read("bias")?,
-            mean: read("running_mean")?,
-            var: read("running_var")?,
-        })
-    }
-
-    /// Gives 0 for every input.
-    fn silent(channels: usize) -> Self {
-        let zeros = vec![0.0; channels];
-        Self { gamma: zeros.clone(), beta: zeros.clone(), mean: zeros, var: vec![1.0; channels] }
-    }
-
-    /// Gives back its input: γ = √(variance + eps).
-    fn identity(channels: usize, eps: f64) -> Self {
-        Self { gamma: vec![as_f32((1.0 + eps).sqrt()); channels], ..Self::silent(channels) }
-    }
-
-    /// The same function under another eps.
-    fn with_eps(mut self, from: f64, to: f64) -> Self {
-        if from != to {
-            for (gamma, &var) in self.gamma.iter_mut().zip(&self.var) {
-                let var = f64::from(var);
-                *gamma = as_f32(f64::from(*gamma) * ((var + to) / (var + from)).sqrt());
-            }
-        }
-        self
-    }
-
-    fn write(self, weights: &mut Weights, name: &str) {
-        let shape = [self.gamma.len()];
-        weights.insert(format!("{name}.weight"), &shape, self.gamma);
-        weights.insert(format!("{name}.bias"), &shape, self.beta);
-        weights.insert(format!("{name}.running_mean"), &shape, self.mean);
-        weights.insert(format!("{name}.running_var"), &shape, self.var);
-    }
-}
-
 /// Subtracts the kernel that gives back its input: 1 at the center of each output channel's own input channel.
 fn subtract_identity(conv: &Conv, kernel: &mut [f32]) {
     let taps = conv.kernel * conv.kernel;
@@ -307,11 +258,6 @@ fn activation(graph: &Graph) -> Option<Activation> {
         Op::Act(act) => Some(act),
         _ => None,
     })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "weights are stored as f32")]
-fn as_f32(value: f64) -> f32 {
-    value as f32
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ fn parse_from(value: &Value) -> Option<From> {
 fn parse_anchors(origin: &str, levels: &[Vec<f32>]) -> Result<Vec<Vec<[f32; 2]>>> {
     let expected = "for each output the same number of pairs width, height in pixels, all positive";
     let first = levels.first().map_or(0, Vec::len);
-    if first == 0 || first % 2 != 0 || levels.iter().any(|level| level.len() != first) {
+    if first == 0 || !first.is_multiple_of(2) || levels.iter().any(|level| level.len() != first) {
         let lengths: Vec<usize> = levels.iter().map(Vec::len).collect();
         return Err(wrong(origin, format!("anchor lists of {lengths:?} numbers"), expected));
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::reference::{Plane, relative_difference, run, scrambled_weights};
+use crate::model::reference::{Plane, relative_difference, run, scrambled_weights, without_batch_norms};
 use crate::model::{Block, FusedModel, Overrides, TrainedModel};
 
 const SIDE_PX: usize = 64;
@@ -81,7 +81,7 @@ fn named_plain_model_keeps_its_function_in_its_rep_twin() {
 #[test]
 fn fused_weights_keep_their_function_in_plain_and_rep_layers() {
     let mut architecture = plain(&["a", "b"]);
-    drop_batch_norms(&mut architecture.graph);
+    architecture.graph = without_batch_norms(&architecture.graph);
     let weights = scrambled_weights(&architecture, 5);
     let expected = outputs(&architecture, &weights);
     let source = Checkpoint::Fused(FusedModel { architecture, weights, imgsz: SIDE_PX });
@@ -91,22 +91,6 @@ fn fused_weights_keep_their_function_in_plain_and_rep_layers() {
         assert!(difference < 1e-5, "{}: {difference}", target.description);
         assert!(report.reinitialized.is_empty(), "{report:?}");
     }
-}
-
-/// Gives every convolution a bias and lets batch norms' readers read the convolution itself.
-fn drop_batch_norms(graph: &mut Graph) {
-    let mut kept = Graph::default();
-    let mut new_ids = Vec::new();
-    for node in &graph.nodes {
-        let inputs: Vec<usize> = node.inputs.iter().map(|&id| new_ids[id]).collect();
-        new_ids.push(match node.op {
-            Op::BatchNorm { .. } => inputs[0],
-            Op::Conv(conv) => kept.push(&node.name, Op::Conv(Conv { bias: true, ..conv }), &inputs),
-            op => kept.push(&node.name, op, &inputs),
-        });
-    }
-    kept.outputs = graph.outputs.iter().map(|&id| new_ids[id]).collect();
-    *graph = kept;
 }
 
 #[test]
