@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use repedge::{BackendChoice, Detector, Limits, Options, draw, frame};
@@ -97,6 +97,12 @@ fn run(args: &Args) -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    if report.images.is_empty() {
+        bail!(
+            "none of the {} images could be read\n  expected: at least one whole image\n  help: see the messages above",
+            inputs.len()
+        );
+    }
     report.finish();
     say(args, &report.summary());
     emit_json(args, &report)

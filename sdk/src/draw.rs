@@ -36,24 +36,29 @@ impl DrawTarget for Image {
 /// Draws each detection's box in the color of its class, with its name and score above it. A class without a name
 /// shows its number.
 pub fn draw_detections(image: &mut Image, detections: &[Detection], classes: &[String]) {
-    let look = Look::for_side(image.width_px.min(image.height_px));
     // The best last, so that it lies on top.
     for detection in detections.iter().rev() {
-        let color = class_color(detection.class);
-        let corners = Rectangle::with_corners(
-            Point::new(to_i32(detection.x0), to_i32(detection.y0)),
-            Point::new(to_i32(detection.x1 - 1.0), to_i32(detection.y1 - 1.0)),
-        );
-        draw_box(image, &corners, color, &look);
-        draw_label(image, &label(detection, classes), corners.top_left, color, &look);
+        draw_detection(image, detection, &label(detection, classes));
     }
+}
+
+/// Draws one box in the color of its class, with `text` above it.
+pub fn draw_detection(image: &mut Image, detection: &Detection, text: &str) {
+    let look = Look::for_side(image.width_px.min(image.height_px));
+    let color = class_color(detection.class);
+    let corners = Rectangle::with_corners(
+        clamped(detection.x0, detection.y0, image),
+        clamped(detection.x1 - 1.0, detection.y1 - 1.0, image),
+    );
+    draw_box(image, &corners, color, &look);
+    draw_label(image, text, corners.top_left, color, &look);
 }
 
 /// The color of class `class`: hues a golden ratio apart, so that neighbors differ and a class never changes.
 pub fn class_color(class: usize) -> Rgb888 {
-    const GOLDEN: usize = 106_039; // (√5 - 1) / 2 of 2^16, and a full turn more to stay odd.
-    let hue = class.wrapping_mul(GOLDEN) % 65_536;
-    hue_color(hue)
+    /// (√5 - 1) / 2 of a full turn of 65536, made odd so that the hues repeat as late as possible.
+    const GOLDEN: usize = 40_503;
+    hue_color(class.wrapping_mul(GOLDEN) % 65_536)
 }
 
 /// Thickness and font that suit an image.
@@ -127,14 +132,19 @@ fn hue_color(hue: usize) -> Rgb888 {
 }
 
 fn to_u32(px: usize) -> u32 {
-    u32::try_from(px).unwrap_or(u32::MAX)
+    u32::try_from(px).unwrap_or(i32::MAX.cast_unsigned())
 }
 
-/// Rounds; huge and NaN coordinates saturate, drawing clips them.
-#[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
-fn to_i32(px: f32) -> i32 {
-    px.round() as i32
+/// The nearest pixel, at most a little outside of the image: drawing takes time for every pixel of an edge.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and makes NaN 0")]
+fn clamped(x: f32, y: f32, image: &Image) -> Point {
+    const OUTSIDE_PX: i32 = 8;
+    let size = image.size();
+    let clamp = |px: f32, side: u32| {
+        (px.round() as i32).clamp(-OUTSIDE_PX, side.cast_signed().saturating_add(OUTSIDE_PX))
+    };
+    Point::new(clamp(x, size.width), clamp(y, size.height))
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

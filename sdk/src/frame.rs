@@ -147,4 +147,4 @@ fn unusable(path: &Path, reason: &str, expected: &str, hint: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

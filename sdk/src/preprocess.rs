@@ -121,4 +121,4 @@ fn real_values(recipe: &Preprocess, channel: usize) -> Vec<f32> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

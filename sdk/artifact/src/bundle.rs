@@ -311,4 +311,4 @@ fn name_file(error: Error, path: &Path) -> Error {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

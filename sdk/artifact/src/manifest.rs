@@ -338,4 +338,4 @@ fn to_f32(side_px: usize) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {}
+pub(crate) mod tests;

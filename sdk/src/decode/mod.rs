@@ -165,4 +165,4 @@ fn to_source(kept: &candidates::Candidate, map: &LetterboxMap) -> Option<Detecti
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

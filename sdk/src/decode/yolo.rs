@@ -52,7 +52,7 @@ impl Head {
         anchors_px: &[[f32; 2]],
         classes: usize,
     ) -> Result<Self, Error> {
-        let channels = anchors_px.len() * (BOX_CHANNELS + classes);
+        let channels = anchors_px.len().saturating_mul(classes.saturating_add(BOX_CHANNELS));
         let shaped = spec.shape[0] == 1 && spec.channels() == channels && !spec.is_empty();
         if classes == 0 || stride_px == 0 || !shaped {
             return Err(misfit(
@@ -275,4 +275,33 @@ fn misfit(found: String, expected: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn logit_inverts_sigmoid_and_saturates() {
+        for p in [0.001, 0.25, 0.5, 0.999] {
+            assert!((sigmoid(logit(p)) - p).abs() < 1e-6);
+        }
+        assert_eq!(logit(0.0), f32::NEG_INFINITY);
+        assert_eq!(logit(1.0), f32::INFINITY);
+        assert_eq!(sigmoid(f32::NEG_INFINITY), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn stored_values_are_above_the_threshold_when_their_real_values_are(
+            scale in 1e-4_f32..1.0,
+            zero_point in -128_i32..128,
+            real in -20.0_f32..20.0,
+        ) {
+            let quant = Quant { scale, zero_point };
+            let threshold = Real::<i8>::threshold(&quant, real);
+            for stored in i8::MIN..=i8::MAX {
+                prop_assert_eq!(quant.above(stored, threshold), quant.value(stored) > real);
+            }
+        }
+    }
+}
