@@ -1,5 +1,7 @@
 //! Warm start through to real single precision: a plain model and the rep model started from it, side by side in tract.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
+
 mod support;
 
 use support::{random_model, relative_error, run_graph};
