@@ -1,5 +1,7 @@
 //! `fuse` and `convert` as a user runs them: what they write, and what they refuse.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::Path;

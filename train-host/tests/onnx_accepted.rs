@@ -1,6 +1,8 @@
 //! The ONNX we write, judged by tools that are not ours: `onnx.checker` and onnxruntime, whose outputs must be
 //! tract's.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

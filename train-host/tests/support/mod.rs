@@ -1,6 +1,7 @@
 //! What the suites over fusing share: random weights of a graph, and two graphs run side by side in tract.
 
 #![allow(dead_code, reason = "each suite uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use artifact::{DType, Layout, Tensor, TensorData, TensorSpec};
 use rand::{Rng, SeedableRng};
