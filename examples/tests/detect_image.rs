@@ -1,4 +1,5 @@
 //! `detect-image` as a user runs it.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 #[path = "../../sdk/tests/common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
 //! The whole runtime over a bundle, from pixels to boxes in source pixels.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

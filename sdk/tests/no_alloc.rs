@@ -1,4 +1,5 @@
 //! After the first frame, pre-processing, decoding and NMS allocate nothing, however much there is to find.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "test code")]
 
 use allocation_counter::measure;
 use artifact::{DType, Decode, Layout, Preprocess, Quant, Tensor, TensorData, TensorSpec};

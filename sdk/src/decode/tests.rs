@@ -343,7 +343,7 @@ proptest! {
             candidates.push(class, f32::from(score), [0.0; 2], [1.0; 2]);
         }
         let mut expected: Vec<(usize, u8)> = scores.into_iter().enumerate().collect();
-        expected.sort_by(|a, b| b.1.cmp(&a.1));
+        expected.sort_by_key(|(_, score)| std::cmp::Reverse(*score));
         let expected: Vec<usize> = expected.into_iter().take(limit).map(|(class, _)| class).collect();
         let kept: Vec<usize> = candidates.best_first().iter().map(|kept| kept.class).collect();
         prop_assert_eq!(kept, expected);

@@ -1,6 +1,7 @@
 //! A tiny detector that needs no training: red squares of 32 px are class `red`, blue ones `blue`; gray and black
 //! are nothing. Small enough to see through, with the shape of a YOLOv5 model: three raw convolution outputs.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, reason = "test code over small numbers")]
 
 use std::path::Path;
 
