@@ -12,7 +12,7 @@ use crate::check::Tree;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{libtorch, python};
+use crate::{libtorch, python, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,8 @@ pub fn run(args: &Args) -> Result<()> {
         workspace,
     };
     let (ready, left_out) = bench.sort_ignored()?;
+    // The end-to-end suites start the programs; building them here compiles nothing that the tests do not need.
+    workspace::run(bench.cargo("build")?.args(["--workspace", "--bins"]))?;
     if args.arguments.is_empty() {
         // First, so that the last lines printed are the summary of the tests proper.
         run_inheriting(bench.cargo("test")?.args(["--doc", "--workspace", "--quiet"]))?;

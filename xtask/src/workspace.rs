@@ -42,6 +42,14 @@ impl Workspace {
         self.root.join(relative)
     }
 
+    /// A path inside the workspace, as short as the current folder allows.
+    pub fn shown(&self, relative: impl AsRef<Path>) -> PathBuf {
+        if env::current_dir().is_ok_and(|here| here == self.root) {
+            return relative.as_ref().to_owned();
+        }
+        self.join(relative)
+    }
+
     /// Where `setup` unpacks libtorch, and where `.cargo/config.toml` points unless LIBTORCH is exported.
     pub fn own_libtorch(&self) -> PathBuf {
         self.join("toolchains/libtorch")

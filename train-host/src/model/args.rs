@@ -63,9 +63,9 @@ impl<'a> Args<'a> {
     }
 
     /// The flag at `index`.
-    pub fn flag_or(&self, index: usize, name: &str, default: bool) -> Outcome<bool> {
-        let Some(value) = self.value(index) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.fault(format!("{name} {}", show(value))))
+    pub fn flag(&self, index: usize, name: &str) -> Outcome<Option<bool>> {
+        let Some(value) = self.value(index) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.fault(format!("{name} {}", show(value))))
     }
 
     /// The fraction at `index`, above 0 and at most 4.

@@ -27,7 +27,7 @@ impl BottleneckArgs {
         let args = Args::new(&row.module, "[channels, shortcut, groups, expansion]", &row.args, 4)?;
         Ok(Self {
             cout: builder.scale_width(args.integer(0, "channels")?),
-            shortcut: args.flag_or(1, "shortcut", true)?,
+            shortcut: args.flag(1, "shortcut")?.unwrap_or(true),
             groups: args.integer_or(2, "groups", 1)?,
             expansion: args.ratio_or(3, "expansion", 0.5)?,
         })

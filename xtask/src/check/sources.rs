@@ -30,7 +30,10 @@ fn tch_stays_in_train(tree: &Tree) -> Vec<Violation> {
 }
 
 fn engines_stay_in_backend(tree: &Tree) -> Vec<Violation> {
-    let elsewhere = tree.rust_files().filter(|file| !file.path.starts_with("sdk/src/backend/tract"));
+    // The sdk's integration tests may write ONNX models with tract's protobuf types: they ship nothing.
+    let allowed = ["sdk/src/backend/tract", "sdk/tests/"];
+    let elsewhere =
+        tree.rust_files().filter(|file| !allowed.iter().any(|start| file.path.starts_with(start)));
     each_line(elsewhere, |line| {
         let name = ENGINE_CRATES.into_iter().find(|name| has_word(&line.code, name))?;
         Some(format!("{name} is used outside of sdk/src/backend/tract"))

@@ -51,11 +51,11 @@ pub struct Args {
 /// When the machine cannot be made ready, a step fails, or fusing changed the mAP.
 pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
-    let data = args.data.as_ref().map(std::path::absolute).transpose()?;
+    let data = args.data.clone();
     if let Some(data) = &data {
         ensure!(data.exists(), "{} does not exist: --data takes a dataset", data.display());
     }
-    let out = std::path::absolute(&args.out)?;
+    let out = args.out.clone();
     place::expect_replaceable(&out)?;
 
     let mut clock = steps::Clock::new();
@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
     let data = match data {
         Some(data) => data,
         None => {
-            clock.step("make the embedded dataset", || programs.synthesize(&workspace.join("data/synth")))?
+            clock.step("make the embedded dataset", || programs.synthesize(&workspace.shown("data/synth")))?
         }
     };
     place::replace(&out)?;
