@@ -145,6 +145,28 @@ fn convolution_that_is_an_output_itself_keeps_its_meaning() {
 }
 
 #[test]
+fn kernels_of_several_sizes_merge_where_their_taps_meet() {
+    let square = |kernel, pad, dilation| {
+        Op::Conv(Conv { cin: 3, cout: 3, kernel, stride: 1, pad, dilation, groups: 1, bias: true })
+    };
+    let mut graph = Graph::default();
+    let image = graph.push("image", Op::Input { channels: 3 }, &[]);
+    let kernels = [("three", 3, 1, 1), ("five", 5, 2, 1), ("dilated", 3, 2, 2), ("one", 1, 0, 3)];
+    let branches = kernels
+        .map(|(name, kernel, pad, dilation)| graph.push(name, square(kernel, pad, dilation), &[image]));
+    let sum = graph.push("add", Op::Add, &branches);
+    graph.outputs = vec![sum];
+    let weights = random_weights(&graph, 5);
+    let (fused, fused_weights) = fuse_graph(&graph, &weights).unwrap();
+    assert_eq!(names(&fused), ["image", "conv"]);
+    assert_eq!(fused.nodes[1].op, square(5, 2, 1));
+    let before = run_graph(&graph, &weights, 9, 5);
+    let after = run_graph(&fused, &fused_weights, 9, 5);
+    let error = relative_error(&before[0], &after[0]);
+    assert!(error <= MAX_FUSE_ERROR, "{error:e}");
+}
+
+#[test]
 fn branches_of_other_groups_or_stride_are_not_merged() {
     let wide =
         Op::Conv(Conv { cin: 3, cout: 3, kernel: 3, stride: 1, pad: 1, dilation: 1, groups: 3, bias: true });

@@ -4,7 +4,7 @@ mod support;
 
 use support::random_model;
 use train_host::export::onnx;
-use train_host::fuse::{MAX_FUSE_ERROR, fuse, fuse_error, largest};
+use train_host::fuse::{ChannelGroup, MAX_FUSE_ERROR, fuse, fuse_error, largest};
 use train_host::model::{Activation, Block, MODEL_NAMES, Op, Overrides, complexity};
 
 const IMGSZ: usize = 64;
@@ -72,4 +72,19 @@ fn image_size_that_does_not_fit_is_an_error() {
     let mut fused = fuse(&random_model("yolov5n", &Overrides::default(), 3, IMGSZ)).unwrap();
     fused.imgsz = 100;
     assert!(onnx::write(&fused).unwrap_err().to_string().contains("100"));
+}
+
+#[test]
+fn error_of_one_group_is_seen_in_that_group_alone() {
+    let trained = random_model("repyolov5n", &Overrides::default(), 3, IMGSZ);
+    let mut fused = fuse(&trained).unwrap();
+    let output = &fused.architecture.graph.nodes[fused.architecture.graph.outputs[1]].name;
+    let name = format!("{output}.bias");
+    let mut bias = fused.weights.get(&name).unwrap().data.clone();
+    bias[4] += 0.5;
+    fused.weights.insert(&name, &[bias.len()], bias.clone());
+    let errors = fuse_error(&trained, &fused, 5).unwrap();
+    let beyond: Vec<_> = errors.iter().filter(|error| error.relative > MAX_FUSE_ERROR).collect();
+    assert_eq!(beyond.len(), 1, "{errors:#?}");
+    assert_eq!((beyond[0].output.as_str(), beyond[0].group), ("p4", ChannelGroup::Objectness));
 }
