@@ -7,11 +7,10 @@ use super::LetterboxMap;
 const WEIGHT_BITS: u32 = 11;
 const ONE: u32 = 1 << WEIGHT_BITS;
 
-/// Two neighboring source positions and the weight of the second, of [`ONE`].
+/// A source position and the weight, of [`ONE`], of its successor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Tap {
     first: usize,
-    second: usize,
     weight: u32,
 }
 
@@ -22,8 +21,8 @@ pub(super) struct Resizer {
     sizes_px: [usize; 4],
     columns: Vec<Tap>,
     rows: Vec<Tap>,
-    /// One source row blended vertically, with [`WEIGHT_BITS`] more bits.
-    blended: Vec<u32>,
+    /// One source row blended vertically, with [`WEIGHT_BITS`] more bits, and a pixel more that is never weighed.
+    blended: Vec<[u32; 3]>,
     resized: Vec<u8>,
 }
 
@@ -39,37 +38,43 @@ impl Resizer {
         fill_taps(&mut self.columns, map.source_width_px, map.resized_width_px);
         fill_taps(&mut self.rows, map.source_height_px, map.resized_height_px);
         self.blended.clear();
-        self.blended.resize(map.source_width_px * 3, 0);
+        self.blended.resize(map.source_width_px + 1, [0; 3]);
         self.resized.clear();
         self.resized.resize(map.resized_width_px * 3, 0);
     }
 
     /// Gives each resized row of `rgb` with its number to `sink`.
     pub(super) fn run(&mut self, rgb: &[u8], mut sink: impl FnMut(usize, &[u8])) {
-        let row_len = self.blended.len();
-        for (number, row) in self.rows.iter().enumerate() {
-            let first = &rgb[row.first * row_len..][..row_len];
-            let second = &rgb[row.second * row_len..][..row_len];
-            blend_rows(first, second, row.weight, &mut self.blended);
+        let [source_width, source_height, width, height] = self.sizes_px;
+        if (source_width, source_height) == (width, height) {
+            return rgb
+                .chunks_exact(source_width * 3)
+                .enumerate()
+                .for_each(|(number, row)| sink(number, row));
+        }
+        let source_row = |row: usize| &rgb[row * source_width * 3..][..source_width * 3];
+        for (number, tap) in self.rows.iter().enumerate() {
+            let second = (tap.first + 1).min(source_height - 1);
+            blend_rows(source_row(tap.first), source_row(second), tap.weight, &mut self.blended);
             blend_columns(&self.blended, &self.columns, &mut self.resized);
             sink(number, &self.resized);
         }
     }
 }
 
-fn blend_rows(first: &[u8], second: &[u8], weight: u32, blended: &mut [u32]) {
-    for ((out, &a), &b) in blended.iter_mut().zip(first).zip(second) {
+fn blend_rows(first: &[u8], second: &[u8], weight: u32, blended: &mut [[u32; 3]]) {
+    for ((out, &a), &b) in blended.as_flattened_mut().iter_mut().zip(first).zip(second) {
         *out = u32::from(a) * (ONE - weight) + u32::from(b) * weight;
     }
 }
 
-fn blend_columns(blended: &[u32], columns: &[Tap], resized: &mut [u8]) {
+fn blend_columns(blended: &[[u32; 3]], columns: &[Tap], resized: &mut [u8]) {
     const HALF: u32 = 1 << (2 * WEIGHT_BITS - 1);
     for (out, tap) in resized.as_chunks_mut::<3>().0.iter_mut().zip(columns) {
-        let first = &blended[tap.first * 3..][..3];
-        let second = &blended[tap.second * 3..][..3];
+        let [first, second] = [blended[tap.first], blended[tap.first + 1]];
+        let (first_weight, second_weight) = (ONE - tap.weight, tap.weight);
         for channel in 0..3 {
-            let sum = first[channel] * (ONE - tap.weight) + second[channel] * tap.weight;
+            let sum = first[channel] * first_weight + second[channel] * second_weight;
             #[expect(clippy::cast_possible_truncation, reason = "a weighted mean of bytes is a byte")]
             let byte = ((sum + HALF) >> (2 * WEIGHT_BITS)) as u8;
             out[channel] = byte;
@@ -94,7 +99,7 @@ fn tap(position: usize, source_px: usize, resized_px: usize) -> Tap {
     let center = center.clamp(0.0, (source_px - 1) as f64);
     let first = center as usize;
     let weight = ((center - first as f64) * f64::from(ONE)).round() as u32;
-    Tap { first, second: (first + 1).min(source_px - 1), weight }
+    Tap { first, weight }
 }
 
 #[cfg(test)]
