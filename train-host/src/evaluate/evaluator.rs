@@ -249,3 +249,6 @@ fn median_ms(times: &[Duration]) -> f64 {
     sorted.sort_unstable();
     sorted.get(sorted.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,9 @@ const MOST_PICTURES: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Picture {
     /// Its file name.
-    pub name: String,
-    /// `data:image/…;base64,…`.
-    pub uri: String,
+    pub(super) name: String,
+    /// `data:image/…;base64,…`, which holds no character that HTML would have to escape.
+    uri: String,
 }
 
 impl Picture {
