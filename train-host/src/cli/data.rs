@@ -150,3 +150,46 @@ fn run_list(args: &ListArgs) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Probe {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn data(words: &[&str]) -> Result<()> {
+        run(Probe::try_parse_from([&["data"], words].concat()).unwrap().args)
+    }
+
+    #[test]
+    fn what_synth_makes_inspect_accepts_until_it_is_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let (made, yaml, out) = (path("made"), path("made/data.yaml"), path("out"));
+        let json = format!("--json={}", path("found.json"));
+        data(&["synth", "--out", &made, "--train", "3", "--val", "1", "--test", "0", "--size", "64"])
+            .unwrap();
+        data(&["inspect", &yaml, "--out", &out, &json]).unwrap();
+        for file in ["train-labels.svg", "train-pictures.png", "val-labels.svg", "val-pictures.png"] {
+            assert!(dir.path().join("out").join(file).is_file(), "{file}");
+        }
+        let found = std::fs::read_to_string(path("found.json")).unwrap();
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        assert_eq!(found[0]["images"], 3);
+        assert_eq!(found[1]["split"], "val");
+
+        std::fs::write(path("made/labels/train/000001.txt"), "9 0.5 0.5 0.1 0.1\n").unwrap();
+        let error = data(&["inspect", &yaml, &json]).unwrap_err().to_string();
+        assert!(error.contains("000001.txt:1:"), "{error}");
+        data(&["inspect", &yaml, "--skip-broken", &json]).unwrap();
+        assert!(
+            data(&["inspect", &yaml, "--split", "test", &json]).unwrap_err().to_string().contains("no test")
+        );
+    }
+}

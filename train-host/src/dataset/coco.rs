@@ -211,32 +211,4 @@ fn end_of_string(json: &[u8], start: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn elements_are_found_by_line() {
-        let json = br#"{"info": {"annotations": [{}, {}]},
-"images": [
-  {"id": 1, "t": "a ] \" { "}, {"id": 2},
-  {"id": 3}
-], "annotations":
-[{"id": 1, "segmentation": [[1, 2], {"x": [{}]}]},
-
-{"id": 2}]}"#;
-        let line = |key: &str, index| line_of_element(json, key, index);
-        assert_eq!(line("images", 0), Some(3));
-        assert_eq!(line("images", 1), Some(3));
-        assert_eq!(line("images", 2), Some(4));
-        assert_eq!(line("annotations", 0), Some(6));
-        assert_eq!(line("annotations", 1), Some(8));
-        assert_eq!(line("annotations", 2), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn random_text_never_panics(text in "[\\[\\]{}\",:a\\\\\n ]{0,60}") {
-            let _ = line_of_element(text.as_bytes(), "a", 1);
-        }
-    }
-}
+mod tests;

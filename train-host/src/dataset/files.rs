@@ -64,34 +64,30 @@ fn swap_last(path: &Path, from: &str, to: &str) -> Option<PathBuf> {
 pub(super) struct Listing {
     /// Image files, in order.
     pub images: Vec<PathBuf>,
-    /// Labels without an image, rows of a list that lead nowhere.
+    /// Rows of a list that lead nowhere.
     pub faults: Vec<BrokenFile>,
+    /// Label files without an image: common in published sets (coco128 has two), and harmless.
+    pub orphans: Vec<PathBuf>,
 }
 
-/// Images below `folder`; a label file that has no image there is a fault.
+/// Images below `folder`, and label files that have no image there.
 ///
 /// # Errors
 /// [`Error::Artifact`] when a folder cannot be listed.
 pub(super) fn list_folder(folder: &Path) -> Result<Listing> {
     let images = walk(folder, &IMAGE_EXTENSIONS)?;
-    let mut faults = Vec::new();
+    let mut orphans = Vec::new();
     // Only a folder of its own holds nothing but labels; beside the images there may be any text.
     if let Some(labels) =
-        swap_last(&folder.join("x"), "images", "labels").and_then(|p| Some(p.parent()?.to_path_buf()))
+        swap_last(&folder.join("any"), "images", "labels").map(|path| path.with_file_name(""))
         && labels.is_dir()
     {
         let expected: BTreeSet<PathBuf> = images.iter().map(|image| label_path(image)).collect();
-        for label in walk(&labels, &["txt"])? {
-            let is_class_list = label.file_name().is_some_and(|name| name == "classes.txt");
-            if !is_class_list && !expected.contains(&label) {
-                let stem = label.strip_prefix(&labels).unwrap_or(&label).with_extension("");
-                let reason =
-                    format!("no image {} ({})", folder.join(stem).display(), IMAGE_EXTENSIONS.join(", "));
-                faults.push(BrokenFile::whole(&label, reason));
-            }
-        }
+        orphans = walk(&labels, &["txt"])?;
+        orphans
+            .retain(|label| label.file_name() != Some("classes.txt".as_ref()) && !expected.contains(label));
     }
-    Ok(Listing { images, faults })
+    Ok(Listing { images, faults: Vec::new(), orphans })
 }
 
 /// Images named in a text file, one a row, relative to the file or else to `root`. Blank rows and `#` rows are skipped.
@@ -152,8 +148,8 @@ mod tests {
         }
         let listing = list_folder(&images).unwrap();
         assert_eq!(listing.images, [images.join("a.JPG"), images.join("b.jpg")]);
-        assert_eq!(listing.faults.len(), 1);
-        assert_eq!(listing.faults[0].path, labels.join("lost.txt"));
+        assert_eq!(listing.orphans, [labels.join("lost.txt")]);
+        assert!(listing.faults.is_empty());
     }
 
     #[test]

@@ -101,6 +101,22 @@ mod tests {
         assert!(image_size(&dir.path().join("none.png")).unwrap_err().reason.contains("cannot open"));
     }
 
+    #[test]
+    fn sizes_are_upright_as_the_image_reader_turns_them() {
+        // A TIFF header and one directory entry: orientation (0x0112), one short, 6 = turn right by a quarter.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.jpg");
+        let mut jpeg = Vec::new();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+        image::ImageEncoder::set_exif_metadata(&mut encoder, exif).unwrap();
+        encoder.encode_image(&image::RgbImage::new(31, 17)).unwrap();
+        std::fs::write(&path, jpeg).unwrap();
+        assert_eq!(image_size(&path).unwrap(), (17, 31));
+        let image = repedge::frame::read_image(&path).unwrap();
+        assert_eq!((image.width_px, image.height_px), (17, 31));
+    }
+
     proptest::proptest! {
         #[test]
         fn random_bytes_never_panic(mut bytes: Vec<u8>, kind in 0..3) {

@@ -12,7 +12,7 @@ use super::coco::CocoFile;
 use super::one_file::OneFile;
 use super::voc::VocFolder;
 use super::yaml::DataYaml;
-use super::{Broken, BrokenFile, Dataset, Reading, Split, files, progress, yolo};
+use super::{Broken, BrokenFile, Dataset, Notes, Reading, Split, files, progress, yolo};
 use crate::{Error, Result};
 
 /// Images handed to one scratch folder of panlabel.
@@ -46,6 +46,8 @@ pub struct Scan {
     pub dataset: Dataset,
     /// What is broken, in the order it was met.
     pub faults: Vec<BrokenFile>,
+    /// YOLO label files in the split's label folder that belong to no image.
+    pub orphans: Vec<PathBuf>,
 }
 
 impl Source {
@@ -85,14 +87,25 @@ impl Source {
         self.divided
     }
 
-    /// Reads a split under the policy given at [`Source::open`]; faults left out are named on stderr and counted.
+    /// Reads a split under the policy given at [`Source::open`]. Faults left out are named on stderr and counted, and so
+    /// are labels that were dropped or cut.
     ///
     /// # Errors
     /// [`Error::Data`] when the split is missing, empty, without any label, or (under [`Broken::Refuse`]) broken.
     pub fn split(&self, split: Split) -> Result<Dataset> {
-        let Scan { dataset, faults } = self.scan(split)?;
+        let Scan { dataset, faults, orphans } = self.scan(split)?;
         let what = format!("{} ({split})", self.path.display());
         settle(&what, &faults, self.policy)?;
+        if dataset.notes != Notes::default() {
+            eprintln!("note: {what}: {}", dataset.notes);
+        }
+        if let Some(first) = orphans.first() {
+            eprintln!(
+                "note: {what}: {} without an image, as {}",
+                plural(orphans.len(), "label file"),
+                first.display()
+            );
+        }
         let boxes: usize = dataset.samples.iter().map(|sample| sample.boxes.len()).sum();
         if boxes == 0 {
             return Err(Error::data(
@@ -119,7 +132,7 @@ impl Source {
         })?;
         let mut scan = Scan::default();
         for place in places {
-            for reading in self.read(place)? {
+            for reading in self.read(place, &mut scan.orphans)? {
                 match reading {
                     Ok((sample, notes)) => {
                         scan.dataset.samples.push(sample);
@@ -134,9 +147,13 @@ impl Source {
         Ok(scan)
     }
 
-    fn read(&self, place: &Place) -> Result<Vec<Reading>> {
+    fn read(&self, place: &Place, orphans: &mut Vec<PathBuf>) -> Result<Vec<Reading>> {
         match place {
-            Place::Folder(folder) => self.read_images(files::list_folder(folder)?),
+            Place::Folder(folder) => {
+                let mut listing = files::list_folder(folder)?;
+                orphans.append(&mut listing.orphans);
+                self.read_images(listing)
+            }
             Place::List(list) => self.read_images(files::list_file(list, &self.root)?),
             Place::Coco(file) => Ok(file.read(&self.classes)),
             Place::Voc { folder, set } => folder.read(set.as_deref(), &self.classes),
@@ -261,3 +278,6 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

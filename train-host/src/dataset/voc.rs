@@ -195,3 +195,89 @@ fn line_of(node: &roxmltree::Node) -> usize {
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: &str = "<size><width>100</width><height>50</height><depth>3</depth></size>";
+
+    fn object(name: &str, corners: [&str; 4]) -> String {
+        let [x0, y0, x1, y1] = corners;
+        format!(
+            "<object>\n<name>{name}</name><bndbox>\n<xmin>{x0}</xmin><ymin>{y0}</ymin>\
+             <xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>\n</object>\n"
+        )
+    }
+
+    /// A folder with one image `a.png` of 100 × 50 pixels and its annotation, read as a whole.
+    fn read(body: &str) -> Reading {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["Annotations", "JPEGImages"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        image::RgbImage::new(100, 50).save(dir.path().join("JPEGImages/a.png")).unwrap();
+        fs::write(dir.path().join("Annotations/a.xml"), body).unwrap();
+        let voc = VocFolder::open(dir.path()).unwrap();
+        voc.read(None, &["cell".to_owned(), "virus".to_owned()]).unwrap().remove(0)
+    }
+
+    fn annotation(inner: &str) -> String {
+        format!("<annotation>\n<filename>else.jpg</filename>\n{SIZE}\n{inner}</annotation>")
+    }
+
+    #[test]
+    fn corners_are_taken_as_written() {
+        let (sample, notes) = read(&annotation(&object("virus", ["10", "5", "30", "25"]))).unwrap();
+        let label = crate::dataset::LabelBox { class: 1, cx: 0.2, cy: 0.3, w: 0.2, h: 0.4 };
+        assert_eq!(sample.boxes, [label]);
+        assert_eq!((sample.width_px, sample.height_px), (100, 50));
+        assert_eq!(notes, crate::dataset::Notes::default());
+    }
+
+    #[test]
+    fn empty_and_difficult_objects_are_counted_out() {
+        let difficult =
+            object("cell", ["1", "1", "9", "9"]).replace("<name>", "<difficult>1</difficult><name>");
+        let body = annotation(&(difficult + &object("cell", ["7", "7", "7", "9"])));
+        let (sample, notes) = read(&body).unwrap();
+        assert!(sample.boxes.is_empty());
+        assert_eq!((notes.ignored, notes.zero_area), (1, 1));
+    }
+
+    #[test]
+    fn faults_are_named_by_line() {
+        let good = object("cell", ["1", "1", "9", "9"]);
+        for (bad, line) in [
+            (annotation(&(good.clone() + &object("cell", ["1", "1", "120", "9"]))), 8),
+            (annotation(&(good.clone() + &object("cell", ["9", "1", "1", "9"]))), 8),
+            (annotation(&(good.clone() + &object("cell", ["NaN", "1", "9", "9"]))), 8),
+            (annotation(&(good.clone() + &object("cat", ["1", "1", "9", "9"]))), 8),
+            (annotation(&(good.clone() + &object("cell", ["", "1", "9", "9"]))), 8),
+            (annotation(&(good.clone() + &object("", ["1", "1", "9", "9"]))), 8),
+            (annotation(&good).replace("<width>100", "<width>99"), 3),
+            (annotation(&good).replace("<width>100", "<width>wide"), 3),
+            (annotation(&good).replace("</bndbox>", ""), 7),
+            ("no xml".to_owned(), 1),
+        ] {
+            let fault = read(&bad).expect_err(&bad);
+            assert_eq!(fault.line, Some(line), "{bad}\n{fault}");
+            assert!(fault.path.ends_with("Annotations/a.xml"));
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>, inner in "(<object>|</object>|<bndbox>|<xmin>|[0-9.a-]|</xmin>|&|<name>a</name>){0,12}") {
+            let one = OneFile::voc().unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("a.xml");
+            for content in [bytes, annotation(&inner).into_bytes()] {
+                fs::write(&path, content).unwrap();
+                let _ = parse(&path, &one);
+            }
+        }
+    }
+}

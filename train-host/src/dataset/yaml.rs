@@ -35,7 +35,7 @@ impl DataYaml {
             Error::data(
                 format!("{}: {reason}", path.display()),
                 "a YOLO data.yaml: `names`, and folders of images or .txt lists under `train`, `val` and `test`",
-                "see the example in `train-host data --help`",
+                "for example: `path: .`, `train: images/train`, `val: images/val`, `names: [cat, dog]`, one a line",
             )
         };
         let yaml: Value = serde_yaml_ng::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;

@@ -6,7 +6,7 @@ mod sheet;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -49,6 +49,8 @@ pub struct Inspection {
     pub notes: Notes,
     /// Broken labels and images.
     pub broken: Vec<BrokenFile>,
+    /// Label files that belong to no image.
+    pub orphans: Vec<PathBuf>,
 }
 
 /// How often a class occurs.
@@ -101,8 +103,9 @@ impl Quantiles {
 
 impl fmt::Display for Quantiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if self.max < 10.0 && self.max.fract() != 0.0 { 2 } else { 0 };
-        for value in [self.min, self.p5, self.median, self.p95, self.max] {
+        let values = [self.min, self.p5, self.median, self.p95, self.max];
+        let digits = if self.max < 100.0 && values.iter().any(|v| v.fract() != 0.0) { 2 } else { 0 };
+        for value in values {
             write!(f, "{value:>9.digits$}")?;
         }
         Ok(())
@@ -115,7 +118,7 @@ impl fmt::Display for Quantiles {
 /// # Errors
 /// [`crate::Error::Data`] when there is no such split, [`crate::Error::Artifact`] when something cannot be read or written.
 pub fn inspect(source: &Source, split: Split, out: Option<&Path>) -> Result<Inspection> {
-    let Scan { mut dataset, mut faults } = source.scan(split)?;
+    let Scan { mut dataset, mut faults, orphans } = source.scan(split)?;
     let undecodable = verify(&dataset.samples);
     dataset.samples.retain(|sample| !undecodable.iter().any(|fault| fault.path == sample.image));
     faults.extend(undecodable);
@@ -123,16 +126,12 @@ pub fn inspect(source: &Source, split: Split, out: Option<&Path>) -> Result<Insp
         plots::write(&folder.join(format!("{split}-labels.svg")), &dataset)?;
         sheet::write(&folder.join(format!("{split}-pictures.png")), &dataset)?;
     }
-    Ok(measure(split, &dataset.classes, &dataset.samples, dataset.notes, faults))
+    let measured = measure(split, &dataset.classes, &dataset.samples);
+    Ok(Inspection { notes: dataset.notes, broken: faults, orphans, ..measured })
 }
 
-fn measure(
-    split: Split,
-    classes: &[String],
-    samples: &[Sample],
-    notes: Notes,
-    broken: Vec<BrokenFile>,
-) -> Inspection {
+/// The numbers; faults and notes are still empty.
+fn measure(split: Split, classes: &[String], samples: &[Sample]) -> Inspection {
     let boxes =
         || samples.iter().flat_map(|sample| sample.boxes.iter().map(|label| box_size_px(sample, label)));
     Inspection {
@@ -148,8 +147,9 @@ fn measure(
         box_width_px: Quantiles::of(boxes().map(|[w, _]| w)),
         box_height_px: Quantiles::of(boxes().map(|[_, h]| h)),
         box_aspect: Quantiles::of(boxes().map(|[w, h]| w / h)),
-        notes,
-        broken,
+        notes: Notes::default(),
+        broken: Vec::new(),
+        orphans: Vec::new(),
     }
 }
 
@@ -230,6 +230,9 @@ impl fmt::Display for Inspection {
         for fault in &self.broken {
             write!(f, "\n  broken: {fault}")?;
         }
+        for label in &self.orphans {
+            write!(f, "\n  label file without an image: {}", label.display())?;
+        }
         Ok(())
     }
 }
@@ -265,7 +268,7 @@ mod tests {
     fn counts_and_sizes_are_in_pixels_of_the_image() {
         let samples = [sample(&[(0, 0.1, 0.2), (0, 0.5, 0.5), (2, 1.0, 1.0)]), sample(&[])];
         let classes = ["a", "b", "c"].map(String::from);
-        let found = measure(Split::Val, &classes, &samples, Notes::default(), Vec::new());
+        let found = measure(Split::Val, &classes, &samples);
         assert_eq!((found.images, found.images_without_labels, found.boxes), (2, 1, 3));
         assert_eq!(found.sizes, SizeCount { small: 1, medium: 1, large: 1 });
         assert_eq!(found.classes[0], ClassCount { name: "a".into(), boxes: 2, images: 1 });

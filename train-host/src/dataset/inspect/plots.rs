@@ -138,7 +138,7 @@ fn centers(panel: &Panel<'_>, labels: &[&LabelBox]) -> Drawn {
     let all = side * i32::try_from(CELLS)?;
     panel.draw(&Rectangle::new([(left, top), (left + all, top + all)], INK.mix(0.5)))?;
     let note = format!("darkest: {most} of {} in one of {CELLS} × {CELLS} cells", labels.len());
-    panel.draw(&Text::new(note, (PANEL.0 / 2, top + all + 14), &text(HPos::Center)))?;
+    panel.draw(&Text::new(note, (PANEL.0 / 2, top + all + 14), text(HPos::Center)))?;
     Ok(())
 }
 

@@ -6,10 +6,10 @@ use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 use rayon::prelude::*;
 use repedge::Detection;
-use repedge::draw::draw_detections;
+use repedge::draw::draw_detection;
 use repedge::frame::{Image, read_image, write_png};
 
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::{Dataset, LabelBox, Sample};
 use crate::{Error, Result};
 
 const COLUMNS: usize = 5;
@@ -31,16 +31,20 @@ pub(super) fn write(path: &Path, dataset: &Dataset) -> Result<()> {
         (0..count).map(|i| &dataset.samples[i * dataset.samples.len() / count]).collect();
     let cells: Vec<RgbImage> =
         chosen.into_par_iter().map(|sample| cell(sample, &dataset.classes)).collect::<Result<_>>()?;
-    let rows = to_u32(count.div_ceil(COLUMNS));
-    let columns = to_u32(count.min(COLUMNS));
-    let pitch = CELL_PX + GAP_PX;
-    let mut sheet = RgbImage::from_pixel(columns * pitch + GAP_PX, rows * pitch + GAP_PX, PAPER);
-    for (index, cell) in cells.iter().enumerate() {
-        let (column, row) = (to_u32(index % COLUMNS), to_u32(index / COLUMNS));
-        let centered = |side: u32| i64::from((CELL_PX - side) / 2);
-        let x = i64::from(GAP_PX + column * pitch) + centered(cell.width());
-        let y = i64::from(GAP_PX + row * pitch) + centered(cell.height());
-        imageops::replace(&mut sheet, cell, x, y);
+    let heights: Vec<u32> =
+        cells.chunks(COLUMNS).map(|row| row.iter().map(RgbImage::height).max().unwrap_or(0)).collect();
+    let width = to_u32(count.min(COLUMNS)) * (CELL_PX + GAP_PX) + GAP_PX;
+    let height = heights.iter().map(|height| height + GAP_PX).sum::<u32>() + GAP_PX;
+    let mut sheet = RgbImage::from_pixel(width, height, PAPER);
+    let mut top = GAP_PX;
+    for (row, height) in cells.chunks(COLUMNS).zip(heights) {
+        for (column, cell) in (0..).zip(row) {
+            let left = GAP_PX + column * (CELL_PX + GAP_PX);
+            let x = left + (CELL_PX - cell.width()) / 2;
+            let y = top + (height - cell.height()) / 2;
+            imageops::replace(&mut sheet, cell, i64::from(x), i64::from(y));
+        }
+        top += height + GAP_PX;
     }
     Ok(write_png(path, &owned(sheet))?)
 }
@@ -57,7 +61,9 @@ fn cell(sample: &Sample, classes: &[String]) -> Result<RgbImage> {
     })?;
     let (width, height) = fitted(sample.width_px, sample.height_px);
     let mut small = owned(imageops::resize(&full, width, height, FilterType::Triangle));
-    draw_detections(&mut small, &as_detections(sample, [width, height]), classes);
+    for label in &sample.boxes {
+        draw_detection(&mut small, &as_detection(label, [width, height]), &classes[label.class]);
+    }
     Ok(RgbImage::from_raw(width, height, small.rgb).unwrap_or(full))
 }
 
@@ -70,19 +76,18 @@ fn fitted(width: u32, height: u32) -> (u32, u32) {
     (scaled(width), scaled(height))
 }
 
-/// Labels as certain detections, in pixels of a picture of `size`.
-fn as_detections(sample: &Sample, size: [u32; 2]) -> Vec<Detection> {
+/// A label as a certain detection, in pixels of a picture of `size`.
+fn as_detection(label: &LabelBox, size: [u32; 2]) -> Detection {
     #[expect(clippy::cast_precision_loss, reason = "cells are a few hundred pixels wide")]
     let [width, height] = size.map(|side| side as f32);
-    let detection = |label: &crate::dataset::LabelBox| Detection {
+    Detection {
         class: label.class,
         score: 1.0,
         x0: (label.cx - label.w / 2.0) * width,
         y0: (label.cy - label.h / 2.0) * height,
         x1: (label.cx + label.w / 2.0) * width,
         y1: (label.cy + label.h / 2.0) * height,
-    };
-    sample.boxes.iter().map(detection).collect()
+    }
 }
 
 fn owned(image: RgbImage) -> Image {

@@ -6,7 +6,7 @@ use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
 
 use super::scene::{Object, Scene};
-use super::shapes::{Shape, pixel_center};
+use super::shapes::{Point, Shape, floor, pixel_center, segment_distance};
 use super::texture::{Color, Texture, mix, near, random_color};
 use super::to_f32;
 
@@ -76,19 +76,19 @@ impl Canvas {
         self.stroke(&stroke, half_width, color, alpha);
     }
 
-    fn stroke(&mut self, points: &[[f32; 2]], half_width: f32, color: Color, alpha: f32) {
+    fn stroke(&mut self, points: &[Point], half_width: f32, color: Color, alpha: f32) {
         let reach = half_width + 1.0;
         let range = |axis: usize| {
             let along = || points.iter().map(|p| p[axis]);
             let low = along().fold(f32::INFINITY, f32::min) - reach;
             let high = along().fold(f32::NEG_INFINITY, f32::max) + reach;
-            super::shapes::floor(low)..=super::shapes::floor(high)
+            floor(low)..=floor(high)
         };
         for y in range(1) {
             for x in range(0) {
-                let [px, py] = pixel_center(x, y);
-                let nearest =
-                    points.iter().map(|p| (p[0] - px).hypot(p[1] - py)).fold(f32::INFINITY, f32::min);
+                let place = pixel_center(x, y);
+                let distance = |ends: &[Point]| segment_distance(place, ends[0], ends[1]);
+                let nearest = points.windows(2).map(distance).fold(f32::INFINITY, f32::min);
                 self.blend(x, y, color, alpha * (half_width + 0.5 - nearest).clamp(0.0, 1.0));
             }
         }
@@ -183,7 +183,7 @@ impl Canvas {
 
     /// Gaussian blur, one axis after the other; the edge pixel goes on outside.
     fn blur(&mut self, sigma_px: f32) {
-        let reach = super::shapes::floor(sigma_px * 3.0).max(1);
+        let reach = floor(sigma_px * 3.0).max(1);
         let weight = |d: i32| (-0.5 * (pixel_center(d, 0)[0] - 0.5).powi(2) / (sigma_px * sigma_px)).exp();
         let taps: Vec<(i32, f32)> = (-reach..=reach).map(|d| (d, weight(d))).collect();
         let total: f32 = taps.iter().map(|(_, w)| w).sum();

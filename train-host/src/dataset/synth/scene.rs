@@ -8,7 +8,7 @@ use super::to_f32;
 use crate::dataset::LabelBox;
 
 /// An object keeps at least this part of its area visible: inside the picture and not under others.
-const LEAST_VISIBLE: f32 = 0.45;
+const LEAST_VISIBLE: f32 = 0.5;
 /// Placements tried for one object before the picture goes without it.
 const ATTEMPTS: usize = 30;
 /// One picture in so many shows no object.
@@ -50,8 +50,8 @@ impl Scene {
 
     fn candidate(&self, rng: &mut ChaCha8Rng) -> Object {
         let side = to_f32(self.side_px);
-        // Radii 2.2 % to 24 % of the side, small ones as often as large: at 320 px, boxes of 13 to 150 px.
-        let radius_px = side * 0.022 * (11.0_f32).powf(rng.random());
+        // Radii 2.8 % to 24 % of the side, small ones as often as large: at 320 px, boxes of 17 to 150 px.
+        let radius_px = side * 0.028 * (8.5_f32).powf(rng.random());
         let center = match self.objects.last() {
             Some(other) if rng.random_bool(0.3) => {
                 let by = other.radius_px + radius_px;

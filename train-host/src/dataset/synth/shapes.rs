@@ -145,17 +145,22 @@ fn polygon_distance(p: Point, corners: &[Point]) -> f32 {
     let mut inside = false;
     let mut previous = corners[corners.len() - 1];
     for &corner in corners {
-        let edge = sub(corner, previous);
-        let to_p = sub(p, previous);
-        let along = (dot(to_p, edge) / dot(edge, edge)).clamp(0.0, 1.0);
-        nearest = nearest.min(length([to_p[0] - along * edge[0], to_p[1] - along * edge[1]]));
+        nearest = nearest.min(segment_distance(p, previous, corner));
         if (corner[1] > p[1]) != (previous[1] > p[1]) {
-            let crossing = previous[0] + (p[1] - previous[1]) / edge[1] * edge[0];
+            let slope = (corner[0] - previous[0]) / (corner[1] - previous[1]);
+            let crossing = previous[0] + (p[1] - previous[1]) * slope;
             inside ^= p[0] < crossing;
         }
         previous = corner;
     }
     if inside { -nearest } else { nearest }
+}
+
+/// Distance of `p` to the line from `a` to `b`, two different points.
+pub(super) fn segment_distance(p: Point, a: Point, b: Point) -> f32 {
+    let (edge, to_p) = (sub(b, a), sub(p, a));
+    let along = (dot(to_p, edge) / dot(edge, edge)).clamp(0.0, 1.0);
+    length([to_p[0] - along * edge[0], to_p[1] - along * edge[1]])
 }
 
 fn sub(a: Point, b: Point) -> Point {
