@@ -121,15 +121,15 @@ pub fn picture(seed: u64, side_px: usize, split: Split, index: usize) -> Picture
 pub fn generate(out: &Path, options: &Options) -> Result<Outcome> {
     options.check()?;
     let stamp = Stamp { generator: GENERATOR, options: *options };
-    let outdated = match read_stamp(out) {
+    let (outdated, holds) = match read_stamp(out) {
         Some(found) if found == stamp => return Ok(Outcome::AlreadyThere),
-        Some(found) => found.options == *options,
-        None => false,
+        Some(found) => (found.options == *options, "a dataset made with other options"),
+        None => (false, "something else"),
     };
     let is_free = fs::read_dir(out).map_or(!out.exists(), |mut entries| entries.next().is_none());
     if !(outdated || is_free) {
         return Err(Error::input(
-            format!("{} holds something else", out.display()),
+            format!("{} holds {holds}", out.display()),
             "a new folder, or one made with the same options",
             "choose another --out, or remove the folder",
         ));
