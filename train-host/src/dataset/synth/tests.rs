@@ -58,7 +58,10 @@ fn a_folder_is_left_alone_unless_it_is_an_outdated_twin() {
     generate(&out, &SMALL).unwrap();
     assert_eq!(generate(&out, &SMALL).unwrap(), Outcome::AlreadyThere);
     assert!(
-        generate(&out, &Options { seed: 8, ..SMALL }).unwrap_err().to_string().contains("something else")
+        generate(&out, &Options { seed: 8, ..SMALL })
+            .unwrap_err()
+            .to_string()
+            .contains("made with other options")
     );
 
     let old = Stamp { generator: GENERATOR - 1, options: SMALL };
