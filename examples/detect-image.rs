@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
@@ -89,7 +89,7 @@ fn run(args: &Args) -> Result<()> {
                 report.images.push(image);
             }
             Err(error) if args.skip_broken && is_broken_input(&error) => {
-                bar.suspend(|| eprintln!("skipped: {error:#}"));
+                bar.suspend(|| eprintln!("skipped: {error}"));
                 report.skip(input, &error);
             }
             Err(error) => return Err(error),

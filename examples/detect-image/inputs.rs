@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 /// Endings looked for in folders.
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -22,10 +22,11 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let unreadable = |error| artifact::Error::io(folder, error);
+    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
     let mut images = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| folder.display().to_string())?.path();
+        let path = entry.map_err(unreadable)?.path();
         if path.is_file() && has_image_extension(&path) {
             images.push(path);
         }

@@ -80,7 +80,7 @@ impl Report {
     }
 
     pub fn skip(&mut self, image: &Path, error: &anyhow::Error) {
-        self.skipped.push(Skipped { image: image.to_path_buf(), reason: format!("{error:#}") });
+        self.skipped.push(Skipped { image: image.to_path_buf(), reason: error.to_string() });
     }
 
     /// Fills in the times over all images.

@@ -1,4 +1,5 @@
 //! The tract backend: right numbers from good models, errors from bad ones, panics from none.
+#![cfg(feature = "tract")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;

@@ -77,15 +77,33 @@ fn open_best<S: Read + Seek>(bundle: &mut Bundle<S>) -> Result<Opened, Error> {
 }
 
 fn open_kind<S: Read + Seek>(bundle: &mut Bundle<S>, backend: BackendKind) -> Result<Opened, Error> {
+    let load = loader(backend)?;
     let Some((index, payload)) = find(bundle, backend) else {
         return Err(no_payload(bundle, backend));
     };
-    let bytes = bundle.read_payload(index)?;
-    let session = match backend {
-        BackendKind::Tract => load_tract(&bytes, &payload)?,
-        BackendKind::Rknn => return Err(no_rknn()),
-    };
+    let session = load(&bundle.read_payload(index)?, &payload)?;
     Ok(Opened { session, backend, payload: payload.name, fallback: None })
+}
+
+type Loader = fn(&[u8], &Payload) -> Result<Box<dyn Session>, Error>;
+
+/// What loads payloads for `backend`, where this build has it.
+fn loader(backend: BackendKind) -> Result<Loader, Error> {
+    match backend {
+        #[cfg(feature = "tract")]
+        BackendKind::Tract => Ok(load_tract),
+        #[cfg(not(feature = "tract"))]
+        BackendKind::Tract => Err(Error::Backend(Fault::new(
+            "this build has no tract backend",
+            "a build of repedge with its feature `tract`",
+            "build without `--no-default-features`, or choose another backend",
+        ))),
+        BackendKind::Rknn => Err(Error::Backend(Fault::new(
+            "this build has no RKNN backend",
+            "a build of repedge that can talk to a Rockchip NPU",
+            "run on the CPU with `--backend tract`, or use a version of RepEdge with NPU support",
+        ))),
+    }
 }
 
 fn find<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Option<(usize, Payload)> {
@@ -96,15 +114,6 @@ fn find<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Option<(usi
 #[cfg(feature = "tract")]
 fn load_tract(bytes: &[u8], payload: &Payload) -> Result<Box<dyn Session>, Error> {
     Ok(Box::new(tract::TractSession::from_onnx(bytes, payload.input.clone(), payload.outputs.clone())?))
-}
-
-#[cfg(not(feature = "tract"))]
-fn load_tract(_: &[u8], _: &Payload) -> Result<Box<dyn Session>, Error> {
-    Err(Error::Backend(Fault::new(
-        "this build has no tract backend",
-        "a build of repedge with its feature `tract`",
-        "build without `--no-default-features`, or choose another backend",
-    )))
 }
 
 fn no_payload<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Error {
@@ -119,13 +128,5 @@ fn no_payload<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Error
         format!("the bundle has payloads for {} only", present.join(", ")),
         format!("a payload for {backend}"),
         hint,
-    ))
-}
-
-fn no_rknn() -> Error {
-    Error::Backend(Fault::new(
-        "this build has no RKNN backend",
-        "a build of repedge that can talk to a Rockchip NPU",
-        "run on the CPU with `--backend tract`, or use a version of RepEdge with NPU support",
     ))
 }

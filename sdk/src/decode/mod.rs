@@ -3,6 +3,7 @@
 
 mod candidates;
 mod nms;
+mod real;
 mod yolo;
 
 use artifact::{Decode, Fault, Tensor, TensorSpec};

@@ -2,9 +2,10 @@
 //! it comes in (logits, or quantized logits), so that sigmoids and dequantization are spent on few cells only.
 //! Formulas: ultralytics/yolov5, Detect (v6): `xy = (2σ - 0.5 + cell) * stride`, `wh = (2σ)² * anchor`.
 
-use artifact::{Decode, Fault, Layout, Quant, Tensor, TensorData, TensorSpec};
+use artifact::{Decode, Fault, Layout, Tensor, TensorData, TensorSpec};
 
 use super::candidates::Candidates;
+use super::real::{Floats, Real};
 use super::{Labels, Limits};
 use crate::Error;
 
@@ -196,61 +197,6 @@ impl Head {
     }
 }
 
-/// How stored values of type `T` become real ones.
-trait Real<T> {
-    /// A threshold in stored units.
-    type Threshold: Copy;
-
-    fn value(&self, stored: T) -> f32;
-    fn threshold(&self, real: f32) -> Self::Threshold;
-    /// Whether the real value of `stored` is above the threshold; false for NaN.
-    fn above(&self, stored: T, threshold: Self::Threshold) -> bool;
-}
-
-struct Floats;
-
-impl Real<f32> for Floats {
-    type Threshold = f32;
-
-    fn value(&self, stored: f32) -> f32 {
-        stored
-    }
-
-    fn threshold(&self, real: f32) -> f32 {
-        real
-    }
-
-    fn above(&self, stored: f32, threshold: f32) -> bool {
-        stored > threshold
-    }
-}
-
-macro_rules! quantized {
-    ($stored:ty) => {
-        impl Real<$stored> for Quant {
-            /// The smallest stored value above the threshold; none where no value is.
-            type Threshold = Option<$stored>;
-
-            fn value(&self, stored: $stored) -> f32 {
-                #[expect(clippy::cast_precision_loss, reason = "8-bit values and zero points are small")]
-                let steps = (i32::from(stored) - self.zero_point) as f32;
-                steps * self.scale
-            }
-
-            fn threshold(&self, real: f32) -> Option<$stored> {
-                (<$stored>::MIN..=<$stored>::MAX).find(|&stored| self.value(stored) > real)
-            }
-
-            fn above(&self, stored: $stored, threshold: Option<$stored>) -> bool {
-                threshold.is_some_and(|smallest| stored >= smallest)
-            }
-        }
-    };
-}
-
-quantized!(i8);
-quantized!(u8);
-
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -276,8 +222,6 @@ fn misfit(found: String, expected: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -288,20 +232,5 @@ mod tests {
         assert_eq!(logit(0.0), f32::NEG_INFINITY);
         assert_eq!(logit(1.0), f32::INFINITY);
         assert_eq!(sigmoid(f32::NEG_INFINITY), 0.0);
-    }
-
-    proptest! {
-        #[test]
-        fn stored_values_are_above_the_threshold_when_their_real_values_are(
-            scale in 1e-4_f32..1.0,
-            zero_point in -128_i32..128,
-            real in -20.0_f32..20.0,
-        ) {
-            let quant = Quant { scale, zero_point };
-            let threshold = Real::<i8>::threshold(&quant, real);
-            for stored in i8::MIN..=i8::MAX {
-                prop_assert_eq!(quant.above(stored, threshold), quant.value(stored) > real);
-            }
-        }
     }
 }

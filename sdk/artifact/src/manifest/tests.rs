@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Layout, Quant};
+use crate::{DType, Layout, Quant};
 
 fn spec(name: &str, shape: [usize; 4]) -> TensorSpec {
     TensorSpec { name: name.into(), dtype: DType::F32, layout: Layout::Nchw, shape, quant: None }

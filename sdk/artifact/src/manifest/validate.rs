@@ -1,0 +1,186 @@
+//! Whether a manifest makes sense: a chain of small checks, the first that fails names the field.
+
+use std::collections::HashSet;
+
+use super::{Decode, MAX_SIDE_PX, Manifest, Payload, Preprocess};
+use crate::{DType, Error, Fault, TensorSpec, digest};
+
+type Check = Result<(), Error>;
+
+impl Manifest {
+    /// Checks that the manifest can be run: every name, size, threshold and tensor fits the others.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] naming the first field that does not.
+    pub fn validate(&self) -> Check {
+        self.check_names()?;
+        self.check_preprocess()?;
+        self.check_thresholds()?;
+        self.check_decode()?;
+        self.check_payload_names()?;
+        self.payloads.iter().try_for_each(|payload| self.check_payload(payload))
+    }
+
+    fn check_names(&self) -> Check {
+        require(!self.model.is_empty(), || ("the model has no name".into(), "a non-empty `model`"))?;
+        require(!self.classes.is_empty(), || ("the class list is empty".into(), "at least one class"))?;
+        if let Some(class) = first_repeated(self.classes.iter().map(String::as_str)) {
+            return Err(fault(format!("class {class:?} is listed twice"), "unique class names"));
+        }
+        Ok(())
+    }
+
+    fn check_preprocess(&self) -> Check {
+        let Preprocess { width_px, height_px, mean, std, .. } = &self.preprocess;
+        for (axis, side_px) in [("width_px", *width_px), ("height_px", *height_px)] {
+            require((1..=MAX_SIDE_PX).contains(&side_px), || {
+                (format!("preprocess.{axis} is {side_px}"), "a side from 1 to 8192 pixels")
+            })?;
+        }
+        require(mean.iter().all(|m| m.is_finite()), || {
+            (format!("preprocess.mean is {mean:?}"), "finite numbers")
+        })?;
+        require(std.iter().all(|s| s.is_finite() && *s > 0.0), || {
+            (format!("preprocess.std is {std:?}"), "finite numbers above 0")
+        })
+    }
+
+    fn check_thresholds(&self) -> Check {
+        for (name, value) in [("confidence", self.confidence), ("iou", self.iou)] {
+            require((0.0..=1.0).contains(&value), || (format!("{name} is {value}"), "a number from 0 to 1"))?;
+        }
+        Ok(())
+    }
+
+    fn check_decode(&self) -> Check {
+        let Decode::Yolov5 { strides, anchors_px } = &self.decode;
+        require(!strides.is_empty() && strides.len() == anchors_px.len(), || {
+            (
+                format!("decode has {} strides and {} lists of anchors", strides.len(), anchors_px.len()),
+                "one list of anchors for each of at least one stride",
+            )
+        })?;
+        for &stride in strides {
+            let divides = |side_px: usize| stride != 0 && side_px.is_multiple_of(stride);
+            require(divides(self.preprocess.width_px) && divides(self.preprocess.height_px), || {
+                (format!("stride {stride} of decode"), "a divisor of the input's width and height")
+            })?;
+        }
+        require(anchors_px.iter().all(|list| !list.is_empty()), || {
+            ("an output without anchors in decode".into(), "at least one anchor for each stride")
+        })?;
+        let sides_px = || anchors_px.iter().flatten().flatten();
+        let limit_px = 16.0 * to_f32(MAX_SIDE_PX);
+        require(sides_px().all(|side_px| *side_px > 0.0 && *side_px <= limit_px), || {
+            (format!("anchors_px are {anchors_px:?}"), "widths and heights above 0 and not beyond any image")
+        })
+    }
+
+    fn check_payload_names(&self) -> Check {
+        require(!self.payloads.is_empty(), || ("no payload".into(), "at least one payload to run"))?;
+        if let Some(name) = first_repeated(self.payloads.iter().map(|p| p.name.as_str())) {
+            return Err(fault(format!("two payloads are named {name:?}"), "unique payload names"));
+        }
+        Ok(())
+    }
+
+    fn check_payload(&self, payload: &Payload) -> Check {
+        let name = &payload.name;
+        require(!name.is_empty(), || ("a payload has no name".into(), "a non-empty `name`"))?;
+        require(!payload.target.is_empty(), || {
+            (format!("payload {name:?} names no target"), "a board, a chip, or `host`")
+        })?;
+        require(payload.length > 0, || (format!("payload {name:?} is empty"), "at least one byte"))?;
+        require(digest::is_hex(&payload.sha256), || {
+            (format!("sha256 of payload {name:?} is {:?}", payload.sha256), "64 lowercase hexadecimal digits")
+        })?;
+        self.check_input(payload)?;
+        self.check_outputs(payload)
+    }
+
+    fn check_input(&self, payload: &Payload) -> Check {
+        let input = &payload.input;
+        check_tensor(&payload.name, input)?;
+        let Preprocess { width_px, height_px, .. } = self.preprocess;
+        let fits = input.channels() == 3 && input.height_width() == (height_px, width_px);
+        require(fits, || {
+            (
+                format!("input {:?} of payload {:?} has shape {:?}", input.name, payload.name, input.shape),
+                "3 channels of the height and width of `preprocess`",
+            )
+        })
+    }
+
+    fn check_outputs(&self, payload: &Payload) -> Check {
+        let Decode::Yolov5 { strides, anchors_px } = &self.decode;
+        require(payload.outputs.len() == strides.len(), || {
+            (
+                format!("payload {:?} has {} outputs", payload.name, payload.outputs.len()),
+                "one output for each stride of `decode`",
+            )
+        })?;
+        for ((output, &stride), anchors) in payload.outputs.iter().zip(strides).zip(anchors_px) {
+            check_tensor(&payload.name, output)?;
+            let channels = anchors.len().saturating_mul(5 + self.classes.len());
+            let cells = (self.preprocess.height_px / stride, self.preprocess.width_px / stride);
+            require(output.channels() == channels && output.height_width() == cells, || {
+                (
+                    format!(
+                        "output {:?} of payload {:?} has shape {:?}; {channels} channels of {cells:?} cells fit",
+                        output.name, payload.name, output.shape
+                    ),
+                    "anchors * (5 + classes) channels over the input divided by the stride",
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A usable tensor: batch 1, a size that does not overflow, and a quantization exactly where one is needed.
+fn check_tensor(payload: &str, spec: &TensorSpec) -> Check {
+    let at = || format!("tensor {:?} of payload {payload:?}", spec.name);
+    let elements = spec.shape.iter().try_fold(1_usize, |n, &dim| n.checked_mul(dim));
+    let sane = spec.shape[0] == 1 && elements.is_some_and(|n| n > 0 && n <= u32::MAX as usize);
+    require(sane, || (format!("{} has shape {:?}", at(), spec.shape), "batch 1 and no empty dimension"))?;
+    require(spec.dtype != DType::I8 || spec.quant.is_some(), || {
+        (format!("{} is int8 without quantization", at()), "a scale and a zero point")
+    })?;
+    require(spec.dtype != DType::F32 || spec.quant.is_none(), || {
+        (format!("{} is a float with quantization", at()), "a scale and zero point only for integers")
+    })?;
+    let Some(quant) = spec.quant else { return Ok(()) };
+    require(quant.scale.is_finite() && quant.scale > 0.0, || {
+        (format!("{} has scale {}", at(), quant.scale), "a finite scale above 0")
+    })?;
+    let range = if spec.dtype == DType::U8 { 0..=255 } else { -128..=127 };
+    require(range.contains(&quant.zero_point), || {
+        (format!("{} has zero point {}", at(), quant.zero_point), "a value that its type can hold")
+    })
+}
+
+fn require(holds: bool, otherwise: impl FnOnce() -> (String, &'static str)) -> Check {
+    if holds {
+        return Ok(());
+    }
+    let (found, expected) = otherwise();
+    Err(fault(found, expected))
+}
+
+fn fault(found: String, expected: &str) -> Error {
+    Error::Artifact(Fault::new(
+        format!("manifest: {found}"),
+        expected,
+        "the bundle was written wrongly: make it again with `train-host convert` of the same version",
+    ))
+}
+
+fn first_repeated<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut seen = HashSet::new();
+    names.find(|name| !seen.insert(*name))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sides are at most 8192, exact in f32")]
+fn to_f32(side_px: usize) -> f32 {
+    side_px as f32
+}
