@@ -113,6 +113,13 @@ impl Text {
     }
 }
 
+/// Estimated width of sans-serif text: SVG leaves the font to the viewer.
+pub(super) fn text_width(text: &str, height: u32) -> i32 {
+    let characters = i32::try_from(text.chars().count()).unwrap_or(i32::MAX);
+    let height = i32::try_from(height).unwrap_or(i32::MAX);
+    characters.saturating_mul(height).saturating_mul(47) / 100
+}
+
 /// Shortens `name` to at most `limit` characters, ending in "…" when something was cut.
 pub(super) fn shorten(name: &str, limit: usize) -> String {
     if name.chars().count() <= limit {

@@ -5,11 +5,11 @@ use plotters::element::{Circle, Rectangle};
 use plotters::series::LineSeries;
 use plotters::style::{Color, RGBColor, ShapeStyle};
 
-use super::canvas::{Area, INK, Surface, Text, Weight, draw};
+use super::canvas::{Area, INK, Surface, Text, Weight, draw, text_width};
 use crate::Result;
 
 /// Size of a chart in SVG units; the page scales it to its column.
-const SIZE: (u32, u32) = (1280, 760);
+const SIZE: (u32, u32) = (1040, 660);
 const TITLE_HEIGHT: u32 = 38;
 const LABEL_HEIGHT: u32 = 30;
 /// Series of fewer points get a mark at each: a line through one point cannot be seen.
@@ -118,13 +118,6 @@ impl LineChart {
         }
         Ok(())
     }
-}
-
-/// Estimated width of sans-serif text: SVG leaves the font to the viewer.
-fn text_width(text: &str, height: u32) -> i32 {
-    let characters = i32::try_from(text.chars().count()).unwrap_or(i32::MAX);
-    let height = i32::try_from(height).unwrap_or(i32::MAX);
-    characters.saturating_mul(height).saturating_mul(47) / 100
 }
 
 /// A number for an axis: as few digits as tell it apart.

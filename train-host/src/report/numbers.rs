@@ -8,7 +8,7 @@ pub(super) fn percent(value: Option<f64>) -> String {
 /// The change of a fraction in percentage points, with its sign.
 pub(super) fn points(before: Option<f64>, after: Option<f64>) -> String {
     match (before, after) {
-        (Some(before), Some(after)) => format!("{:+.2}", (after - before) * 100.0),
+        (Some(before), Some(after)) => format!("{:+.2}", (after - before) * 100.0).replace('-', "−"),
         _ => String::from("–"),
     }
 }
@@ -24,7 +24,8 @@ pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (0, minutes, seconds) if minutes < 10 => format!("{minutes} min {seconds} s"),
+        (0, minutes, _) => format!("{minutes} min"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
     }
 }
@@ -50,13 +51,13 @@ mod tests {
     fn numbers_read_well() {
         assert_eq!(percent(Some(0.85234)), "85.23 %");
         assert_eq!(percent(None), "–");
-        assert_eq!(points(Some(0.5), Some(0.4987)), "-0.13");
+        assert_eq!(points(Some(0.5), Some(0.4987)), "−0.13");
         assert_eq!(points(None, Some(0.4987)), "–");
         assert_eq!(milliseconds(0.456), "0.46 ms");
         assert_eq!(milliseconds(91.26), "91.3 ms");
         assert_eq!(
-            [duration(3.2), duration(61.0), duration(7260.0), duration(f64::NAN)],
-            ["3 s", "1 min 1 s", "2 h 1 min", "0 s"]
+            [duration(3.2), duration(61.0), duration(1499.0), duration(7260.0), duration(f64::NAN)],
+            ["3 s", "1 min 1 s", "24 min", "2 h 1 min", "0 s"]
         );
         assert_eq!(plain(&serde_json::json!(3.4e-7)), "3.40e-7");
         assert_eq!(plain(&serde_json::json!("a")), "a");
