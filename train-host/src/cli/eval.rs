@@ -136,7 +136,7 @@ fn bundle_subject(args: &Args) -> Result<Subject> {
         eprintln!("note: running on {} instead of the NPU: {reason}", opened.backend);
     }
     let manifest = bundle.manifest();
-    let preprocess = manifest.preprocess.clone();
+    let preprocess = manifest.preprocess;
     if let Some(imgsz) = args.imgsz
         && (preprocess.width_px, preprocess.height_px) != (imgsz, imgsz)
     {

@@ -71,7 +71,7 @@ impl Evaluator {
         Preprocessor::new(preprocess, input)?;
         let mut evaluator = Self {
             dataset: dataset.clone(),
-            preprocess: preprocess.clone(),
+            preprocess: *preprocess,
             decode: decode.clone(),
             input: input.clone(),
             options: options.clone(),

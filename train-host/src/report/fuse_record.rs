@@ -46,8 +46,10 @@ pub struct Group {
 impl FuseRecord {
     pub(super) fn errors(&self) -> Table {
         let row = |g: &Group| {
-            let values = [g.max_abs_difference, g.max_abs, g.relative].map(|value| format!("{value:.2e}"));
-            [vec![format!("{} {}", g.output, g.group)], values.to_vec()].concat()
+            let name = format!("{} {}", g.output, g.group);
+            let [difference, relative] =
+                [g.max_abs_difference, g.relative].map(|value| format!("{value:.2e}"));
+            vec![name, difference, format!("{:.2}", g.max_abs), relative]
         };
         Table::new(&["output", "max |a − b|", "max |a|", "relative"], self.groups.iter().map(row).collect())
     }
@@ -93,7 +95,7 @@ mod tests {
             "groups": [measured], "largest_error": 2.5e-7, "error_bar": 1e-4, "out": "f.safetensors",
         });
         let record: FuseRecord = serde_json::from_value(document).unwrap();
-        assert_eq!(record.errors().rows, [["output0 objectness", "2.00e-6", "8.00e0", "2.50e-7"]]);
+        assert_eq!(record.errors().rows, [["output0 objectness", "2.00e-6", "8.00", "2.50e-7"]]);
         assert_eq!(record.sizes().rows[0], ["trained", "3", "1\u{202f}234\u{202f}567"]);
     }
 }

@@ -8,8 +8,10 @@ use plotters::style::{Color, RGBColor, ShapeStyle};
 use super::canvas::{Area, INK, Surface, Text, Weight, draw, text_width};
 use crate::Result;
 
-/// Size of a chart in SVG units; the page scales it to its column.
-const SIZE: (u32, u32) = (1040, 660);
+/// Width of a chart in SVG units; the page scales it to its column.
+const WIDTH: u32 = 1040;
+/// Height of a chart over epochs.
+const HEIGHT: u32 = 660;
 const TITLE_HEIGHT: u32 = 38;
 const LABEL_HEIGHT: u32 = 30;
 /// Series of fewer points get a mark at each: a line through one point cannot be seen.
@@ -37,6 +39,8 @@ pub(super) struct LineChart {
     pub x_range: (f64, f64),
     /// Upper end of the vertical axis, which starts at 0.
     pub y_top: f64,
+    /// Height of the chart in SVG units.
+    pub height: u32,
     pub series: Vec<Series>,
 }
 
@@ -52,6 +56,7 @@ impl LineChart {
             x_title: x_title.to_owned(),
             x_range: if x_range.0 < x_range.1 { x_range } else { (x_range.0 - 1.0, x_range.0 + 1.0) },
             y_top: if top > 0.0 { top * 1.05 } else { 1.0 },
+            height: HEIGHT,
             series,
         })
     }
@@ -62,9 +67,15 @@ impl LineChart {
         self
     }
 
+    /// Makes the chart as high as it is wide.
+    pub fn square(mut self) -> Self {
+        self.height = WIDTH;
+        self
+    }
+
     /// The chart as an SVG document.
     pub fn svg(&self, surface: Surface) -> Result<String> {
-        draw(SIZE, surface, |area| self.paint(area).map_err(|e| e.to_string()))
+        draw((WIDTH, self.height), surface, |area| self.paint(area).map_err(|e| e.to_string()))
     }
 
     fn paint(&self, area: &Area<'_>) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {

@@ -34,7 +34,7 @@ pub fn pr_curves(curves: &PrCurves, surface: Surface) -> Result<Option<String>> 
     let Some(chart) = LineChart::fitting("Precision over recall, IoU 0.5", "recall", series) else {
         return Ok(None);
     };
-    chart.with_top(1.0).svg(surface).map(Some)
+    chart.with_top(1.0).square().svg(surface).map(Some)
 }
 
 /// The confusion matrix as a heat map, each row divided by its sum.

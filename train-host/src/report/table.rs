@@ -20,9 +20,9 @@ impl Table {
     }
 }
 
-type Field<T, U> = (&'static str, fn(&T) -> U);
+type Measure = fn(&Metrics) -> Option<f64>;
 
-const ACCURACY: [Field<Metrics, Option<f64>>; 8] = [
+const ACCURACY: [(&str, Measure); 8] = [
     ("mAP50", |m| m.map50),
     ("mAP50-95", |m| m.map),
     ("mAP75", |m| m.map75),
@@ -35,20 +35,22 @@ const ACCURACY: [Field<Metrics, Option<f64>>; 8] = [
 
 /// Accuracy before and after fusing, or of the one that was evaluated.
 pub(super) fn accuracy(trained: Option<&Evaluation>, fused: Option<&Evaluation>) -> Option<Table> {
-    let rows = |cells: &dyn Fn(fn(&Metrics) -> Option<f64>) -> Vec<String>| {
-        ACCURACY.iter().map(|&(name, value)| [vec![name.to_owned()], cells(value)].concat()).collect()
+    let [trained, fused] = [trained, fused].map(|evaluation| evaluation.map(|e| &e.metrics));
+    let head: &[&str] = match (trained, fused) {
+        (Some(_), Some(_)) => &["", "trained", "fused", "change in points"],
+        (Some(_), None) => &["", "trained"],
+        (None, Some(_)) => &["", "fused"],
+        (None, None) => return None,
     };
-    match (trained.map(|e| &e.metrics), fused.map(|e| &e.metrics)) {
-        (Some(before), Some(after)) => Some(Table::new(
-            &["", "trained", "fused", "change in points"],
-            rows(&|value| {
-                vec![percent(value(before)), percent(value(after)), points(value(before), value(after))]
-            }),
-        )),
-        (Some(only), None) => Some(Table::new(&["", "trained"], rows(&|value| vec![percent(value(only))]))),
-        (None, Some(only)) => Some(Table::new(&["", "fused"], rows(&|value| vec![percent(value(only))]))),
-        (None, None) => None,
-    }
+    let row = |&(name, measure): &(&str, Measure)| {
+        let mut cells = vec![name.to_owned()];
+        cells.extend([trained, fused].into_iter().flatten().map(|metrics| percent(measure(metrics))));
+        if let (Some(before), Some(after)) = (trained, fused) {
+            cells.push(points(measure(before), measure(after)));
+        }
+        cells
+    };
+    Some(Table::new(head, ACCURACY.iter().map(row).collect()))
 }
 
 /// Accuracy of each class.
