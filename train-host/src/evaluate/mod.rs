@@ -6,6 +6,7 @@ mod classes;
 mod evaluator;
 mod metrics;
 mod operating_point;
+mod result;
 mod text;
 
 use artifact::{Decode, Preprocess};
@@ -18,7 +19,8 @@ use crate::dataset::{Broken, Dataset};
 
 pub use classes::align;
 pub use evaluator::Evaluator;
-pub use metrics::{ClassMetrics, Confusion, Metrics, PrCurve, PrCurves, measure};
+pub use metrics::measure;
+pub use result::{ClassMetrics, Confusion, Metrics, PrCurve, PrCurves};
 
 /// How to evaluate. The default is YOLOv5's: confidence 0.001, IoU 0.6, 300 detections an image.
 #[derive(Debug, Clone, PartialEq)]
