@@ -75,7 +75,7 @@ impl Bench {
 
     fn nextest(&self, left_out: &[IgnoredTest]) -> Result<Command> {
         let mut command = self.cargo("nextest")?;
-        command.args(["run", "--workspace", "--run-ignored", "all"]);
+        command.args(["run", "--workspace", "--no-fail-fast", "--run-ignored", "all"]);
         if let Some(filter) = filter_without(left_out) {
             command.args(["--filterset", &filter]);
         }
@@ -84,7 +84,7 @@ impl Bench {
 
     fn plain(&self) -> Result<Command> {
         let mut command = self.cargo("test")?;
-        command.args(["--workspace", "--lib", "--bins", "--tests"]);
+        command.args(["--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
         Ok(command)
     }
 

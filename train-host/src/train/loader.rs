@@ -183,7 +183,7 @@ mod tests {
                 Sample { image: path, width_px: 20, height_px: 10, boxes }
             })
             .collect();
-        Dataset { classes: vec!["a".into()], samples, skipped: 0 }
+        Dataset { classes: vec!["a".into()], samples, skipped: 0, notes: Default::default() }
     }
 
     fn collect(dataset: &Dataset, workers: usize) -> Vec<(Vec<u8>, Vec<Vec<PixelBox>>)> {
