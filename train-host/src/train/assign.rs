@@ -133,7 +133,7 @@ mod tests {
         let cells: Vec<_> = found.iter().map(|m| (m.image, m.anchor, m.column, m.row)).collect();
         assert_eq!(cells, [(1, 0, 5, 5), (1, 0, 4, 5), (1, 0, 5, 6)]);
         assert_eq!(found[1].target, [1.25, 0.75, 2.0, 2.0]);
-        assert_eq!(found[0].flat_index(&level()), ((2 + 0) * 10 + 5) * 10 + 5);
+        assert_eq!(found[0].flat_index(&level()), (2 * 10 + 5) * 10 + 5);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Config {
                 return Err(Error::input(format!("{name} 0"), "at least 1", format!("raise {name}")));
             }
         }
-        if self.imgsz == 0 || self.imgsz % 32 != 0 || self.imgsz > MAX_SIDE_PX {
+        if self.imgsz == 0 || !self.imgsz.is_multiple_of(32) || self.imgsz > MAX_SIDE_PX {
             let nearest = (self.imgsz.div_ceil(32) * 32).clamp(32, MAX_SIDE_PX);
             return Err(Error::input(
                 format!("--imgsz {}", self.imgsz),
