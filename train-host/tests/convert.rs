@@ -105,7 +105,45 @@ fn what_a_board_does_not_offer_is_refused_with_what_it_does() {
 }
 
 #[test]
-fn other_file_names_than_bundle_are_wrong_usage() {
-    let parsed = Cli::try_parse_from(["train-host", "convert", "run", "--out", "x.zip"]);
-    assert!(parsed.unwrap_err().to_string().contains(".bundle"));
+fn file_names_of_another_kind_are_wrong_usage() {
+    for (command, out, expected) in
+        [("convert", "x.zip", ".bundle"), ("fuse", "x", ".safetensors"), ("fuse", "x.pt", ".safetensors")]
+    {
+        let parsed = Cli::try_parse_from(["train-host", command, "run", "--out", out]);
+        assert!(parsed.unwrap_err().to_string().contains(expected), "{command} --out {out}");
+    }
+}
+
+#[test]
+fn an_onnx_file_never_replaces_the_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    run_folder(dir.path());
+    let bundle = dir.path().join("x.bundle");
+    for same in [bundle.clone(), dir.path().join("new/../x.bundle")] {
+        let words = ["convert", text(dir.path()), "--out", text(&bundle), "--onnx", text(&same)];
+        let error = train_host(&words).unwrap_err().to_string();
+        assert!(error.contains("--onnx"), "{error}");
+        assert!(!bundle.exists());
+    }
+}
+
+#[test]
+fn no_bundle_is_left_where_the_onnx_file_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    run_folder(dir.path());
+    let [bundle, folder] = ["x.bundle", "x.onnx"].map(|name| dir.path().join(name));
+    std::fs::create_dir(&folder).unwrap();
+    let words = ["convert", text(dir.path()), "--out", text(&bundle), "--onnx", text(&folder)];
+    assert!(train_host(&words).unwrap_err().to_string().contains("x.onnx"));
+    assert!(!bundle.exists());
+}
+
+#[test]
+fn fused_weights_never_replace_the_trained_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = run_folder(dir.path());
+    let best = dir.path().join("best.safetensors");
+    let error = train_host(&["fuse", text(dir.path()), "--out", text(&best)]).unwrap_err().to_string();
+    assert!(error.contains("--out"), "{error}");
+    assert_eq!(checkpoint::load(&best).unwrap(), Checkpoint::Trained(model));
 }

@@ -6,7 +6,8 @@ use boards::Board;
 use serde::Serialize;
 
 use super::json::JsonArgs;
-use crate::export::bundle;
+use super::out_path;
+use crate::export::{bundle, onnx};
 use crate::fuse::fuse;
 use crate::model::FusedModel;
 use crate::model::checkpoint::{self, Checkpoint};
@@ -25,7 +26,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Precision::Fp32)]
     precision: Precision,
     /// Where to write the bundle (.bundle).
-    #[arg(long, value_name = "X.bundle", value_parser = parse_bundle_path)]
+    #[arg(long, value_name = "X.bundle", value_parser = out_path::bundle)]
     out: PathBuf,
     /// Also keep the ONNX model here.
     #[arg(long, value_name = "FILE")]
@@ -63,9 +64,12 @@ struct Summary {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Input`] for an unknown board or a precision it does not offer; else what loading, fusing and writing
-/// report. Nothing is left half-written.
+/// [`Error::Input`] for an unknown board, a precision it does not offer, or one name for both files; else what loading,
+/// fusing and writing report. Nothing is left half-written.
 pub fn run(args: Args) -> Result<()> {
+    if let Some(path) = &args.onnx {
+        out_path::expect_other("--onnx", path, "the bundle", &args.out)?;
+    }
     let board = find_board(&args.target)?;
     let precision = match args.precision {
         Precision::Fp32 => boards::Precision::Fp32,
@@ -74,10 +78,11 @@ pub fn run(args: Args) -> Result<()> {
     };
     bundle::check_offer(&board, precision)?;
     let model = load_fused(&args.model)?;
-    let packed = bundle::write(&model, &board, precision, &args.out)?;
     if let Some(path) = &args.onnx {
-        artifact::atomic::write(path, &packed.onnx)?;
+        // Before the bundle, so that a bundle stands for a conversion that succeeded.
+        artifact::atomic::write(path, &onnx::write(&model)?)?;
     }
+    let packed = bundle::write(&model, &board, precision, &args.out)?;
     let summary = Summary {
         bundle: args.out,
         bytes: packed.bytes,
@@ -112,14 +117,6 @@ fn find_board(name: &str) -> Result<Board> {
             Error::input(broken.to_string(), "a valid board file", "report this: board files are tested")
         }
     })
-}
-
-fn parse_bundle_path(text: &str) -> std::result::Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    match path.extension() {
-        Some(extension) if extension == "bundle" => Ok(path),
-        _ => Err("the name of a bundle ends in .bundle".to_owned()),
-    }
 }
 
 fn describe(summary: &Summary) -> String {

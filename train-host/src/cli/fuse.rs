@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::json::JsonArgs;
+use super::out_path;
 use crate::fuse::{GroupError, MAX_FUSE_ERROR, fuse, fuse_error, largest};
 use crate::model::checkpoint::{self, Checkpoint};
 use crate::model::{Graph, complexity};
@@ -18,7 +19,7 @@ pub struct Args {
     #[arg(value_name = "RUN|WEIGHTS")]
     model: PathBuf,
     /// Where to save the fused weights (.safetensors).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "X.safetensors", value_parser = out_path::weights)]
     out: PathBuf,
     /// Seed of the images that the two forms are compared on.
     #[arg(long, default_value_t = 0)]
@@ -49,9 +50,10 @@ struct Size {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Model`] when the model is already fused, cannot be folded, or folding it changed its outputs by more
+/// [`Error::Input`] when `--out` is the trained model's own file; [`Error::Model`] when the model is already fused, cannot be folded, or folding it changed its outputs by more
 /// than [`MAX_FUSE_ERROR`]; then nothing is saved.
 pub fn run(args: Args) -> Result<()> {
+    out_path::expect_other("--out", &args.out, "the trained model", &checkpoint::resolve(&args.model)?)?;
     let trained = match checkpoint::load(&args.model)? {
         Checkpoint::Trained(model) => model,
         Checkpoint::Fused(_) => return Err(already_fused(&args)),

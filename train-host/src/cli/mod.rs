@@ -5,6 +5,7 @@ mod data;
 mod eval;
 mod fuse;
 pub mod json;
+mod out_path;
 mod report;
 #[cfg(feature = "torch")]
 mod train;

@@ -21,8 +21,6 @@ const IOU: f32 = 0.45;
 pub struct Packed {
     /// The manifest as read back from the file.
     pub manifest: Manifest,
-    /// The ONNX payload.
-    pub onnx: Vec<u8>,
     /// Size of the file.
     pub bytes: u64,
     /// SHA-256 of the file, in hexadecimal.
@@ -52,7 +50,7 @@ pub fn write(model: &FusedModel, board: &Board, precision: boards::Precision, pa
     }
     let file = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let sha256 = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Packed { manifest, onnx, bytes: file.len() as u64, sha256 })
+    Ok(Packed { manifest, bytes: file.len() as u64, sha256 })
 }
 
 /// The device's pre-processing for square images of `imgsz` pixels; also what the host evaluates with.

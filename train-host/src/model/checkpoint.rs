@@ -137,21 +137,21 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
 /// The weights file meant by `path`: itself, or `best.safetensors` of a run folder.
 ///
 /// # Errors
-/// [`Error::Input`] when there is no such file or its name does not end in `.safetensors`.
+/// [`Error::Input`] when there is no such file, else when its name does not end in `.safetensors`.
 pub fn resolve(path: &Path) -> Result<PathBuf> {
     let file = if path.is_dir() { path.join(BEST_FILE) } else { path.to_path_buf() };
-    if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
-        return Err(Error::input(
-            format!("{} is not a .safetensors file", file.display()),
-            "a .safetensors file written by train-host, or a run folder",
-            "files of other programs, such as PyTorch's .pt, cannot be read",
-        ));
-    }
     if !file.is_file() {
         return Err(Error::input(
             format!("no file {}", file.display()),
             "a .safetensors file written by train-host, or a run folder that holds best.safetensors",
             "check the path; a run has best.safetensors after its first epoch",
+        ));
+    }
+    if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
+        return Err(Error::input(
+            format!("{} is not a .safetensors file", file.display()),
+            "a .safetensors file written by train-host, or a run folder",
+            "files of other programs, such as PyTorch's .pt, cannot be read",
         ));
     }
     Ok(file)

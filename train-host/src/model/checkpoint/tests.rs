@@ -46,10 +46,15 @@ fn run_folder_stands_for_its_best_weights() {
 }
 
 #[test]
-fn other_kinds_of_file_are_refused_before_they_are_opened() {
+fn absent_files_and_other_kinds_of_file_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["yolov5n.pt", "model.onnx", "noextension"] {
-        assert!(error_of(&dir.path().join(name)).contains("written by train-host"), "{name}");
+        let path = dir.path().join(name);
+        let absent = error_of(&path);
+        assert!(absent.contains(&format!("no file {}", path.display())), "{absent}");
+        std::fs::write(&path, "other").unwrap();
+        let other = error_of(&path);
+        assert!(other.contains("not a .safetensors file"), "{other}");
     }
 }
 

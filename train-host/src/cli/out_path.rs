@@ -1,0 +1,86 @@
+//! Names of files that a command writes: the right extension, and no two of its files under one name. Checked before
+//! anything is computed; never touches a file.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Value parser for the name of a bundle.
+pub(super) fn bundle(text: &str) -> std::result::Result<PathBuf, String> {
+    with_extension(text, "bundle", "the name of a bundle ends in .bundle")
+}
+
+/// Value parser for the name of a weights file.
+pub(super) fn weights(text: &str) -> std::result::Result<PathBuf, String> {
+    with_extension(text, "safetensors", "the name of a weights file ends in .safetensors")
+}
+
+/// Checks that `out`, the value of `flag`, is not the file `other`, which is `role` of the command.
+///
+/// # Errors
+/// [`Error::Input`] naming both when they are one file, also by way of links and `..`.
+pub(super) fn expect_other(flag: &str, out: &Path, role: &str, other: &Path) -> Result<()> {
+    if resolve(out)? != resolve(other)? {
+        return Ok(());
+    }
+    Err(Error::input(
+        format!("{flag} {} is also {role}, {}", out.display(), other.display()),
+        "two files of different names",
+        format!("choose another name with {flag}"),
+    ))
+}
+
+fn with_extension(text: &str, extension: &str, complaint: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let fits = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
+    if fits { Ok(path) } else { Err(complaint.to_owned()) }
+}
+
+/// The path without `..` and, as far as it exists, without links.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    let mut resolved = PathBuf::new();
+    for part in std::path::absolute(path).map_err(|e| Error::io(path, e))?.components() {
+        if part == Component::ParentDir {
+            resolved.pop();
+        } else {
+            resolved.push(part);
+        }
+        // What does not exist yet is no link.
+        resolved = resolved.canonicalize().unwrap_or(resolved);
+    }
+    Ok(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_are_checked_whatever_their_case() {
+        for good in ["a.safetensors", "runs/a.SafeTensors"] {
+            assert_eq!(weights(good).unwrap(), Path::new(good));
+        }
+        for bad in ["", "a", "a.pt", "safetensors", ".safetensors"] {
+            assert!(weights(bad).is_err(), "{bad}");
+        }
+        assert!(bundle("a.bundle").is_ok() && bundle("a.onnx").is_err());
+    }
+
+    #[test]
+    fn one_file_under_two_names_is_seen_before_it_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.bundle");
+        std::fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("real"), dir.path().join("link")).unwrap();
+        for (a, b) in [
+            ("x.bundle", "./new/../x.bundle"),
+            ("real/x.bundle", "link/x.bundle"),
+            ("x.bundle", "link/../x.bundle"),
+        ] {
+            let (a, b) = (dir.path().join(a), dir.path().join(b));
+            let error = expect_other("--onnx", &a, "the bundle", &b).unwrap_err().to_string();
+            assert!(error.contains("--onnx"), "{error}");
+        }
+        expect_other("--onnx", &file, "the bundle", &dir.path().join("real/x.bundle")).unwrap();
+    }
+}
