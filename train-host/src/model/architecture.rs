@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
+use artifact::MAX_SIDE_PX;
+
 use super::build;
 use super::graph::{Activation, Graph, Op};
 use super::head::Head;
-use super::validate::MAX_SIDE_PX;
 use super::weights::Weights;
 use super::yaml::{Block, Description, MAX_TEXT_BYTES};
 use crate::{Error, Result};
@@ -22,6 +23,8 @@ const DESCRIPTIONS: [&str; MODEL_NAMES.len()] = [
     include_str!("../../models/repyolov5s-lite.yaml"),
 ];
 
+/// Red, green and blue: what the device's pre-processing makes and training reads.
+const IMAGE_CHANNELS: usize = 3;
 const MAX_CLASSES: usize = 2000;
 const MAX_CLASS_NAME_BYTES: usize = 256;
 
@@ -127,6 +130,14 @@ impl Architecture {
     pub fn validate(&self) -> Result<()> {
         check_classes(&self.head.classes)?;
         let channels = self.graph.channels()?;
+        // The first node of a sound graph is its input.
+        if channels[0] != IMAGE_CHANNELS {
+            return Err(Error::model(
+                format!("{}: a model of images with {} channels", self.name, channels[0]),
+                format!("{IMAGE_CHANNELS} channels: images are RGB"),
+                "set `ch: 3` in the model description, or leave it out",
+            ));
+        }
         let Head { strides, anchors_px, classes } = &self.head;
         let levels = self.graph.outputs.len();
         if strides.len() != levels || anchors_px.len() != levels {
@@ -159,12 +170,12 @@ impl Architecture {
     /// [`Error::Input`] when `imgsz` is no multiple of the largest stride or out of range, [`Error::Model`] when the
     /// outputs do not lie at the head's strides.
     pub fn check_imgsz(&self, imgsz: usize) -> Result<()> {
-        let step = self.head.strides.iter().copied().max().unwrap_or(1);
+        let step = self.head.strides.iter().copied().max().unwrap_or(1).max(1);
         if imgsz == 0 || !imgsz.is_multiple_of(step) || imgsz > MAX_SIDE_PX {
             return Err(Error::input(
                 format!("an image size of {imgsz} px"),
-                format!("a multiple of {step}, the largest stride, up to {}", MAX_SIDE_PX),
-                format!("try --imgsz {}", imgsz.min(1280).next_multiple_of(step).max(step)),
+                format!("a multiple of {step}, the largest stride, up to {MAX_SIDE_PX}"),
+                format!("try --imgsz {}", imgsz.clamp(1, MAX_SIDE_PX).next_multiple_of(step)),
             ));
         }
         let shapes = self.graph.shapes(imgsz, imgsz)?;

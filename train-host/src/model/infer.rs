@@ -1,8 +1,10 @@
 //! Channels and sizes of one operator's result from those of its inputs, with every check that needs no more than the
 //! operator. Never sees a graph or weights.
 
+use artifact::MAX_SIDE_PX;
+
 use super::graph::{Conv, Op};
-use super::validate::{MAX_CHANNELS, MAX_KERNEL, MAX_SIDE_PX, Outcome, fault};
+use super::validate::{MAX_CHANNELS, MAX_KERNEL, Outcome, fault};
 
 /// Channels of an operator's result, from those of its inputs; checks arity and the operator's own settings.
 pub(super) fn infer_channels(op: &Op, inputs: &[usize]) -> Outcome<usize> {

@@ -15,8 +15,6 @@ pub const MAX_NODES: usize = 10_000;
 pub const MAX_CHANNELS: usize = 16_384;
 /// Largest kernel, stride, padding, dilation or upsampling factor.
 pub const MAX_KERNEL: usize = 64;
-/// Largest height or width in pixels.
-pub const MAX_SIDE_PX: usize = 16_384;
 /// Most values the weights of a graph may have together (2 GB as f32).
 pub const MAX_VALUES: usize = 500_000_000;
 

@@ -51,8 +51,11 @@ fn named_models_have_three_outputs_at_strides_8_16_32() {
         let outputs: Vec<_> = model.graph.outputs.iter().map(|&id| shapes[id]).collect();
         assert_eq!(outputs, [[255, 80, 40], [255, 40, 20], [255, 20, 10]], "{name}");
         model.check_imgsz(320).unwrap();
-        assert!(model.check_imgsz(321).unwrap_err().to_string().contains("multiple of 32"));
-        assert!(model.check_imgsz(0).is_err());
+        for (imgsz, suggestion) in [(0, "32"), (321, "352"), (8193, "8192"), (usize::MAX, "8192")] {
+            let error = model.check_imgsz(imgsz).unwrap_err().to_string();
+            assert!(error.contains("multiple of 32"), "{error}");
+            assert!(error.ends_with(&format!("--imgsz {suggestion}")), "{error}");
+        }
     }
 }
 
@@ -64,6 +67,14 @@ fn description_parses_to_the_same_model_again() {
         let again = Architecture::parse(name, &model.description, &Overrides::default(), &names(3)).unwrap();
         assert_eq!(model, again);
     }
+}
+
+#[test]
+fn images_are_rgb() {
+    let error = error_of(&edited("depth_multiple", "ch: 1\ndepth_multiple"));
+    assert!(error.contains("edited") && error.contains("1 channels") && error.contains("ch: 3"), "{error}");
+    let text = edited("depth_multiple", "ch: 3\ndepth_multiple");
+    Architecture::parse("edited", &text, &Overrides::default(), &names(3)).unwrap();
 }
 
 #[test]
