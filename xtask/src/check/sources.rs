@@ -89,7 +89,8 @@ fn no_boolean_parameters(tree: &Tree) -> Vec<Violation> {
     for file in tree.rust_files() {
         let lines = split(&file.text);
         for at in (0..lines.len()).filter(|&at| is_public_function(&lines[at].code)) {
-            if parameters(&lines[at..]).contains(": bool") {
+            let parameters = parameters(&lines[at..]);
+            if [": bool", "Option<bool>"].iter().any(|bare| parameters.contains(bare)) {
                 violations.push(at_line(file, at, "a public function takes a bool: give it an enum"));
             }
         }
@@ -223,6 +224,8 @@ mod tests {
     fn a_public_boolean_parameter_is_found() {
         let wide = "pub fn f(\n    a: usize,\n    b: bool,\n) -> usize {";
         assert_eq!(no_boolean_parameters(&one("a.rs", wide)).len(), 1);
+        assert_eq!(no_boolean_parameters(&one("a.rs", "pub fn f(a: Option<bool>) {}")).len(), 1);
+        assert_eq!(no_boolean_parameters(&one("a.rs", "pub fn f(a: u8) -> Option<bool> { None }")), []);
         assert_eq!(
             no_boolean_parameters(&one("a.rs", "pub fn f(a: u8) -> bool { let b: bool = true; b }")),
             []
