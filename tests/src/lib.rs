@@ -2,7 +2,8 @@
 //! runs programs, and holds the README, whose examples compile here.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -68,6 +69,28 @@ pub fn shared_data() -> Result<PathBuf> {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
     ensure!(folder.is_dir(), "{} is not there", folder.display());
     Ok(folder)
+}
+
+/// Starts a training in `out` and kills it with SIGKILL once `epochs` and a state to resume from are on
+/// disk, wherever it then is.
+///
+/// # Errors
+/// When it cannot be started, or ends before it can be killed.
+pub fn kill_after(epochs: usize, arguments: &[&str], out: &Path) -> Result<()> {
+    let mut child = Command::new(program("train-host")?).args(arguments).stderr(Stdio::null()).spawn()?;
+    while epochs_done(out) < epochs || !out.join("state.safetensors").exists() {
+        ensure!(child.try_wait()?.is_none(), "the run ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().context("cannot kill the run")?;
+    let status = child.wait()?;
+    ensure!(status.code().is_none(), "the run ended before it could be killed: {status}");
+    Ok(())
+}
+
+/// Epochs that a run's `results.csv` holds.
+pub fn epochs_done(out: &Path) -> usize {
+    std::fs::read_to_string(out.join("results.csv")).map_or(0, |text| text.lines().count().saturating_sub(1))
 }
 
 /// A path as an argument.

@@ -11,7 +11,7 @@ fn two_epochs_on_real_images_and_pictures_of_them() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let (out, bundle) = (path("run"), path("bccd.bundle"));
-    let sizes = ["--epochs", "2", "--imgsz", "160", "--batch", "16"];
+    let sizes = ["--epochs", "2", "--imgsz", "160", "--batch", "16", "--threads", "1"];
     let training = ["train", "--model", "repyolov5n", "--data", text(&data)?, "--out", &out];
     run("train-host", &[&training[..], &sizes].concat())?;
     run("train-host", &["convert", &out, "--target", "host", "--out", &bundle])?;

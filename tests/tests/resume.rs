@@ -1,52 +1,37 @@
 //! A run killed with SIGKILL and resumed ends with the same weights, bit for bit, as one that was not.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use anyhow::{Result, ensure};
+use tests::{epochs_done, kill_after, refused, run, small_dataset, small_training, text};
 
-use anyhow::{Context, Result, ensure};
-use tests::{program, refused, run, small_dataset, small_training, text};
-
-const EPOCHS: &str = "4";
-
-/// Starts a training and kills it once its second epoch is on disk, wherever it then is.
-fn kill_in_the_middle(data: &str, out: &str) -> Result<()> {
-    let mut child = Command::new(program("train-host")?)
-        .args(small_training("repyolov5n", data, EPOCHS, out))
-        .stderr(Stdio::null())
-        .spawn()?;
-    let state = Path::new(out).join("results.csv");
-    while rows(&state) < 2 {
-        ensure!(running(&mut child)?, "the run ended before it could be killed");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().context("cannot kill the run")?;
-    child.wait()?;
-    ensure!(rows(&state) < 4, "the run ended before it could be killed");
-    Ok(())
-}
-
-fn running(child: &mut Child) -> Result<bool> {
-    Ok(child.try_wait()?.is_none())
-}
-
-fn rows(path: &Path) -> usize {
-    std::fs::read_to_string(path).map_or(0, |text| text.lines().count().saturating_sub(1))
-}
+const EPOCHS: &str = "10";
+/// Without warm-up and with two batches a step, three batches an epoch leave a gradient waiting at every other
+/// epoch's end.
+const HYPER: &str = "warmup_epochs: 0\n";
+const ACCUMULATE: [&str; 2] = ["--nbs", "16"];
 
 #[test]
 fn killed_and_resumed_run_ends_with_the_same_bits() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = small_dataset(folder.path())?;
+    let hyper = folder.path().join("hyp.yaml");
+    std::fs::write(&hyper, HYPER)?;
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    run("train-host", &small_training("repyolov5n", text(&data)?, EPOCHS, text(&whole)?))?;
-    kill_in_the_middle(text(&data)?, text(&broken)?)?;
+    let arguments = |out| -> Result<Vec<&str>> {
+        let mut arguments = small_training("repyolov5n", text(&data)?, EPOCHS, out);
+        arguments.extend(["--hyp", text(&hyper)?]);
+        arguments.extend(ACCUMULATE);
+        Ok(arguments)
+    };
+    run("train-host", &arguments(text(&whole)?)?)?;
+    // Once with a gradient waiting, once without; wherever in the epoch after it the kill falls.
+    kill_after(1, &arguments(text(&broken)?)?, &broken)?;
+    kill_after(epochs_done(&broken) + 1, &["train", "--resume", "--out", text(&broken)?], &broken)?;
     run("train-host", &["train", "--resume", "--out", text(&broken)?])?;
     for file in ["last.safetensors", "best.safetensors"] {
         let same = std::fs::read(whole.join(file))? == std::fs::read(broken.join(file))?;
         ensure!(same, "{file} differs");
     }
-    ensure!(rows(&broken.join("results.csv")) == 4);
+    ensure!(epochs_done(&broken) == 10);
     Ok(())
 }
 
@@ -69,5 +54,33 @@ fn a_run_is_not_overwritten() -> Result<()> {
     let said = refused("train-host", &arguments)?;
     ensure!(said.contains("--resume"), "{said}");
     ensure!(before == std::fs::read(out.join("last.safetensors"))?);
+    Ok(())
+}
+
+#[test]
+fn a_warm_started_run_resumes_without_what_it_started_from() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = small_dataset(folder.path())?;
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    run("train-host", &small_training("yolov5n", text(&data)?, "1", text(&first)?))?;
+    let mut arguments = small_training("repyolov5n", text(&data)?, EPOCHS, text(&second)?);
+    arguments.extend(["--weights", text(&first)?]);
+    kill_after(1, &arguments, &second)?;
+    std::fs::remove_dir_all(&first)?;
+    run("train-host", &["train", "--resume", "--out", text(&second)?])?;
+    Ok(())
+}
+
+#[test]
+fn settings_changed_into_nonsense_are_refused_on_resume() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = small_dataset(folder.path())?;
+    let out = folder.path().join("run");
+    run("train-host", &small_training("yolov5n", text(&data)?, "1", text(&out)?))?;
+    let args = out.join("args.json");
+    let changed = std::fs::read_to_string(&args)?.replace("\"threads\": 1", "\"threads\": 0");
+    std::fs::write(&args, changed)?;
+    let said = refused("train-host", &["train", "--resume", "--out", text(&out)?])?;
+    ensure!(said.contains("--threads 0"), "{said}");
     Ok(())
 }

@@ -3,75 +3,10 @@
 mod support;
 
 use proptest::prelude::*;
+use support::blocks::{BlockCase, EPS, block, cases};
 use support::{random_weights, relative_error, run_graph};
 use train_host::fuse::{MAX_FUSE_ERROR, fuse_graph};
-use train_host::model::{Activation, Conv, Graph, NodeId, Op};
-
-const EPS: f64 = 1e-3;
-
-/// Where a block has its batch norms.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    /// One in every branch, the identity included.
-    RepVgg,
-    /// One in the dense branch and one after the sum; the identity is bare.
-    QaRepVgg,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct BlockCase {
-    form: Form,
-    cin: usize,
-    cout: usize,
-    stride: usize,
-    dilation: usize,
-    groups: usize,
-    identity: bool,
-    side_px: usize,
-    seed: u64,
-}
-
-fn cases() -> impl Strategy<Value = BlockCase> {
-    let form = prop_oneof![Just(Form::RepVgg), Just(Form::QaRepVgg)];
-    let groups = prop_oneof![Just(1_usize), Just(2), Just(3)];
-    (form, groups, 1..4_usize, 1..4_usize, 1..3_usize, 1..4_usize, any::<bool>(), 8..20_usize, any::<u64>())
-        .prop_map(|(form, groups, cin, cout, stride, dilation, identity, side_px, seed)| {
-            let identity = identity && stride == 1;
-            let cout = if identity { cin } else { cout };
-            let (cin, cout) = (cin * groups, cout * groups);
-            BlockCase { form, cin, cout, stride, dilation, groups, identity, side_px, seed }
-        })
-}
-
-/// Stem (so that the block's input has as many channels as it likes, of both signs) and one block.
-fn block(case: &BlockCase) -> Graph {
-    let BlockCase { form, cin, cout, stride, dilation, groups, .. } = *case;
-    let mut graph = Graph::default();
-    let image = graph.push("image", Op::Input { channels: 3 }, &[]);
-    let stem = Conv { cin: 3, cout: cin, kernel: 1, stride: 1, pad: 0, dilation: 1, groups: 1, bias: true };
-    let stem = graph.push("stem", Op::Conv(stem), &[image]);
-    let dense = Conv { cin, cout, kernel: 3, stride, pad: dilation, dilation, groups, bias: false };
-    let pointwise = Conv { kernel: 1, pad: 0, dilation: 1, ..dense };
-    let norm = Op::BatchNorm { channels: cout, eps: EPS };
-    let branch = |graph: &mut Graph, name: &str, conv: Conv, normed: bool| -> NodeId {
-        let id = graph.push(format!("b.{name}.conv"), Op::Conv(conv), &[stem]);
-        if normed { graph.push(format!("b.{name}.bn"), norm, &[id]) } else { id }
-    };
-    let mut branches = vec![branch(&mut graph, "dense", dense, true)];
-    branches.push(branch(&mut graph, "pointwise", pointwise, form == Form::RepVgg));
-    if case.identity {
-        branches.push(match form {
-            Form::RepVgg => graph.push("b.identity", norm, &[stem]),
-            Form::QaRepVgg => stem,
-        });
-    }
-    let mut last = graph.push("b.add", Op::Add, &branches);
-    if form == Form::QaRepVgg {
-        last = graph.push("b.bn", norm, &[last]);
-    }
-    graph.outputs = vec![last];
-    graph
-}
+use train_host::model::{Activation, Conv, Graph, Op};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]

@@ -1,7 +1,7 @@
 //! A dataset as it lies on disk, in whichever format: a YOLO data.yaml, COCO json files, or a Pascal VOC folder.
-//! Finds splits and classes, and applies the policy for broken files. Never decodes pixels.
+//! Finds splits and classes, and applies the policy for broken files. Decodes pixels only where that is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::broken::{plural, settle};
 use super::coco::CocoFile;
 use super::one_file::OneFile;
+use super::verify::verify;
 use super::voc::VocFolder;
 use super::yaml::DataYaml;
 use super::{Broken, BrokenFile, Dataset, Notes, Reading, Split, files, progress, yolo};
@@ -112,6 +113,28 @@ impl Source {
                 format!("{what} has {} but no label", plural(dataset.samples.len(), "image")),
                 "at least one image with at least one label",
                 "for YOLO, labels lie at the image's path with the last `images` folder renamed `labels`, as .txt",
+            ));
+        }
+        Ok(dataset)
+    }
+
+    /// As [`Source::split`], and decodes every image once, so that damage behind a sound header is found before hours
+    /// of training and not in them.
+    ///
+    /// # Errors
+    /// As [`Source::split`], with images that do not decode counted among the broken.
+    pub fn decoded_split(&self, split: Split) -> Result<Dataset> {
+        let mut dataset = self.split(split)?;
+        let faults = verify(&dataset.samples);
+        settle(&format!("{} ({split})", self.path.display()), &faults, self.policy)?;
+        let damaged: HashSet<&PathBuf> = faults.iter().map(|fault| &fault.path).collect();
+        dataset.samples.retain(|sample| !damaged.contains(&sample.image));
+        dataset.skipped += damaged.len();
+        if dataset.samples.is_empty() {
+            return Err(Error::data(
+                format!("{} ({split}): no image decodes", self.path.display()),
+                "at least one whole image",
+                "copy the images again from where they came from",
             ));
         }
         Ok(dataset)

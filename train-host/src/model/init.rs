@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use super::architecture::Architecture;
-use super::graph::Op;
+use super::graph::{Graph, NodeId, Op};
 use super::head::Head;
 use super::specs::{Role, WeightSpec};
 use super::weights::Weights;
@@ -19,7 +19,8 @@ const OBJECTS_AN_IMAGE: f64 = 8.0;
 /// Initial weights of every tensor the graph needs.
 ///
 /// Convolutions: `U(-b, b)` with `b = 1/√fan_in`, which is PyTorch's `kaiming_uniform_(a=√5)`, biases alike. Batch
-/// norm: γ = 1, β = 0, mean 0, variance 1. To the Detect biases YOLOv5's prior is added: objectness
+/// norm: γ = 1, β = 0, mean 0, variance 1; where `n` batch norms meet in one sum (a RepVGG block), γ = 1/√n, so that the
+/// sum has the variance of the plain layer it replaces. To the Detect biases YOLOv5's prior is added: objectness
 /// `log(8 / (640/stride)²)`, classes `log(0.6 / (classes − 0.99999))`.
 pub fn initial_weights(architecture: &Architecture, seed: u64) -> Weights {
     let mut weights = Weights::default();
@@ -41,8 +42,19 @@ fn initial_tensor(architecture: &Architecture, spec: &WeightSpec, seed: u64) -> 
             let fan_in = conv.cin / conv.groups * conv.kernel * conv.kernel;
             uniform(seed, &spec.name, count, inverse_sqrt(fan_in))
         }
-        (Role::Gamma | Role::RunningVar, _) => vec![1.0; count],
+        (Role::Gamma, _) => vec![inverse_sqrt(branches_beside(&architecture.graph, spec.node)); count],
+        (Role::RunningVar, _) => vec![1.0; count],
         _ => vec![0.0; count],
+    }
+}
+
+/// How many batch norms are added up where this one's result goes; 1 when it goes anywhere but into a sum of them.
+fn branches_beside(graph: &Graph, norm: NodeId) -> usize {
+    let is_norm = |id: &NodeId| matches!(graph.nodes[*id].op, Op::BatchNorm { .. });
+    let mut users = graph.nodes.iter().filter(|node| node.inputs.contains(&norm));
+    match (users.next(), users.next()) {
+        (Some(sum), None) if sum.op == Op::Add && sum.inputs.iter().all(is_norm) => sum.inputs.len(),
+        _ => 1,
     }
 }
 
@@ -67,8 +79,8 @@ fn unit(bits: u32) -> f32 {
     clippy::cast_possible_truncation,
     reason = "rounding a bound is harmless"
 )]
-fn inverse_sqrt(fan_in: usize) -> f32 {
-    (1.0 / (fan_in as f64).sqrt()) as f32
+fn inverse_sqrt(count: usize) -> f32 {
+    (1.0 / (count as f64).sqrt()) as f32
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a prior, computed in f64")]
@@ -114,6 +126,19 @@ mod tests {
         assert!(data.iter().all(|&v| f64::from(v).abs() <= bound * 1.000_001));
         assert!(mean.abs() < bound * 0.01, "{mean}");
         assert!((variance / (bound * bound / 3.0) - 1.0).abs() < 0.02, "{variance}");
+    }
+
+    #[test]
+    fn branches_that_meet_share_the_variance_of_a_plain_layer() {
+        let weights = initial_weights(&load("repyolov5n", 3), 0);
+        let gamma = |name: &str| weights.get(name).unwrap().data[0];
+        for name in ["dense.bn", "pointwise.bn"] {
+            assert_eq!(gamma(&format!("model.1.{name}.weight")), 0.5f32.sqrt());
+        }
+        let three =
+            ["dense.bn", "pointwise.bn", "identity"].map(|b| gamma(&format!("model.2.m.0.cv2.{b}.weight")));
+        assert!(three.iter().all(|&g| (3.0 * g * g - 1.0).abs() < 1e-6), "{three:?}");
+        assert_eq!(gamma("model.0.bn.weight"), 1.0);
     }
 
     #[test]

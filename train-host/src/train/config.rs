@@ -12,8 +12,10 @@ use crate::dataset::Broken;
 use crate::model::{Activation, Block};
 use crate::{Error, Result};
 
-/// Largest training image side in pixels.
-const MAX_SIDE_PX: usize = 4096;
+/// Largest counts that make sense; beyond them memory or the progress counters give out.
+const MAX_EPOCHS: usize = 1_000_000;
+const MAX_BATCH: usize = 65_536;
+const MAX_THREADS: usize = 1024;
 
 /// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,24 +63,22 @@ impl Config {
     /// # Errors
     /// [`Error::Input`] for a size that cannot be trained with.
     pub fn validate(&self) -> Result<()> {
-        for (name, value) in [
-            ("--epochs", self.epochs),
-            ("--batch", self.batch),
-            ("--nbs", self.nominal_batch),
-            ("--threads", self.threads),
-            ("--workers", self.workers),
+        for (name, value, limit) in [
+            ("--epochs", self.epochs, MAX_EPOCHS),
+            // Whether it fits the model's strides is for `Architecture::check_imgsz` to say.
+            ("--imgsz", self.imgsz, artifact::MAX_SIDE_PX),
+            ("--batch", self.batch, MAX_BATCH),
+            ("--nbs", self.nominal_batch, MAX_BATCH),
+            ("--threads", self.threads, MAX_THREADS),
+            ("--workers", self.workers, MAX_THREADS),
         ] {
-            if value == 0 {
-                return Err(Error::input(format!("{name} 0"), "at least 1", format!("raise {name}")));
+            if !(1..=limit).contains(&value) {
+                return Err(Error::input(
+                    format!("{name} {value}"),
+                    format!("1 to {limit}"),
+                    format!("correct {name} (in args.json for a run that is resumed)"),
+                ));
             }
-        }
-        if self.imgsz == 0 || !self.imgsz.is_multiple_of(32) || self.imgsz > MAX_SIDE_PX {
-            let nearest = (self.imgsz.div_ceil(32) * 32).clamp(32, MAX_SIDE_PX);
-            return Err(Error::input(
-                format!("--imgsz {}", self.imgsz),
-                format!("a multiple of 32 (the coarsest stride), at most {MAX_SIDE_PX}"),
-                format!("use --imgsz {nearest}"),
-            ));
         }
         Ok(())
     }

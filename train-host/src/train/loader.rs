@@ -53,7 +53,16 @@ impl<'a> Loader<'a> {
         let count = dataset.samples.len();
         let cached = (CACHE_BYTES / (side * side * 3)).min(count);
         let cache = (0..count).map(|_| OnceLock::new()).collect();
-        Self { dataset, side, batch, seed, strength, workers: workers.max(1), cache, cached }
+        Self {
+            dataset,
+            side,
+            batch,
+            seed,
+            strength,
+            workers: workers.clamp(1, count.div_ceil(batch).max(1)),
+            cache,
+            cached,
+        }
     }
 
     /// Batches in an epoch; the last may be smaller.

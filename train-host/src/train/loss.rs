@@ -10,8 +10,9 @@ use crate::dataset::augment::PixelBox;
 use crate::model::Head;
 use crate::{Error, Result};
 
-/// Weight of each output's objectness, finest first.
-const BALANCE: [f64; 3] = [4.0, 1.0, 0.4];
+/// Weight of each output's objectness, finest first: for the usual three outputs, and for any other number.
+const BALANCE_OF_THREE: [f64; 3] = [4.0, 1.0, 0.4];
+const BALANCE: [f64; 5] = [4.0, 1.0, 0.25, 0.06, 0.02];
 const EPS: f64 = 1e-7;
 
 /// The loss of a batch and its parts, already weighted; `total` is multiplied by the batch size.
@@ -67,8 +68,7 @@ impl LossFunction {
             let part = self.level(output, level, targets)?;
             boxes = boxes.f_add(&part.boxes)?;
             classes = classes.f_add(&part.classes)?;
-            let balance = BALANCE.get(index).copied().unwrap_or(1.0);
-            objectness = objectness.f_add(&part.objectness.f_mul_scalar(balance)?)?;
+            objectness = objectness.f_add(&part.objectness.f_mul_scalar(self.balance(index))?)?;
         }
         let weighted = [
             boxes.f_mul_scalar(self.gains[0])?,
@@ -79,6 +79,12 @@ impl LossFunction {
         let total =
             weighted[0].f_add(&weighted[1])?.f_add(&weighted[2])?.f_mul_scalar(to_i64(targets.len()))?;
         Ok(Loss { total, parts })
+    }
+
+    fn balance(&self, output: usize) -> f64 {
+        let weights: &[f64] =
+            if self.levels.len() == BALANCE_OF_THREE.len() { &BALANCE_OF_THREE } else { &BALANCE };
+        weights[output.min(weights.len() - 1)]
     }
 
     fn level(&self, output: &Tensor, level: &Level, targets: &[Vec<PixelBox>]) -> Result<Parts> {
@@ -199,8 +205,8 @@ fn value(tensor: &Tensor) -> Result<f64> {
     Err(Error::backend(
         format!("the training loss became {value}"),
         "a finite loss",
-        "lower lr0 or warmup_bias_lr in --hyp, check the labels with `train-host data inspect`, and continue from the \
-         last whole epoch with --resume",
+        "check the labels with `train-host data inspect`; then start a new run with a lower lr0 or warmup_bias_lr in \
+         --hyp, from this run's last whole epoch with --weights RUN if there is one",
     ))
 }
 

@@ -2,6 +2,7 @@
 //! is whole or absent; `state.safetensors` is written last, so that it never speaks of an epoch whose files are missing.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use artifact::atomic;
@@ -16,12 +17,15 @@ use crate::{Error, Result};
 /// Columns of `results.csv`.
 pub const COLUMNS: &str = "epoch,box_loss,obj_loss,cls_loss,lr,precision,recall,map50,map,images_per_second,\
                            train_seconds,val_seconds";
+const ARGS: &str = "args.json";
 /// Version of `state.safetensors`.
 const STATE_FORMAT: &str = "1";
 
 /// A run folder.
 pub struct RunFolder {
     root: PathBuf,
+    /// Holds the lock on the run: two trainings of one folder would overwrite each other.
+    _lock: File,
 }
 
 /// Where a run stands, beside its tensors.
@@ -45,17 +49,39 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Input`] when the folder already holds a run; I/O errors.
     pub fn create(root: &Path, config: &Config) -> Result<Self> {
-        let folder = Self { root: root.to_path_buf() };
-        if folder.args_file().exists() {
-            return Err(Error::input(
-                format!("{} already holds a run", root.display()),
-                "a new folder for a new run",
-                "choose another --out, continue that run with --resume, or remove the folder",
-            ));
-        }
+        Self::expect_none(root)?;
         let text = serde_json::to_vec_pretty(config).map_err(|e| Error::io(root, e.into()))?;
-        atomic::write(&folder.args_file(), &text)?;
-        Ok(folder)
+        atomic::write(&root.join(ARGS), &text)?;
+        Self::lock(root)
+    }
+
+    /// Checks that `root` holds no run yet.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it does.
+    pub fn expect_none(root: &Path) -> Result<()> {
+        if !root.join(ARGS).exists() {
+            return Ok(());
+        }
+        Err(Error::input(
+            format!("{} already holds a run", root.display()),
+            "a new folder for a new run",
+            "choose another --out, continue that run with --resume, or remove the folder",
+        ))
+    }
+
+    fn lock(root: &Path) -> Result<Self> {
+        let path = root.join(ARGS);
+        let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { root: root.to_path_buf(), _lock: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::input(
+                format!("{} is being trained by another process", root.display()),
+                "one training a folder",
+                "wait for it, or choose another --out",
+            )),
+            Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+        }
     }
 
     /// Opens a run that was started before, with its settings.
@@ -63,8 +89,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Input`] when there is none or its `args.json` cannot be read.
     pub fn open(root: &Path) -> Result<(Self, Config)> {
-        let folder = Self { root: root.to_path_buf() };
-        let path = folder.args_file();
+        let path = root.join(ARGS);
         let text = std::fs::read_to_string(&path).map_err(|e| {
             Error::input(
                 format!("{}: {e}", path.display()),
@@ -79,7 +104,7 @@ impl RunFolder {
                 "start the run anew: the file was changed, or is of another version",
             )
         })?;
-        Ok((folder, config))
+        Ok((Self::lock(root)?, config))
     }
 
     /// Weights of the best epoch.
@@ -87,18 +112,20 @@ impl RunFolder {
         self.root.join("best.safetensors")
     }
 
-    fn args_file(&self) -> PathBuf {
-        self.root.join("args.json")
-    }
-
     fn state_file(&self) -> PathBuf {
         self.root.join("state.safetensors")
+    }
+
+    /// Whether an epoch has been finished and can be resumed from.
+    pub fn has_state(&self) -> bool {
+        self.state_file().exists()
     }
 
     /// Writes what an epoch produced; the state comes last.
     ///
     /// # Errors
-    /// I/O errors, such as a full disk: the files of the epoch before stay whole.
+    /// I/O errors, such as a full disk: every file is then whole, of this epoch or the one before, and the run resumes
+    /// from the epoch of its state.
     pub fn save_epoch(
         &self,
         model: &TrainedModel,

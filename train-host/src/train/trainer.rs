@@ -50,9 +50,9 @@ pub struct Outcome {
 /// # Errors
 /// Unusable settings, data or weights; a NaN loss; libtorch or I/O errors. The last whole epoch stays usable.
 pub fn train(root: &Path, start: Start) -> Result<Outcome> {
-    let (folder, config) = match start {
+    let (folder, mut config) = match start {
         Start::New(config) => {
-            config.validate()?;
+            RunFolder::expect_none(root)?;
             (None, *config)
         }
         Start::Resume => {
@@ -60,12 +60,23 @@ pub fn train(root: &Path, start: Start) -> Result<Outcome> {
             (Some(folder), config)
         }
     };
+    config.validate()?;
+    if folder.as_ref().is_some_and(RunFolder::has_state) {
+        // The state replaces what the run started from, which may be gone by now.
+        config.weights = None;
+    }
     tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
     let source = Source::open(&config.data, config.broken)?;
-    let (training, validation) = (source.split(Split::Train)?, source.split(Split::Val)?);
+    if !source.is_divided() {
+        eprintln!(
+            "note: {} does not tell training from validation images: the best epoch is chosen on images it was trained on",
+            config.data.display()
+        );
+    }
     let overrides = Overrides { act: config.act, block: config.block };
-    let architecture = Architecture::load(&config.model, &overrides, &training.classes)?;
+    let architecture = Architecture::load(&config.model, &overrides, source.classes())?;
     architecture.check_imgsz(config.imgsz)?;
+    let (training, validation) = (source.decoded_split(Split::Train)?, source.decoded_split(Split::Val)?);
     let mut trainer = Trainer::new(config, architecture, &validation)?;
     // Made last: settings that cannot be trained with leave no folder behind.
     let folder = match folder {
@@ -111,7 +122,7 @@ impl Trainer {
             &Options {
                 model: architecture.name.clone(),
                 backend: "torch".into(),
-                progress: evaluate::Progress::Hidden,
+                progress: evaluate::Progress::Bar,
                 inputs: Inputs::Keep { limit_bytes: VALIDATION_BYTES },
                 broken: config.broken,
                 ..Options::default()
@@ -182,7 +193,7 @@ impl Trainer {
         })?;
         let train_seconds = started.elapsed().as_secs_f64();
         let started = Instant::now();
-        let metrics = self.measure()?.metrics;
+        let metrics = bar.suspend(|| self.measure())?.metrics;
         let val_seconds = started.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "image counts are far below 2^52")]
         let images_per_second = images as f64 / train_seconds;
@@ -204,12 +215,15 @@ impl Trainer {
             imgsz: self.config.imgsz,
         };
         folder.save_epoch(&model, &self.net, &self.sgd, &self.ema, &self.progress)?;
-        bar.println(format!(
-            "epoch {:>4}/{}  box {boxes:.4}  obj {objectness:.4}  cls {classes:.4}  mAP50 {map50:.4}  mAP {map:.4}  \
-             {images_per_second:.1} img/s",
-            epoch + 1,
-            self.config.epochs
-        ));
+        // Not the bar's own `println`: that is silent when stderr is a file, where these lines are the log.
+        bar.suspend(|| {
+            eprintln!(
+                "epoch {:>4}/{}  box {boxes:.4}  obj {objectness:.4}  cls {classes:.4}  mAP50 {map50:.4}  \
+                 mAP {map:.4}  {images_per_second:.1} img/s",
+                epoch + 1,
+                self.config.epochs
+            );
+        });
         Ok(images_per_second)
     }
 

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod blocks;
+
 use artifact::{DType, Layout, Tensor, TensorData, TensorSpec};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -56,6 +58,12 @@ pub fn run_graph(graph: &Graph, weights: &Weights, side_px: usize, seed: u64) ->
     run(&mut session, seed)
 }
 
+/// `count` values of 0..1 drawn from `seed`.
+pub fn noise(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count).map(|_| rng.random()).collect()
+}
+
 /// Outputs of a session for noise drawn from `seed`.
 pub fn run(session: &mut impl Session, seed: u64) -> Vec<Vec<f32>> {
     run_with_image(session, seed).1
@@ -63,9 +71,8 @@ pub fn run(session: &mut impl Session, seed: u64) -> Vec<Vec<f32>> {
 
 /// Noise drawn from `seed`, and the outputs of a session for it.
 pub fn run_with_image(session: &mut impl Session, seed: u64) -> (Vec<f32>, Vec<Vec<f32>>) {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let spec = session.input().clone();
-    let noise: Vec<f32> = (0..spec.len()).map(|_| rng.random()).collect();
+    let noise = noise(spec.len(), seed);
     let image = Tensor { data: TensorData::F32(noise.clone()), ..Tensor::zeroed(&spec) };
     let mut outputs: Vec<Tensor> = session.outputs().iter().map(Tensor::zeroed).collect();
     session.run(&image, &mut outputs).unwrap();

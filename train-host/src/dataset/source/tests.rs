@@ -201,7 +201,7 @@ fn bccd_reads_whole() {
         let dataset = source.split(split).unwrap();
         assert_eq!(dataset.samples.len(), images);
         assert_eq!(dataset.samples.iter().map(|sample| sample.boxes.len()).sum::<usize>(), boxes);
-        assert!(crate::dataset::verify(&dataset.samples).is_empty());
+        assert!(verify(&dataset.samples).is_empty());
         zero_area += dataset.notes.zero_area;
     }
     assert_eq!(zero_area, 2);

@@ -1,0 +1,132 @@
+//! libtorch as the judge: fused graphs against their training form, rep models against the plain model they start
+//! from, and libtorch against tract.
+
+#![cfg(feature = "torch")]
+#![allow(clippy::unwrap_used, reason = "a suite's helpers may panic")]
+
+mod support;
+
+use proptest::prelude::*;
+use support::blocks::{BlockCase, block, cases};
+use support::{random_model, random_weights, relative_error, run_graph};
+use tch::{Device, Kind, Tensor};
+use train_host::fuse::{MAX_FUSE_ERROR, fuse, fuse_graph};
+use train_host::model::{
+    Architecture, Block, Checkpoint, Graph, MODEL_NAMES, Overrides, TrainedModel, Weights, initial_weights,
+    warm_start,
+};
+use train_host::train::{ConvFormat, Mode, Net};
+
+const IMGSZ: usize = 64;
+const CLASSES: usize = 3;
+const CLASSES_I64: i64 = 3;
+/// What the warm start may change in an output of libtorch.
+const MAX_START_ERROR: f64 = 1e-5;
+
+/// Evaluation-mode outputs in libtorch for an image drawn from `seed`.
+fn torch(graph: &Graph, weights: &Weights, side_px: usize, seed: u64) -> Vec<Tensor> {
+    let net = Net::new(graph, weights, Device::Cpu, ConvFormat::F32).unwrap();
+    let side = i64::try_from(side_px).unwrap();
+    let noise = Tensor::from_slice(&support::noise(3 * side_px * side_px, seed)).view([1, 3, side, side]);
+    net.forward(&noise, Mode::Eval).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.flatten(0, -1).to_kind(Kind::Float)).unwrap()
+}
+
+/// Largest error of each channel group (box, objectness, class) of each output, relative to the group's range.
+fn group_errors(a: &[Tensor], b: &[Tensor]) -> Vec<f64> {
+    let mut errors = Vec::new();
+    for (a, b) in a.iter().zip(b) {
+        let (_, channels, height, width) = a.size4().unwrap();
+        let anchors = channels / (5 + CLASSES_I64);
+        let grid = |t: &Tensor| t.view([anchors, 5 + CLASSES_I64, height, width]);
+        for (start, length) in [(0, 4), (4, 1), (5, CLASSES_I64)] {
+            let pick = |t: &Tensor| values(&grid(t).narrow(1, start, length));
+            errors.push(relative_error(&pick(a), &pick(b)));
+        }
+    }
+    errors
+}
+
+#[test]
+fn every_named_model_folds_within_the_bar_per_channel_group() {
+    for name in MODEL_NAMES {
+        for form in [Block::Repvgg, Block::Qarepvgg] {
+            let trained = random_model(name, &Overrides { act: None, block: Some(form) }, CLASSES, IMGSZ);
+            let fused = fuse(&trained).unwrap();
+            let before = torch(&trained.architecture.graph, &trained.weights, IMGSZ, 5);
+            let after = torch(&fused.architecture.graph, &fused.weights, IMGSZ, 5);
+            let errors = group_errors(&before, &after);
+            assert_eq!(errors.len(), 9);
+            assert!(errors.iter().all(|&e| e <= MAX_FUSE_ERROR), "{name} {form:?}: {errors:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fused_block_has_the_outputs_of_its_training_form(case in cases()) {
+        let graph = block(&case);
+        let weights = random_weights(&graph, case.seed);
+        let (fused, fused_weights) = fuse_graph(&graph, &weights).unwrap();
+        let BlockCase { side_px, seed, .. } = case;
+        let before = torch(&graph, &weights, side_px, seed);
+        let after = torch(&fused, &fused_weights, side_px, seed);
+        let error = relative_error(&values(&before[0]), &values(&after[0]));
+        prop_assert!(error <= MAX_FUSE_ERROR, "{error:e}");
+    }
+}
+
+#[test]
+fn rep_models_start_with_the_function_of_the_plain_model() {
+    for (plain, rep) in [("yolov5n", "repyolov5n"), ("yolov5s", "repyolov5s")] {
+        let source = random_model(plain, &Overrides::default(), CLASSES, IMGSZ);
+        let expected = torch(&source.architecture.graph, &source.weights, IMGSZ, 3);
+        let source = Checkpoint::Trained(source);
+        for form in [Block::Repvgg, Block::Qarepvgg] {
+            let overrides = Overrides { act: None, block: Some(form) };
+            let target = Architecture::load(rep, &overrides, &source.architecture().head.classes).unwrap();
+            let (weights, _) = warm_start::transfer(&source, &target, 1).unwrap();
+            for (a, b) in expected.iter().zip(torch(&target.graph, &weights, IMGSZ, 3)) {
+                let error = relative_error(&values(a), &values(&b));
+                assert!(error <= MAX_START_ERROR, "{rep} {form:?}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn libtorch_and_tract_agree_on_a_training_form() {
+    let TrainedModel { architecture, weights, .. } =
+        random_model("repyolov5s-lite", &Overrides::default(), CLASSES, IMGSZ);
+    let expected = run_graph(&architecture.graph, &weights, IMGSZ, 9);
+    for (a, b) in expected.iter().zip(torch(&architecture.graph, &weights, IMGSZ, 9)) {
+        let error = relative_error(a, &values(&b));
+        assert!(error <= 1e-4, "{error:e}");
+    }
+}
+
+#[test]
+fn bf16_convolutions_stay_close_and_leave_f32_outputs_and_gradients() {
+    let model = random_model("repyolov5n", &Overrides::default(), CLASSES, IMGSZ);
+    let graph = &model.architecture.graph;
+    // As a training begins: wild statistics would magnify rounding beyond what training ever meets.
+    let weights = initial_weights(&model.architecture, 3);
+    let image = Tensor::from_slice(&support::noise(2 * 3 * IMGSZ * IMGSZ, 4)).view([2, 3, 64, 64]);
+    let run = |format| {
+        let net = Net::new(graph, &weights, Device::Cpu, format).unwrap();
+        let outputs = net.forward(&image, Mode::Train).unwrap();
+        outputs[0].square().mean(Kind::Float).backward();
+        for parameter in net.parameters().filter(|p| p.tensor.grad().defined()) {
+            assert_eq!((parameter.tensor.kind(), parameter.tensor.grad().kind()), (Kind::Float, Kind::Float));
+        }
+        assert_eq!(outputs[0].kind(), Kind::Float);
+        values(&outputs[0])
+    };
+    let error = relative_error(&run(ConvFormat::F32), &run(ConvFormat::Bf16));
+    assert!(error > 0.0 && error < 0.2, "{error:e}");
+}
