@@ -78,6 +78,8 @@ pub struct Job {
     pub programs: Programs,
     pub data: PathBuf,
     pub out: PathBuf,
+    /// Hyper-parameters of the training.
+    pub hyper: PathBuf,
     pub epochs: usize,
     pub side_px: usize,
 }
@@ -103,9 +105,12 @@ impl Job {
     fn train(&self) -> Command {
         let mut command = self.programs.train_host();
         command.args(["train", "--model", MODEL, "--data"]).arg(&self.data);
-        for (flag, value) in [("--epochs", self.epochs), ("--imgsz", self.side_px), ("--batch", BATCH)] {
+        let numbers =
+            [("--epochs", self.epochs), ("--imgsz", self.side_px), ("--batch", BATCH), ("--nbs", BATCH)];
+        for (flag, value) in numbers {
             command.arg(flag).arg(value.to_string());
         }
+        command.arg("--hyp").arg(&self.hyper);
         command.arg("--out").arg(&self.out);
         command
     }

@@ -22,7 +22,7 @@ use crate::{Error, Result};
 pub use shapes::CLASSES;
 
 /// Changes whenever the same options give other pictures.
-const GENERATOR: u32 = 2;
+const GENERATOR: u32 = 3;
 /// High enough that the boxes' edges stay sharp.
 const JPEG_QUALITY: u8 = 92;
 /// Written last into a finished dataset.

@@ -6,12 +6,23 @@ use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
 
 use super::scene::{Object, Scene};
-use super::shapes::{Point, Shape, floor, pixel_center, segment_distance};
+use super::shapes::{CLASSES, Point, Shape, floor, pixel_center, segment_distance};
 use super::texture::{Color, Texture, mix, near, random_color};
 use super::to_f32;
 
 /// Least distance between an object's mean color and what it hides, of at most √3.
 const LEAST_CONTRAST: f32 = 0.25;
+
+/// How often an object has the color its class usually has: a hint, as in life, that alone misleads too often.
+const TYPICAL_COLOR: f64 = 0.7;
+/// Usual color of each class, in class id order, and how far an object may be from it in each channel.
+const COLORS: [Color; CLASSES.len()] =
+    [[0.85, 0.2, 0.15], [0.15, 0.35, 0.85], [0.9, 0.8, 0.2], [0.2, 0.7, 0.3], [0.75, 0.25, 0.75]];
+const COLOR_SPREAD: f32 = 0.25;
+
+fn object_color(class: usize, rng: &mut ChaCha8Rng) -> Color {
+    if rng.random_bool(TYPICAL_COLOR) { near(COLORS[class], COLOR_SPREAD, rng) } else { random_color(rng) }
+}
 
 /// A square picture in linear steps 0..1, row-major.
 #[derive(Debug)]
@@ -131,7 +142,7 @@ impl Canvas {
             squares.sum::<f32>().sqrt() >= LEAST_CONTRAST
         };
         loop {
-            let from = random_color(rng);
+            let from = object_color(object.class, rng);
             let to = near(from, 0.35, rng);
             if far(from) && far(to) && far(mix(from, to, 0.5)) {
                 let period = object.radius_px * rng.random_range(0.3..1.2);

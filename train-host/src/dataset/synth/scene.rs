@@ -36,7 +36,7 @@ impl Scene {
     /// A random arrangement on a square of `side_px`.
     pub fn random(side_px: usize, rng: &mut ChaCha8Rng) -> Self {
         let mut scene = Self { objects: Vec::new(), side_px, owner: vec![0; side_px * side_px] };
-        let count = if rng.random_range(0..EMPTY_ONE_IN) == 0 { 0 } else { rng.random_range(2..=9) };
+        let count = if rng.random_range(0..EMPTY_ONE_IN) == 0 { 0 } else { rng.random_range(2..=8) };
         for _ in 0..count {
             for _ in 0..ATTEMPTS {
                 let candidate = scene.candidate(rng);
@@ -50,8 +50,8 @@ impl Scene {
 
     fn candidate(&self, rng: &mut ChaCha8Rng) -> Object {
         let side = to_f32(self.side_px);
-        // Radii 2.8 % to 24 % of the side, small ones as often as large: at 320 px, boxes of 17 to 150 px.
-        let radius_px = side * 0.028 * (8.5_f32).powf(rng.random());
+        // Radii 4 % to 24 % of the side, small ones as often as large: at 320 px, boxes of 24 to 150 px.
+        let radius_px = side * 0.04 * (6.0_f32).powf(rng.random());
         let center = match self.objects.last() {
             Some(other) if rng.random_bool(0.3) => {
                 let by = other.radius_px + radius_px;

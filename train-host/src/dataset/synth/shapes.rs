@@ -5,7 +5,7 @@ use std::f32::consts::{PI, TAU};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-/// Class names of the synthetic dataset, in class id order. Color and texture say nothing about the class.
+/// Class names of the synthetic dataset, in class id order. Color hints at the class, texture says nothing about it.
 pub const CLASSES: [&str; 5] = ["disk", "triangle", "square", "star", "cross"];
 
 /// A point or vector in pixels.
