@@ -5,7 +5,7 @@
 mod header;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -28,6 +28,15 @@ pub struct Bundle<S = File> {
     offsets: Vec<u64>,
 }
 
+/// What [`Bundle::write`] wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Size of the file.
+    pub bytes: u64,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+}
+
 impl Bundle {
     /// Opens the file at `path` and verifies, in this order: header, manifest digest, manifest, lengths, payload
     /// digests.
@@ -40,21 +49,24 @@ impl Bundle {
         Self::from_source(file).map_err(|error| name_file(error, path))
     }
 
-    /// Writes a bundle to `path` atomically; `payloads` are the bytes described by `manifest.payloads`, in order.
+    /// Writes a bundle to `path` atomically; `payloads` are the bytes described by `manifest.payloads`, in order. It is
+    /// opened and compared before it gets its name.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when the manifest is invalid or does not describe `payloads`; [`Error::Io`] when the file
-    /// cannot be written. Nothing is left half-written.
-    pub fn write(path: &Path, manifest: &Manifest, payloads: &[&[u8]]) -> Result<(), Error> {
+    /// [`Error::Artifact`] when the manifest is invalid, does not describe `payloads`, or does not read back;
+    /// [`Error::Io`] when the file cannot be written. Nothing is left half-written.
+    pub fn write(path: &Path, manifest: &Manifest, payloads: &[&[u8]]) -> Result<Written, Error> {
         manifest.validate()?;
         check_described(manifest, payloads)?;
         let json = serde_json::to_vec_pretty(manifest).map_err(|e| unwritable(&e.to_string()))?;
         let header = Header::describe(&json, payloads)?.to_bytes();
-        atomic::write_with(path, |out| {
-            out.write_all(&header)?;
-            out.write_all(&json)?;
-            payloads.iter().try_for_each(|payload| out.write_all(payload))
-        })
+        let parts = || [&header[..], &json].into_iter().chain(payloads.iter().copied());
+        let fill = |out: &mut BufWriter<File>| parts().try_for_each(|part| out.write_all(part));
+        atomic::write_checked(path, fill, |finished| read_back(finished, path, manifest))?;
+        let mut hasher = Sha256::new();
+        parts().for_each(|part| hasher.update(part));
+        let bytes = parts().map(|part| part.len() as u64).sum();
+        Ok(Written { bytes, sha256: digest::hex(&hasher.finalize().into()) })
     }
 }
 
@@ -128,6 +140,20 @@ impl<S: Read + Seek> Bundle<S> {
             "bytes with the SHA-256 of the manifest",
         ))
     }
+}
+
+/// Verifies `finished`, which is to become `path`. Its digests vouch for the payloads.
+fn read_back(finished: &Path, path: &Path, manifest: &Manifest) -> Result<(), Error> {
+    let file = File::open(finished).map_err(|e| Error::io(path, e))?;
+    let read = Bundle::from_source(file).map_err(|error| name_file(error, path))?;
+    if read.manifest == *manifest {
+        return Ok(());
+    }
+    Err(Error::Artifact(Fault::new(
+        format!("{}: the manifest does not read back as it was written", path.display()),
+        "the same manifest",
+        "the disk is failing, or a number of the manifest is not finite: make the bundle again",
+    )))
 }
 
 fn read_manifest(source: &mut (impl Read + Seek), header: &Header) -> Result<Manifest, Error> {

@@ -9,7 +9,7 @@ mod error;
 mod manifest;
 mod tensor;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, Written};
 pub use error::{Error, Fault};
 pub use manifest::{BackendKind, Color, Decode, MAX_SIDE_PX, Manifest, Payload, Precision, Preprocess};
 pub use tensor::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};

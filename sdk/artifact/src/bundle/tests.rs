@@ -46,6 +46,34 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn what_was_written_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.bundle");
+    let payload: &[u8] = b"payload";
+    let written = Bundle::write(&path, &sample(payload), &[payload]).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(written.bytes, bytes.len() as u64);
+    assert_eq!(written.sha256, digest::hex(&digest::sha256(&bytes)));
+}
+
+#[test]
+fn what_does_not_read_back_is_named_by_its_final_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (finished, path) = (dir.path().join(".1-0.tmp"), dir.path().join("a.bundle"));
+    std::fs::write(&finished, bundle_bytes()).unwrap();
+    let manifest = two_payloads([b"first payload", b"second"]);
+    read_back(&finished, &path, &manifest).unwrap();
+    let other = Manifest { model: "other".into(), ..manifest.clone() };
+    let mut damaged = bundle_bytes();
+    *damaged.last_mut().unwrap() ^= 1;
+    let error = read_back(&finished, &path, &other).unwrap_err().to_string();
+    assert!(error.contains("a.bundle") && error.contains("read back"), "{error}");
+    std::fs::write(&finished, damaged).unwrap();
+    let error = read_back(&finished, &path, &manifest).unwrap_err().to_string();
+    assert!(error.contains("a.bundle") && error.contains("digest"), "{error}");
+}
+
+#[test]
 fn every_flipped_bit_is_noticed() {
     let mut bytes = bundle_bytes();
     for at in 0..bytes.len() {
