@@ -71,6 +71,14 @@ impl Net {
         Ok(Self { graph: graph.clone(), tensors, last_use: last_uses(graph), device, format })
     }
 
+    /// As [`Net::new`], on the CPU and in f32: what a device computes, by libtorch.
+    ///
+    /// # Errors
+    /// As [`Net::new`].
+    pub fn on_cpu(graph: &Graph, weights: &Weights) -> Result<Self> {
+        Self::new(graph, weights, Device::Cpu, ConvFormat::F32)
+    }
+
     /// A second handle to the same tensors.
     pub fn share(&self) -> Self {
         let tensors =
@@ -268,5 +276,34 @@ impl From<tch::TchError> for Error {
             "an operation libtorch can carry out",
             "if it speaks of memory, lower --batch or --imgsz; if of CUDA, check the driver or use --device cpu",
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Architecture, Overrides, initial_weights};
+
+    #[test]
+    fn bf16_convolutions_stay_close_and_leave_f32_outputs_and_gradients() {
+        let architecture =
+            Architecture::load("repyolov5n", &Overrides::default(), &["a".to_owned()]).unwrap();
+        let weights = initial_weights(&architecture, 3);
+        let ramp: Vec<f32> = (0..2 * 3 * 64 * 64u16).map(|i| f32::from(i % 251) / 251.0).collect();
+        let image = Tensor::from_slice(&ramp).view([2, 3, 64, 64]);
+        let run = |format| {
+            let net = Net::new(&architecture.graph, &weights, Device::Cpu, format).unwrap();
+            let outputs = net.forward(&image, Mode::Train).unwrap();
+            outputs[0].square().mean(Kind::Float).backward();
+            for parameter in net.parameters().filter(|p| p.tensor.grad().defined()) {
+                let kinds = (parameter.tensor.kind(), parameter.tensor.grad().kind());
+                assert_eq!(kinds, (Kind::Float, Kind::Float));
+            }
+            assert_eq!(outputs[0].kind(), Kind::Float);
+            outputs[0].shallow_clone()
+        };
+        let (full, low) = (run(ConvFormat::F32), run(ConvFormat::Bf16));
+        let error = ((&full - low).abs().max() / full.abs().max()).double_value(&[]);
+        assert!(error > 0.0 && error < 0.2, "{error:e}");
     }
 }

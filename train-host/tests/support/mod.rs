@@ -44,8 +44,8 @@ pub fn random_model(name: &str, overrides: &Overrides, classes: usize, imgsz: us
     TrainedModel { architecture, weights, imgsz }
 }
 
-/// Outputs of a bare graph in tract for noise drawn from `seed`.
-pub fn run_graph(graph: &Graph, weights: &Weights, side_px: usize, seed: u64) -> Vec<Vec<f32>> {
+/// Input and outputs of a bare graph.
+pub fn specs(graph: &Graph, side_px: usize) -> (TensorSpec, Vec<TensorSpec>) {
     let shapes = graph.shapes(side_px, side_px).unwrap();
     let spec = |name: &str, id: usize| {
         let [channels, height, width] = shapes[id];
@@ -53,9 +53,14 @@ pub fn run_graph(graph: &Graph, weights: &Weights, side_px: usize, seed: u64) ->
         TensorSpec { name: name.to_owned(), dtype: DType::F32, layout: Layout::Nchw, shape, quant: None }
     };
     let outputs = graph.outputs.iter().map(|&id| spec(&graph.nodes[id].name, id)).collect();
+    (spec(onnx::INPUT_NAME, 0), outputs)
+}
+
+/// Outputs of a bare graph in tract for noise drawn from `seed`.
+pub fn run_graph(graph: &Graph, weights: &Weights, side_px: usize, seed: u64) -> Vec<Vec<f32>> {
+    let (input, outputs) = specs(graph, side_px);
     let bytes = onnx::write_graph(graph, weights, side_px).unwrap();
-    let mut session = TractSession::from_onnx(&bytes, spec(onnx::INPUT_NAME, 0), outputs).unwrap();
-    run(&mut session, seed)
+    run(&mut TractSession::from_onnx(&bytes, input, outputs).unwrap(), seed)
 }
 
 /// `count` values of 0..1 drawn from `seed`.
