@@ -1,8 +1,9 @@
 //! The CPU engine: ONNX run by tract. tract's and ndarray's types stay in this file. Models are checked before tract
 //! sees them, because some of its checks are panics.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::{Arc, Once};
 
 use artifact::{DType, Fault, Layout, Tensor, TensorData, TensorSpec};
 use tract_onnx::prelude::*;
@@ -96,13 +97,39 @@ fn build_plan(
     model.into_optimized()?.into_runnable()
 }
 
+thread_local! {
+    /// Whether this thread is in [`without_panic`].
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs tract code; what it reports and what it panics with become errors alike.
 fn without_panic<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, Error> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    quiet_guarded_panics();
+    GUARDED.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(false);
+    match outcome {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(refused(&format!("{error:#}"))),
-        Err(_) => Err(refused("tract panicked")),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref().copied()).unwrap_or("no reason given");
+            Err(refused(&format!("tract gave up: {text}")))
+        }
     }
+}
+
+/// Keeps the panics that become errors off stderr; all others go to the hook that was there before.
+fn quiet_guarded_panics() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                usual(info);
+            }
+        }));
+    });
 }
 
 fn copy_out(result: &TValue, output: &mut Tensor) -> Result<(), Error> {
