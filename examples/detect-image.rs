@@ -6,6 +6,7 @@ mod inputs;
 #[path = "detect-image/report.rs"]
 mod report;
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -16,6 +17,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use repedge::{BackendChoice, Detector, Limits, Options, draw, frame};
 
 use report::{ImageReport, Report};
+
+/// Stands for standard output where an error names a file.
+const STDOUT: &str = "standard output";
 
 /// Find objects in images with a RepEdge bundle.
 #[derive(Debug, Parser)]
@@ -69,6 +73,7 @@ impl From<Backend> for BackendChoice {
 fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_stdout(&error) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -85,7 +90,7 @@ fn run(args: &Args) -> Result<()> {
     for (input, picture) in inputs.iter().zip(&pictures) {
         match detect(&mut detector, input, picture.as_deref()) {
             Ok(image) => {
-                bar.suspend(|| say(args, &image.to_string()));
+                bar.suspend(|| say(args, &image.to_string()))?;
                 report.images.push(image);
             }
             Err(error) if args.skip_broken && is_broken_input(&error) => {
@@ -104,7 +109,7 @@ fn run(args: &Args) -> Result<()> {
         );
     }
     report.finish();
-    say(args, &report.summary());
+    say(args, &report.summary())?;
     emit_json(args, &report)
 }
 
@@ -140,22 +145,34 @@ fn is_broken_input(error: &anyhow::Error) -> bool {
 }
 
 /// Prints for people: to stdout, unless the JSON document owns it.
-fn say(args: &Args, text: &str) {
-    if args.json.as_deref() == Some(Path::new("-")) {
+fn say(args: &Args, text: &str) -> Result<()> {
+    if args.json.as_deref().is_some_and(is_stdout) {
         eprintln!("{text}");
-    } else {
-        println!("{text}");
+        return Ok(());
     }
+    print(&format!("{text}\n"))
 }
 
 fn emit_json(args: &Args, report: &Report) -> Result<()> {
     let Some(path) = &args.json else { return Ok(()) };
     let json = serde_json::to_string_pretty(report).context("the report cannot be written as JSON")? + "\n";
-    if path == Path::new("-") {
-        print!("{json}");
-        return Ok(());
-    }
-    Ok(artifact::atomic::write(path, json.as_bytes())?)
+    if is_stdout(path) { print(&json) } else { Ok(artifact::atomic::write(path, json.as_bytes())?) }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new("/dev/stdout")
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    Ok(written.map_err(|e| artifact::Error::io(STDOUT, e))?)
+}
+
+/// Whether whoever read standard output has gone, as `head` does when it has seen enough: no fault of anybody.
+fn is_closed_stdout(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(artifact::Error::Io { path, source })
+        if path == Path::new(STDOUT) && source.kind() == ErrorKind::BrokenPipe)
 }
 
 fn progress_bar(images: usize) -> ProgressBar {

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-
-/// Endings looked for in folders.
-const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
+use repedge::frame::IMAGE_EXTENSIONS;
 
 /// Files as they are, folders replaced by the images directly in them, by name.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
@@ -35,7 +33,7 @@ fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
         bail!(
             "{}: no image in this folder\n  expected: files ending in {}\n  help: name the images, or another folder",
             folder.display(),
-            EXTENSIONS.join(", ")
+            IMAGE_EXTENSIONS.join(", ")
         );
     }
     images.sort();
@@ -44,7 +42,7 @@ fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    EXTENSIONS.contains(&extension.as_str())
+    IMAGE_EXTENSIONS.contains(&extension.as_str())
 }
 
 /// For each input `out/STEM.png`, numbered where stems repeat; nothing without `out`. Refuses to overwrite an input.

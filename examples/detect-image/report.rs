@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use repedge::decode::count_names;
 use repedge::{Detection, Detector, Image, StageTimes};
 use serde::Serialize;
 
@@ -147,13 +148,7 @@ impl ImageReport {
 impl fmt::Display for ImageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}x{}, ", self.image.display(), self.width_px, self.height_px)?;
-        let mut counts: Vec<(&str, usize)> = Vec::new();
-        for found in &self.detections {
-            match counts.iter_mut().find(|(name, _)| *name == found.name) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((&found.name, 1)),
-            }
-        }
+        let counts = count_names(self.detections.iter().map(|found| found.name.as_str()));
         let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let counts = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
         write!(f, "{counts}, {} ms", Millis(self.times_us.inference))

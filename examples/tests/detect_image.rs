@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use artifact::{BackendKind, Bundle};
 use prost::Message;
@@ -164,6 +164,34 @@ fn a_backend_that_is_not_there_is_never_replaced_silently() {
     let report = json(&output);
     assert_eq!(report["backend"], "tract");
     assert!(report["fallback"].as_str().unwrap().contains("no RKNN backend"));
+}
+
+#[test]
+fn standard_output_that_cannot_be_written_is_no_panic() {
+    let scene = Scene::new();
+    let run = |json: &[&str], stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_detect-image"));
+        command.args(["squares.bundle", "pictures"]).args(json).current_dir(scene.dir.path());
+        let output =
+            command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    for json in [&[][..], &["--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let said = run(json, writer.into());
+        assert!(!said.contains("error") && !said.contains("panicked"), "{said}");
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let said = run(json, full.into());
+        assert!(said.contains("error: standard output: ") && !said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn json_can_go_to_standard_output_by_its_path() {
+    let scene = Scene::new();
+    assert_eq!(json(&scene.run(&["squares.bundle", "pictures", "--json=/dev/stdout"]))["model"], "squares");
 }
 
 #[test]

@@ -12,6 +12,9 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use crate::Error;
 
+/// Endings of the files that [`read_image`] reads, in lower case.
+pub const IMAGE_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
+
 /// Borrowed pixels: `height_px` rows of `width_px` RGB triples, densely packed.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use artifact::Fault;
 
+/// Stands for standard output where an error names a file.
+const STDOUT: &str = "standard output";
+
 /// Result with the host's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -49,6 +52,17 @@ impl Error {
     /// [`Error::Backend`] from what was found, what was expected and what to do.
     pub fn backend(found: impl Into<String>, expected: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Backend(Fault::new(found, expected, hint))
+    }
+
+    /// An I/O error of standard output.
+    pub fn stdout(source: std::io::Error) -> Self {
+        Self::io(STDOUT, source)
+    }
+
+    /// Whether whoever read standard output has gone, as `head` does when it has seen enough: no fault of anybody.
+    pub fn is_closed_stdout(&self) -> bool {
+        matches!(self, Self::Artifact(artifact::Error::Io { path, source })
+            if path == Path::new(STDOUT) && source.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
     /// An I/O error at `path`.

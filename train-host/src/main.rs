@@ -8,6 +8,7 @@ use train_host::cli::Cli;
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_stdout() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

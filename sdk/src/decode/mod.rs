@@ -29,6 +29,18 @@ pub struct Detection {
     pub y1: f32,
 }
 
+/// How often each name occurs, in the order they first do: for captions like `2 cat, 1 dog`.
+pub fn count_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(&'a str, usize)> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for name in names {
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    counts
+}
+
 /// How many classes a box may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Labels {

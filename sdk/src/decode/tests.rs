@@ -349,3 +349,9 @@ proptest! {
         prop_assert_eq!(kept, expected);
     }
 }
+
+#[test]
+fn names_are_counted_in_the_order_they_appear() {
+    assert_eq!(count_names(["b", "a", "b"]), [("b", 2), ("a", 1)]);
+    assert_eq!(count_names([]), []);
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::json::JsonArgs;
+use super::json::{self, JsonArgs};
 use crate::dataset::{Broken, Inspection, Source, Split, inspect, synth};
 use crate::{Error, Result};
 
@@ -146,7 +146,7 @@ fn run_list(args: &ListArgs) -> Result<()> {
     let source = Source::open(&args.data, Broken::Skip)?;
     let split = args.split.unwrap_or(if source.has(Split::Test) { Split::Test } else { Split::Val });
     for sample in source.split(split)?.samples.iter().take(args.limit) {
-        println!("{}", sample.image.display());
+        json::print(&format!("{}\n", sample.image.display()))?;
     }
     Ok(())
 }

@@ -44,13 +44,17 @@ impl JsonArgs {
     }
 
     fn owns_stdout(&self) -> bool {
-        self.json.as_deref() == Some(Path::new(STDOUT))
+        self.json.as_deref().is_some_and(|path| path == Path::new(STDOUT) || path == Path::new("/dev/stdout"))
     }
 }
 
-fn print(text: &str) -> Result<()> {
+/// Prints `text` on stdout as it is.
+///
+/// # Errors
+/// As [`Error::stdout`].
+pub(super) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Error::io("stdout", e))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::stdout)
 }
 
 #[cfg(test)]
@@ -75,6 +79,7 @@ mod tests {
         let probe = parse(&["--json", "runs/a"]);
         assert_eq!(probe.run, "runs/a");
         assert!(probe.json.owns_stdout());
+        assert!(parse(&["runs/a", "--json=/dev/stdout"]).json.owns_stdout());
         assert!(!parse(&["runs/a"]).json.owns_stdout());
     }
 

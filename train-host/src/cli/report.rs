@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::json;
 use crate::Result;
 use crate::report::{Parts, Sources, html};
 
@@ -46,6 +47,5 @@ pub fn run(args: Args) -> Result<()> {
         pictures: args.pictures,
     })?;
     artifact::atomic::write(&args.out, html(&parts)?.as_bytes())?;
-    println!("wrote {}", args.out.display());
-    Ok(())
+    json::print(&format!("wrote {}\n", args.out.display()))
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use repedge::frame::IMAGE_EXTENSIONS;
+
 use super::BrokenFile;
 use crate::{Error, Result};
-
-/// Image files the readers understand, by extension.
-pub(super) const IMAGE_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
 
 /// Whether `path` ends in one of `extensions`, in any case.
 pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {

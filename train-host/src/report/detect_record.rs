@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use repedge::decode::count_names;
 use serde::Deserialize;
 
 /// Outcome of running a bundle on pictures.
@@ -64,13 +65,7 @@ impl DetectRecord {
             image.picture.as_ref().and_then(|path| path.file_name()).is_some_and(|name| name == file_name)
         };
         let image = self.images.iter().find(has_name)?;
-        let mut counts: Vec<(&str, usize)> = Vec::new();
-        for object in &image.detections {
-            match counts.iter_mut().find(|(name, _)| *name == object.name) {
-                Some((_, count)) => *count += 1,
-                None => counts.push((&object.name, 1)),
-            }
-        }
+        let counts = count_names(image.detections.iter().map(|object| object.name.as_str()));
         let part = |(name, count): &(&str, usize)| {
             if *count == 1 { (*name).to_owned() } else { format!("{name} ×{count}") }
         };
