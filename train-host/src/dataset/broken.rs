@@ -66,7 +66,7 @@ fn listing(faults: &[BrokenFile]) -> String {
 ///
 /// # Errors
 /// [`Error::Data`] under [`Broken::Refuse`] when there is any fault.
-pub(super) fn settle(what: &str, faults: &[BrokenFile], policy: Broken) -> Result<(), Error> {
+pub(crate) fn settle(what: &str, faults: &[BrokenFile], policy: Broken) -> Result<(), Error> {
     if faults.is_empty() {
         return Ok(());
     }

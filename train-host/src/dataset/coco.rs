@@ -9,7 +9,7 @@ use panlabel::ir::{self, io_coco_json};
 use rayon::prelude::*;
 
 use super::boxes::{Boxes, Corners, inside};
-use super::{BrokenFile, Reading, Sample, header};
+use super::{BrokenFile, Reading, Sample, first_repeated, header};
 use crate::Error;
 
 /// A COCO json file, parsed.
@@ -133,11 +133,6 @@ impl CocoFile {
         let line = fs::read(&self.path).ok().and_then(|bytes| line_of_element(&bytes, key, index));
         BrokenFile { path: self.path.clone(), line, reason }
     }
-}
-
-fn first_repeated(mut ids: impl Iterator<Item = u64>) -> Option<u64> {
-    let mut seen = BTreeSet::new();
-    ids.find(|id| !seen.insert(*id))
 }
 
 fn twice(path: &Path, what: &str, id: u64) -> Error {

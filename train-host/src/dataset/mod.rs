@@ -17,8 +17,10 @@ mod voc;
 mod yaml;
 mod yolo;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+pub(crate) use broken::settle;
 pub use broken::{Broken, BrokenFile, Notes};
 pub use inspect::{ClassCount, Inspection, Quantiles, SizeCount, inspect};
 pub use source::{Scan, Source};
@@ -97,4 +99,10 @@ impl std::fmt::Display for Split {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// The first of `items` that was there before.
+fn first_repeated<T: Copy + Ord>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = BTreeSet::new();
+    items.find(|item| !seen.insert(*item))
 }

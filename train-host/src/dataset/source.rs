@@ -13,7 +13,7 @@ use super::one_file::OneFile;
 use super::verify::verify;
 use super::voc::VocFolder;
 use super::yaml::DataYaml;
-use super::{Broken, BrokenFile, Dataset, Notes, Reading, Split, files, progress, yolo};
+use super::{Broken, BrokenFile, Dataset, Notes, Reading, Split, files, first_repeated, progress, yolo};
 use crate::{Error, Result};
 
 /// Images handed to one scratch folder of panlabel.
@@ -58,6 +58,20 @@ impl Source {
     /// # Errors
     /// [`Error::Data`] when it is none of these or describes itself wrongly; [`Error::Artifact`] when it cannot be read.
     pub fn open(path: &Path, policy: Broken) -> Result<Self> {
+        let source = Self::find(path, policy)?;
+        match first_repeated(source.classes.iter()) {
+            None => Ok(source),
+            // A data.yaml's own names were checked as it was read.
+            Some(name) => Err(Error::data(
+                format!("{} has two categories called {name:?}", path.display()),
+                "a name of its own for each class",
+                "rename one under `categories`; or, where both mean the same, list each name once under `names` of a \
+                 data.yaml that has the COCO file under `train`",
+            )),
+        }
+    }
+
+    fn find(path: &Path, policy: Broken) -> Result<Self> {
         if files::has_extension(path, &["yaml", "yml"]) {
             Self::from_yaml(path, policy)
         } else if files::has_extension(path, &["json"]) {

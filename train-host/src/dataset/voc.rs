@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use panlabel::ir;
 use rayon::prelude::*;
+use repedge::frame::IMAGE_EXTENSIONS;
 
 use super::boxes::{Boxes, Corners, inside};
 use super::one_file::{OneFile, read_bytes};
@@ -21,11 +22,13 @@ const FILES_A_FOLDER: usize = 32;
 #[derive(Debug)]
 pub(super) struct VocFolder {
     root: PathBuf,
+    /// By the name of the file without its extension, which is also the image's.
     annotations: BTreeMap<String, Result<Annotation, BrokenFile>>,
 }
 
 #[derive(Debug)]
 struct Annotation {
+    path: PathBuf,
     labels: ir::Dataset,
     text: String,
 }
@@ -39,10 +42,11 @@ impl VocFolder {
     /// Parses every annotation below `root`.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when the folder cannot be listed or no scratch folder can be made. Broken annotations are
-    /// no error here: their split names them.
+    /// [`Error::Artifact`] when the folder cannot be listed or no scratch folder can be made, [`Error::Data`] when two
+    /// annotations have one name. Broken annotations are no error here: their split names them.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let paths = files::walk(&root.join("Annotations"), &["xml"])?;
+        check_names(&paths)?;
         let annotations = paths
             .par_chunks(FILES_A_FOLDER)
             .map(|chunk| {
@@ -86,29 +90,31 @@ impl VocFolder {
     }
 
     fn sample(&self, id: &str, classes: &[String]) -> Reading {
-        let path = self.root.join(format!("Annotations/{id}.xml"));
         let annotation = match self.annotations.get(id) {
             Some(Ok(annotation)) => annotation,
             Some(Err(broken)) => return Err(broken.clone()),
-            None => return Err(BrokenFile::whole(path, "no such annotation")),
+            None => {
+                let path = self.root.join(format!("Annotations/{id}.xml"));
+                return Err(BrokenFile::whole(path, "no such annotation"));
+            }
         };
         let [described] = annotation.labels.images.as_slice() else {
-            return Err(BrokenFile::whole(path, "the annotation does not describe one image"));
+            return Err(BrokenFile::whole(&annotation.path, "the annotation does not describe one image"));
         };
         let image = self
             .image(id, &described.file_name)
-            .ok_or_else(|| annotation.at(&path, "filename", 0, format!("no image JPEGImages/{id}.*")))?;
+            .ok_or_else(|| annotation.at("filename", 0, format!("no image JPEGImages/{id}.*")))?;
         let (width_px, height_px) = header::image_size(&image)?;
         // Some tools leave the size at 0; the header knows better.
         let said = (described.width, described.height);
         if said != (0, 0) && said != (width_px, height_px) {
             let reason =
                 format!("size {} × {} where the image has {width_px} × {height_px} pixels", said.0, said.1);
-            return Err(annotation.at(&path, "size", 0, reason));
+            return Err(annotation.at("size", 0, reason));
         }
         let boxes = annotation
             .boxes(classes, [f64::from(width_px), f64::from(height_px)])
-            .map_err(|(object, reason)| annotation.at(&path, "object", object, reason))?;
+            .map_err(|(object, reason)| annotation.at("object", object, reason))?;
         Ok((Sample { image, width_px, height_px, boxes: boxes.kept }, boxes.notes))
     }
 
@@ -116,7 +122,7 @@ impl VocFolder {
     fn image(&self, id: &str, file_name: &str) -> Option<PathBuf> {
         let folder = self.root.join("JPEGImages");
         let beside = |extension: &&str| folder.join(format!("{id}.{extension}"));
-        let named = files::IMAGE_EXTENSIONS.iter().chain(&["JPG", "JPEG", "PNG"]).map(beside);
+        let named = IMAGE_EXTENSIONS.iter().chain(&["JPG", "JPEG", "PNG"]).map(beside);
         named.chain([folder.join(file_name)]).find(|path| path.is_file())
     }
 }
@@ -146,12 +152,12 @@ impl Annotation {
     }
 
     /// A fault at the `number`th (from 0) element called `tag`.
-    fn at(&self, path: &Path, tag: &str, number: usize, reason: String) -> BrokenFile {
+    fn at(&self, tag: &str, number: usize, reason: String) -> BrokenFile {
         let line = roxmltree::Document::parse(&self.text).ok().and_then(|document| {
             let element = document.descendants().filter(|node| node.has_tag_name(tag)).nth(number)?;
             Some(line_of(&element))
         });
-        BrokenFile { path: path.to_path_buf(), line, reason }
+        BrokenFile { path: self.path.clone(), line, reason }
     }
 }
 
@@ -160,7 +166,7 @@ fn parse(path: &Path, one: &OneFile) -> Result<Annotation, BrokenFile> {
     let content = read_bytes(path).map_err(|reason| BrokenFile::whole(path, reason))?;
     let text = String::from_utf8(content).map_err(|_| BrokenFile::whole(path, "not UTF-8 text"))?;
     match one.read_voc(text.as_bytes()) {
-        Ok(labels) => Ok(Annotation { labels, text }),
+        Ok(labels) => Ok(Annotation { path: path.to_path_buf(), labels, text }),
         Err(complaint) => Err(BrokenFile::at(path, suspect_line(&text), complaint.reason)),
     }
 }
@@ -190,6 +196,21 @@ fn suspect_line(text: &str) -> usize {
 
 fn line_of(node: &roxmltree::Node) -> usize {
     node.document().text_pos_at(node.range().start).row as usize
+}
+
+/// Images are found by the name of their annotation alone, so that no two may share one.
+fn check_names(paths: &[PathBuf]) -> Result<(), Error> {
+    let mut seen = BTreeMap::new();
+    for path in paths {
+        if let Some(other) = seen.insert(stem(path), path) {
+            return Err(Error::data(
+                format!("two annotations of one name: {} and {}", other.display(), path.display()),
+                "one annotation an image, whatever folder it lies in",
+                "rename one of them and its image, or remove the copy",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn stem(path: &Path) -> String {

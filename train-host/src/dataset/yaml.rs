@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml_ng::Value;
 
-use super::Split;
+use super::{Split, first_repeated};
 use crate::Error;
 
 /// A data.yaml with its paths resolved.
@@ -118,7 +118,10 @@ fn classes(yaml: &Value) -> Result<Option<Vec<String>>, String> {
         (Some(names), Some(count)) if names.len() != count => {
             Err(format!("`nc` is {count} but `names` has {} entries", names.len()))
         }
-        (Some(names), _) => Ok(Some(names)),
+        (Some(names), _) => match first_repeated(names.iter()) {
+            Some(name) => Err(format!("`names` has two classes called {name:?}: rename one of them")),
+            None => Ok(Some(names)),
+        },
         // Enough for any detector, and too few to exhaust memory.
         (None, Some(count)) if (1..=100_000).contains(&count) => {
             Ok(Some((0..count).map(|i| i.to_string()).collect()))
@@ -193,6 +196,8 @@ mod tests {
             ("train: images/train\nnames: [a, b]\nnc: 3", "`nc` is 3"),
             ("train: images/train\nnames: {0: a, 2: b}", "no class 1"),
             ("train: images/train\nnames: []", "empty"),
+            ("train: images/train\nnames: [a, b, a]", "two classes called \"a\""),
+            ("train: images/train\nnames: {0: a, 1: a}", "two classes called \"a\""),
             ("train: nowhere\nnames: [a]", "nowhere does not exist"),
             ("names: [a]", "none of"),
             ("train: 3", "not a path"),

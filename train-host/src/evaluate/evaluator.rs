@@ -2,6 +2,7 @@
 //! ahead of the model; or once for all runs. Never judges the detections: `metrics` does.
 
 use std::borrow::Borrow;
+use std::sync::Once;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use repedge::frame::read_image;
 use repedge::preprocess::{LetterboxMap, Preprocessor};
 
 use super::{Evaluation, Inputs, Options, Progress, Speed, measure};
-use crate::dataset::{Broken, Dataset, Sample};
+use crate::dataset::{Broken, BrokenFile, Dataset, Sample, settle};
 use crate::{Error, Result};
 
 /// Images read ahead of the model; each holds a whole input tensor.
@@ -30,10 +31,12 @@ pub struct Evaluator {
     input: TensorSpec,
     options: Options,
     kept: Option<Vec<Prepared>>,
+    /// Skipped images are named after the first run only: every other finds the same.
+    named: Once,
 }
 
-/// One image as the model takes it; nothing when it was broken and skipped.
-type Prepared = Option<Ready>;
+/// One image as the model takes it, or why it was skipped.
+type Prepared = std::result::Result<Ready, BrokenFile>;
 
 struct Ready {
     tensor: Tensor,
@@ -46,6 +49,7 @@ struct Ready {
 struct Outcome {
     /// Indices of the images.
     images: Vec<usize>,
+    skipped: Vec<BrokenFile>,
     detections: Vec<Vec<Detection>>,
     preprocess: Vec<Duration>,
     inference: Vec<Duration>,
@@ -76,6 +80,7 @@ impl Evaluator {
             input: input.clone(),
             options: options.clone(),
             kept: None,
+            named: Once::new(),
         };
         let needed_bytes = input_bytes(input).saturating_mul(dataset.samples.len());
         if matches!(options.inputs, Inputs::Keep { limit_bytes } if needed_bytes <= limit_bytes) {
@@ -84,18 +89,26 @@ impl Evaluator {
         Ok(evaluator)
     }
 
-    /// Runs `session` on every image and measures what it finds.
+    /// Runs `session` on every image and measures what it finds. Images left out under [`Broken::Skip`] are named on
+    /// stderr.
     ///
     /// # Errors
     /// [`Error::Model`] when the session's input is not the one prepared for; [`Error::Runtime`] when the session or
     /// the decoder fails; [`Error::Data`] for an image that cannot be used, or when none could.
     pub fn run(&self, session: &mut dyn Session) -> Result<Evaluation> {
-        self.check_input(session.input())?;
-        let outcome = match &self.kept {
-            Some(kept) => self.consume(session, kept.iter().map(Ok))?,
-            None => self.stream(session)?,
-        };
+        let outcome = self.outcome(session)?;
+        let mut named = Ok(());
+        self.named.call_once(|| named = settle(&self.options.dataset, &outcome.skipped, self.options.broken));
+        named?;
         self.summarize(&outcome)
+    }
+
+    fn outcome(&self, session: &mut dyn Session) -> Result<Outcome> {
+        self.check_input(session.input())?;
+        match &self.kept {
+            Some(kept) => self.consume(session, kept.iter().map(Ok)),
+            None => self.stream(session),
+        }
     }
 
     fn check_input(&self, input: &TensorSpec) -> Result<()> {
@@ -124,8 +137,8 @@ impl Evaluator {
 
     fn prepare(&self, preprocessor: &mut Preprocessor, sample: &Sample) -> Result<Prepared> {
         match self.read(preprocessor, sample) {
-            Ok(ready) => Ok(Some(ready)),
-            Err(_) if self.options.broken == Broken::Skip => Ok(None),
+            Ok(ready) => Ok(Ok(ready)),
+            Err(error) if self.options.broken == Broken::Skip => Ok(Err(fault_of(sample, error))),
             Err(error) => Err(error),
         }
     }
@@ -176,17 +189,23 @@ impl Evaluator {
         let mut outcome = Outcome::default();
         let bar = self.bar("evaluating");
         for (index, prepared) in images.enumerate() {
-            if let Some(ready) = prepared?.borrow() {
-                let start = Instant::now();
-                session.run(&ready.tensor, &mut outputs)?;
-                let inferred = Instant::now();
-                outcome.detections.push(decoder.detect(&outputs, &ready.map)?.to_vec());
-                outcome.decode.push(inferred.elapsed());
-                outcome.inference.push(inferred - start);
-                outcome.preprocess.push(ready.took);
-                outcome.images.push(index);
-            }
             bar.inc(1);
+            let prepared = prepared?;
+            let ready = match prepared.borrow() {
+                Ok(ready) => ready,
+                Err(fault) => {
+                    outcome.skipped.push(fault.clone());
+                    continue;
+                }
+            };
+            let start = Instant::now();
+            session.run(&ready.tensor, &mut outputs)?;
+            let inferred = Instant::now();
+            outcome.detections.push(decoder.detect(&outputs, &ready.map)?.to_vec());
+            outcome.decode.push(inferred.elapsed());
+            outcome.inference.push(inferred - start);
+            outcome.preprocess.push(ready.took);
+            outcome.images.push(index);
         }
         bar.finish_and_clear();
         Ok(outcome)
@@ -226,6 +245,16 @@ impl Evaluator {
             }
         }
     }
+}
+
+/// What is wrong with the image, in one line.
+fn fault_of(sample: &Sample, error: Error) -> BrokenFile {
+    let reason = match error {
+        Error::Data(fault) | Error::Runtime(repedge::Error::Input(fault)) => fault.found,
+        other => other.to_string(),
+    };
+    let path = format!("{}: ", sample.image.display());
+    BrokenFile::whole(&sample.image, reason.strip_prefix(&path).unwrap_or(&reason))
 }
 
 fn no_images(why: &str) -> Error {

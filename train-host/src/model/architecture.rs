@@ -1,6 +1,7 @@
 //! A model without weights: its graph, what its outputs mean, and the description both came from. Finds named models
 //! and description files; never touches weights.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use artifact::MAX_SIDE_PX;
@@ -219,12 +220,20 @@ fn check_classes(classes: &[String]) -> Result<()> {
             "check `names` in the dataset's data.yaml",
         ));
     }
-    match classes.iter().find(|name| name.len() > MAX_CLASS_NAME_BYTES) {
-        None => Ok(()),
-        Some(name) => Err(Error::input(
+    if let Some(name) = classes.iter().find(|name| name.len() > MAX_CLASS_NAME_BYTES) {
+        return Err(Error::input(
             format!("a class name of {} bytes", name.len()),
             format!("at most {MAX_CLASS_NAME_BYTES}"),
             "check `names` in the dataset's data.yaml",
+        ));
+    }
+    let mut seen = HashSet::new();
+    match classes.iter().find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::input(
+            format!("two classes called {name:?}"),
+            "a name of its own for each class",
+            "rename one of them in the dataset: a data.yaml's `names`, or a COCO file's `categories`",
         )),
     }
 }

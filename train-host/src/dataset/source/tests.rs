@@ -171,6 +171,40 @@ fn coco_files_serve_alone_in_folders_and_in_a_yaml() {
     assert_eq!(named.samples[0].boxes[0].class, 1);
 }
 
+#[test]
+fn categories_of_one_name_are_refused_unless_a_yaml_makes_them_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = r#"{"images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 20}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 1, 8, 8]},
+            {"id": 2, "image_id": 1, "category_id": 6, "bbox": [9, 9, 8, 8]}],
+        "categories": [{"id": 5, "name": "dog"}, {"id": 6, "name": "dog"}]}"#;
+    save_image(&dir.path().join("a.png"));
+    fs::write(dir.path().join("coco.json"), json).unwrap();
+    let error = open(&dir, "coco.json", Broken::Skip).unwrap_err().to_string();
+    assert!(error.contains("two categories called \"dog\"") && error.contains("data.yaml"), "{error}");
+    fs::write(dir.path().join("data.yaml"), "train: coco.json\nnames: [cat, dog]\n").unwrap();
+    let named = open(&dir, "data.yaml", Broken::Refuse).unwrap();
+    assert!(named.samples[0].boxes.len() == 2 && named.samples[0].boxes.iter().all(|b| b.class == 1));
+}
+
+#[test]
+fn voc_annotations_of_one_name_are_refused_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["Annotations/x", "Annotations/y", "JPEGImages"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    save_image(&dir.path().join("JPEGImages/a.png"));
+    fs::write(dir.path().join("Annotations/x/a.xml"), voc_xml("a", "ant")).unwrap();
+    assert_eq!(open(&dir, "", Broken::Refuse).unwrap().samples.len(), 1);
+    fs::write(dir.path().join("Annotations/y/a.xml"), voc_xml("a", "bee")).unwrap();
+    let error = open(&dir, "", Broken::Skip).unwrap_err().to_string();
+    assert!(error.contains("x/a.xml") && error.contains("y/a.xml"), "{error}");
+    fs::remove_file(dir.path().join("Annotations/y/a.xml")).unwrap();
+    fs::write(dir.path().join("Annotations/x/a.xml"), voc_xml("b", "ant").replace("40", "41")).unwrap();
+    let error = open(&dir, "", Broken::Refuse).unwrap_err().to_string();
+    assert!(error.contains("Annotations/x/a.xml:1:"), "the file itself is named: {error}");
+}
+
 proptest::proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

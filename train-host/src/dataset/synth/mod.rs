@@ -8,7 +8,7 @@ mod texture;
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use rand::SeedableRng;
@@ -27,6 +27,8 @@ const GENERATOR: u32 = 3;
 const JPEG_QUALITY: u8 = 92;
 /// Written last into a finished dataset.
 const STAMP: &str = "synth.json";
+/// All that a dataset consists of, the stamp last.
+const ENTRIES: [&str; 4] = ["images", "labels", "data.yaml", STAMP];
 
 /// What to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,9 +113,9 @@ pub fn picture(seed: u64, side_px: usize, split: Split, index: usize) -> Picture
     Picture { side_px, rgb: canvas.to_rgb(), boxes: scene.boxes() }
 }
 
-/// Makes the dataset in folder `out`: `images/SPLIT/N.jpg`, `labels/SPLIT/N.txt` and `data.yaml`. It is rendered beside
-/// and renamed, so that `out` is whole or absent. A dataset of the same options is left as it is; one of an older
-/// generator is replaced.
+/// Makes the dataset in folder `out`: `images/SPLIT/N.jpg`, `labels/SPLIT/N.txt` and `data.yaml`. It is rendered in a
+/// folder of its own and renamed, so that `out` is whole or absent; an `out` that exists already bears its stamp only
+/// when it is whole. A dataset of the same options is left as it is; one of an older generator is replaced.
 ///
 /// # Errors
 /// [`Error::Input`] when the options are out of range or `out` holds anything else; [`Error::Artifact`] when it cannot
@@ -134,30 +136,38 @@ pub fn generate(out: &Path, options: &Options) -> Result<Outcome> {
             "choose another --out, or remove the folder",
         ));
     }
-    let beside = beside(out);
-    remove(&beside)?;
-    let made = render_all(&beside, &stamp).and_then(|()| {
-        if outdated {
-            remove(out)?;
-        }
-        fs::rename(&beside, out).map_err(|e| Error::io(out, e))
-    });
-    if made.is_err() {
-        // The first error matters more than a failed clean-up.
-        let _ = fs::remove_dir_all(&beside);
+    // A folder that is there is kept: it may be a mount point, or the folder somebody works in.
+    let is_there = out.is_dir();
+    let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let around = if is_there { out } else { parent };
+    fs::create_dir_all(around).map_err(|e| Error::io(around, e))?;
+    let scratch =
+        tempfile::Builder::new().prefix(".synth-").tempdir_in(around).map_err(|e| Error::io(around, e))?;
+    // One level down, because the scratch folder is for its owner only.
+    let whole = scratch.path().join("whole");
+    render_all(&whole, &stamp)?;
+    let placed = if is_there { move_into(out, &whole) } else { rename(&whole, out) };
+    match placed {
+        // Somebody else made the same meanwhile.
+        Err(_) if read_stamp(out) == Some(stamp) => Ok(Outcome::AlreadyThere),
+        placed => placed.map(|()| Outcome::Made),
     }
-    made.map(|()| Outcome::Made)
 }
 
-/// The folder that becomes `out`: on the same file system, so that it can be renamed.
-fn beside(out: &Path) -> PathBuf {
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!(".{name}.tmp"))
+/// Moves the dataset in `whole` into the folder `out`, which has none or an outdated one.
+fn move_into(out: &Path, whole: &Path) -> Result<()> {
+    ENTRIES.iter().rev().try_for_each(|name| remove(&out.join(name)))?;
+    ENTRIES.iter().try_for_each(|name| rename(&whole.join(name), &out.join(name)))
 }
 
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder, e)),
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|e| Error::io(to, e))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,7 @@
 //! Determinism and honesty of the synthetic dataset.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::*;
 use crate::dataset::{Broken, Source};
 
@@ -74,6 +76,33 @@ fn a_folder_is_left_alone_unless_it_is_an_outdated_twin() {
     assert!(generate(&foreign, &SMALL).is_err());
     assert_eq!(fs::read(foreign.join("thesis.txt")).unwrap(), b"mine");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside");
+}
+
+#[test]
+fn an_empty_folder_is_filled_and_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let inode = || fs::metadata(dir.path()).unwrap().ino();
+    let before = inode();
+    // As `--out .` in it.
+    assert_eq!(generate(&dir.path().join("."), &SMALL).unwrap(), Outcome::Made);
+    assert_eq!(inode(), before);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), ENTRIES.len());
+    Source::open(dir.path(), Broken::Refuse).unwrap();
+}
+
+#[test]
+fn runs_at_once_do_not_harm_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("synth");
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| generate(&out, &SMALL))).collect();
+        for run in runs {
+            run.join().unwrap().unwrap();
+        }
+    });
+    assert_eq!(generate(&out, &SMALL).unwrap(), Outcome::AlreadyThere);
+    assert_eq!(Source::open(&out, Broken::Refuse).unwrap().split(Split::Train).unwrap().samples.len(), 6);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside");
 }
 
 #[test]

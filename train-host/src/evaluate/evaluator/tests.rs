@@ -127,6 +127,10 @@ fn a_broken_image_is_named_or_skipped_and_counted() {
         let skip = Options { broken: Broken::Skip, ..refuse };
         let evaluation = evaluator(&dataset, &skip).unwrap().run(&mut OneObject::new()).unwrap();
         assert_eq!((evaluation.metrics.images, evaluation.skipped), (2, 1));
+        let skipped = evaluator(&dataset, &skip).unwrap().outcome(&mut OneObject::new()).unwrap().skipped;
+        assert_eq!(skipped.len(), 1);
+        assert_eq!(skipped[0].path, folder.path().join("1.png"));
+        assert!(!skipped[0].reason.contains("1.png") && !skipped[0].reason.contains('\n'), "{}", skipped[0]);
         assert_eq!(evaluation.metrics.map50, Some(1.0));
     }
 }

@@ -141,6 +141,9 @@ fn class_names_are_needed() {
     for classes in [0, MAX_CLASSES + 1] {
         assert!(Architecture::load("yolov5n", &Overrides::default(), &names(classes)).is_err());
     }
+    let twice = [names(3), names(1)].concat();
+    let error = Architecture::load("yolov5n", &Overrides::default(), &twice).unwrap_err().to_string();
+    assert!(error.contains(&format!("two classes called {:?}", twice[0])), "{error}");
 }
 
 #[test]
