@@ -8,6 +8,7 @@ pub mod error;
 pub mod evaluate;
 pub mod export;
 pub mod fuse;
+pub mod import;
 pub mod model;
 pub mod report;
 #[cfg(feature = "torch")]

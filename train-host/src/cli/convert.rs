@@ -9,8 +9,10 @@ use super::json::JsonArgs;
 use super::out_path;
 use crate::export::{bundle, onnx};
 use crate::fuse::fuse;
+use crate::import;
+
 use crate::model::FusedModel;
-use crate::model::checkpoint::{self, Checkpoint};
+use crate::model::checkpoint::Checkpoint;
 use crate::{Error, Result};
 
 /// Arguments of `train-host convert`.
@@ -100,7 +102,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn load_fused(path: &std::path::Path) -> Result<FusedModel> {
-    match checkpoint::load(path)? {
+    match import::load(path)? {
         Checkpoint::Trained(model) => fuse(&model),
         Checkpoint::Fused(model) => Ok(model),
     }

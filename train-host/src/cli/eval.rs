@@ -10,7 +10,8 @@ use super::json::JsonArgs;
 use crate::dataset::{Broken, Source, Split};
 use crate::evaluate::{Evaluation, Options, align, evaluate};
 use crate::export;
-use crate::model::checkpoint::{self, Checkpoint};
+use crate::import;
+use crate::model::checkpoint::Checkpoint;
 use crate::report::{self, Surface};
 use crate::{Error, Result};
 
@@ -103,7 +104,7 @@ fn subject(args: &Args) -> Result<Subject> {
     if args.model.extension().is_some_and(|extension| extension == "bundle") {
         return bundle_subject(args);
     }
-    let mut checkpoint = checkpoint::load(&args.model)?;
+    let mut checkpoint = import::load(&args.model)?;
     if let Some(imgsz) = args.imgsz {
         match &mut checkpoint {
             Checkpoint::Trained(model) => model.imgsz = imgsz,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::json::JsonArgs;
 use super::out_path;
 use crate::fuse::{GroupError, MAX_FUSE_ERROR, fuse, fuse_error, largest};
+use crate::import;
 use crate::model::checkpoint::{self, Checkpoint};
 use crate::model::{Graph, complexity};
 use crate::{Error, Result};
@@ -54,7 +55,7 @@ struct Size {
 /// than [`MAX_FUSE_ERROR`]; then nothing is saved.
 pub fn run(args: Args) -> Result<()> {
     out_path::expect_other("--out", &args.out, "the trained model", &checkpoint::resolve(&args.model)?)?;
-    let trained = match checkpoint::load(&args.model)? {
+    let trained = match import::load(&args.model)? {
         Checkpoint::Trained(model) => model,
         Checkpoint::Fused(_) => return Err(already_fused(&args)),
     };

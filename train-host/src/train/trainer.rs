@@ -18,7 +18,8 @@ use crate::Result;
 use crate::dataset::{Dataset, Source, Split};
 use crate::evaluate::{self, Evaluation, Evaluator, Inputs, Options};
 use crate::export::{bundle, onnx};
-use crate::model::{Architecture, Overrides, TrainedModel, checkpoint, initial_weights, warm_start};
+use crate::import;
+use crate::model::{Architecture, Overrides, TrainedModel, initial_weights, warm_start};
 
 /// Letterboxed validation images are kept in memory up to this many bytes.
 const VALIDATION_BYTES: usize = 2 << 30;
@@ -257,7 +258,7 @@ impl Trainer {
 }
 
 fn transfer(path: &Path, architecture: &Architecture, seed: u64) -> Result<crate::model::Weights> {
-    let source = checkpoint::load(path)?;
+    let source = import::load(path)?;
     let (weights, report) = warm_start::transfer(&source, architecture, seed)?;
     eprintln!(
         "warm start: {} layers copied, {} derived, {} start from random values",
