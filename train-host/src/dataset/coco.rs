@@ -9,7 +9,7 @@ use panlabel::ir::{self, io_coco_json};
 use rayon::prelude::*;
 
 use super::boxes::{Boxes, Corners, inside};
-use super::{BrokenFile, Reading, Sample, first_repeated, header};
+use super::{BrokenFile, Reading, Sample, first_repeated, header, progress};
 use crate::Error;
 
 /// A COCO json file, parsed.
@@ -59,9 +59,13 @@ impl CocoFile {
     pub fn read(&self, classes: &[String]) -> Vec<Reading> {
         let folders = image_folders(&self.path);
         let of_category = self.class_of_category(classes);
+        let bar = progress::bar(self.labels.images.len(), "reading images");
         let samples = self.labels.images.par_iter().enumerate();
-        let mut readings: Vec<Reading> =
-            samples.map(|(index, image)| self.sample(index, image, &folders, &of_category)).collect();
+        let mut readings: Vec<Reading> = samples
+            .map(|(index, image)| self.sample(index, image, &folders, &of_category))
+            .inspect(|_| bar.inc(1))
+            .collect();
+        bar.finish_and_clear();
         let known: BTreeSet<_> = self.labels.images.iter().map(|image| image.id).collect();
         for (id, annotations) in self.by_image.iter().filter(|(id, _)| !known.contains(id)) {
             let reason = format!("annotation of image {id}, which the file does not list");

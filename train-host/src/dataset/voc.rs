@@ -12,7 +12,7 @@ use repedge::frame::IMAGE_EXTENSIONS;
 
 use super::boxes::{Boxes, Corners, inside};
 use super::one_file::{OneFile, read_bytes};
-use super::{BrokenFile, Reading, Sample, Split, files, header};
+use super::{BrokenFile, Reading, Sample, Split, files, header, progress};
 use crate::Error;
 
 /// Label files handed to one scratch folder; making a folder costs as much as reading a few files.
@@ -47,13 +47,17 @@ impl VocFolder {
     pub fn open(root: &Path) -> Result<Self, Error> {
         let paths = files::walk(&root.join("Annotations"), &["xml"])?;
         check_names(&paths)?;
+        let bar = progress::bar(paths.len(), "reading labels");
         let annotations = paths
             .par_chunks(FILES_A_FOLDER)
             .map(|chunk| {
                 let one = OneFile::voc().map_err(|e| Error::io(std::env::temp_dir(), e))?;
-                Ok(chunk.iter().map(|path| (stem(path), parse(path, &one))).collect::<Vec<_>>())
+                let parsed = chunk.iter().map(|path| (stem(path), parse(path, &one))).collect::<Vec<_>>();
+                bar.inc(chunk.len() as u64);
+                Ok(parsed)
             })
             .collect::<Result<Vec<_>, Error>>()?;
+        bar.finish_and_clear();
         Ok(Self { root: root.to_path_buf(), annotations: annotations.into_iter().flatten().collect() })
     }
 
@@ -77,7 +81,7 @@ impl VocFolder {
     pub fn read(&self, set: Option<&Path>, classes: &[String]) -> Result<Vec<Reading>, Error> {
         let Some(set) = set else {
             let ids: Vec<&String> = self.annotations.keys().collect();
-            return Ok(ids.into_par_iter().map(|id| self.sample(id, classes)).collect());
+            return Ok(measuring(ids, |id| self.sample(id, classes)));
         };
         let text = fs::read_to_string(set).map_err(|e| Error::io(set, e))?;
         let rows: Vec<(usize, &str)> =
@@ -86,7 +90,7 @@ impl VocFolder {
             let missing = || BrokenFile::at(set, index + 1, format!("no annotation Annotations/{id}.xml"));
             self.annotations.get(id).ok_or_else(missing).and_then(|_| self.sample(id, classes))
         };
-        Ok(rows.into_par_iter().map(sample).collect())
+        Ok(measuring(rows, sample))
     }
 
     fn sample(&self, id: &str, classes: &[String]) -> Reading {
@@ -196,6 +200,14 @@ fn suspect_line(text: &str) -> usize {
 
 fn line_of(node: &roxmltree::Node) -> usize {
     node.document().text_pos_at(node.range().start).row as usize
+}
+
+/// Reads `items` with `read`, which opens the image of each, and shows how far it is.
+fn measuring<T: Send>(items: Vec<T>, read: impl Fn(T) -> Reading + Sync + Send) -> Vec<Reading> {
+    let bar = progress::bar(items.len(), "reading images");
+    let readings = items.into_par_iter().map(read).inspect(|_| bar.inc(1)).collect();
+    bar.finish_and_clear();
+    readings
 }
 
 /// Images are found by the name of their annotation alone, so that no two may share one.
