@@ -19,8 +19,9 @@ const OBJECTS_AN_IMAGE: f64 = 8.0;
 /// Initial weights of every tensor the graph needs.
 ///
 /// Convolutions: `U(-b, b)` with `b = 1/√fan_in`, which is PyTorch's `kaiming_uniform_(a=√5)`, biases alike. Batch
-/// norm: γ = 1, β = 0, mean 0, variance 1; where `n` batch norms meet in one sum (a RepVGG block), γ = 1/√n, so that the
-/// sum has the variance of the plain layer it replaces. To the Detect biases YOLOv5's prior is added: objectness
+/// norm: γ = 1, β = 0, mean 0, variance 1; where batch norms meet in one sum (a RepVGG block), γ = 0 in all but the first,
+/// so that training begins with the plain layer and the other branches join as they prove useful (as
+/// arXiv 1706.02677 does with residual branches, section 5.1). To the Detect biases YOLOv5's prior is added: objectness
 /// `log(8 / (640/stride)²)`, classes `log(0.6 / (classes − 0.99999))`.
 pub fn initial_weights(architecture: &Architecture, seed: u64) -> Weights {
     let mut weights = Weights::default();
@@ -42,19 +43,20 @@ fn initial_tensor(architecture: &Architecture, spec: &WeightSpec, seed: u64) -> 
             let fan_in = conv.cin / conv.groups * conv.kernel * conv.kernel;
             uniform(seed, &spec.name, count, inverse_sqrt(fan_in))
         }
-        (Role::Gamma, _) => vec![inverse_sqrt(branches_beside(&architecture.graph, spec.node)); count],
+        (Role::Gamma, _) if is_side_branch(&architecture.graph, spec.node) => vec![0.0; count],
+        (Role::Gamma, _) => vec![1.0; count],
         (Role::RunningVar, _) => vec![1.0; count],
         _ => vec![0.0; count],
     }
 }
 
-/// How many batch norms are added up where this one's result goes; 1 when it goes anywhere but into a sum of them.
-fn branches_beside(graph: &Graph, norm: NodeId) -> usize {
+/// Whether this batch norm ends a branch that is added to a wider one: any but the first of those that meet in a sum.
+fn is_side_branch(graph: &Graph, norm: NodeId) -> bool {
     let is_norm = |id: &NodeId| matches!(graph.nodes[*id].op, Op::BatchNorm { .. });
     let mut users = graph.nodes.iter().filter(|node| node.inputs.contains(&norm));
     match (users.next(), users.next()) {
-        (Some(sum), None) if sum.op == Op::Add && sum.inputs.iter().all(is_norm) => sum.inputs.len(),
-        _ => 1,
+        (Some(sum), None) => sum.op == Op::Add && sum.inputs[0] != norm && sum.inputs.iter().all(is_norm),
+        _ => false,
     }
 }
 
@@ -129,16 +131,18 @@ mod tests {
     }
 
     #[test]
-    fn branches_that_meet_share_the_variance_of_a_plain_layer() {
+    fn side_branches_of_a_rep_block_begin_silent() {
         let weights = initial_weights(&load("repyolov5n", 3), 0);
         let gamma = |name: &str| weights.get(name).unwrap().data[0];
-        for name in ["dense.bn", "pointwise.bn"] {
-            assert_eq!(gamma(&format!("model.1.{name}.weight")), 0.5f32.sqrt());
-        }
+        assert_eq!(gamma("model.1.dense.bn.weight"), 1.0);
+        assert_eq!(gamma("model.1.pointwise.bn.weight"), 0.0);
         let three =
             ["dense.bn", "pointwise.bn", "identity"].map(|b| gamma(&format!("model.2.m.0.cv2.{b}.weight")));
-        assert!(three.iter().all(|&g| (3.0 * g * g - 1.0).abs() < 1e-6), "{three:?}");
-        assert_eq!(gamma("model.0.bn.weight"), 1.0);
+        assert_eq!(three, [1.0, 0.0, 0.0]);
+        // A plain layer, and the two layers of a bottleneck that meet the shortcut in an Add.
+        for name in ["model.0.bn.weight", "model.2.m.0.cv1.bn.weight"] {
+            assert_eq!(gamma(name), 1.0, "{name}");
+        }
     }
 
     #[test]
