@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// Arguments of `train-host convert`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run folder (its best weights) or weights file, trained or fused.
+    /// Run folder (its best weights), weights file or YOLOv5 checkpoint (.pt), trained or fused.
     #[arg(value_name = "RUN|WEIGHTS")]
     model: PathBuf,
     /// Board to convert for.

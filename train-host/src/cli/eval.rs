@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// Arguments of `train-host eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run folder (its best weights), weights file (.safetensors) or bundle (.bundle).
+    /// Run folder (its best weights), weights file (.safetensors), YOLOv5 checkpoint (.pt) or bundle (.bundle).
     #[arg(value_name = "RUN|WEIGHTS|BUNDLE")]
     model: PathBuf,
     /// Labeled dataset: a YOLO data.yaml, COCO json file or Pascal VOC folder.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::json::JsonArgs;
 use super::out_path;
 use crate::fuse::{GroupError, MAX_FUSE_ERROR, fuse, fuse_error, largest};
-use crate::import;
+use crate::import::{self, Imported};
 use crate::model::checkpoint::{self, Checkpoint};
 use crate::model::{Graph, complexity};
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Arguments of `train-host fuse`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run folder (its best weights) or weights file of a trained model.
+    /// Run folder (its best weights), weights file or YOLOv5 checkpoint (.pt) of a trained model.
     #[arg(value_name = "RUN|WEIGHTS")]
     model: PathBuf,
     /// Where to save the fused weights (.safetensors).
@@ -54,8 +54,9 @@ struct Size {
 /// [`Error::Input`] when `--out` is the trained model's own file; [`Error::Model`] when the model is already fused, cannot be folded, or folding it changed its outputs by more
 /// than [`MAX_FUSE_ERROR`]; then nothing is saved.
 pub fn run(args: Args) -> Result<()> {
-    out_path::expect_other("--out", &args.out, "the trained model", &checkpoint::resolve(&args.model)?)?;
-    let trained = match import::load(&args.model)? {
+    out_path::expect_other("--out", &args.out, "the trained model", &import::resolve(&args.model)?)?;
+    let Imported { checkpoint, provenance } = import::open(&args.model)?;
+    let trained = match checkpoint {
         Checkpoint::Trained(model) => model,
         Checkpoint::Fused(_) => return Err(already_fused(&args)),
     };
@@ -79,7 +80,7 @@ pub fn run(args: Args) -> Result<()> {
     if summary.largest_error > MAX_FUSE_ERROR {
         return Err(beyond_bar(&summary));
     }
-    checkpoint::save(&args.out, &Checkpoint::Fused(fused))?;
+    checkpoint::save_with(&args.out, &Checkpoint::Fused(fused), provenance.as_ref())?;
     args.json.say(&format!("saved {}", args.out.display()))
 }
 

@@ -4,6 +4,7 @@ mod convert;
 mod data;
 mod eval;
 mod fuse;
+mod import;
 pub mod json;
 mod out_path;
 mod report;
@@ -27,6 +28,8 @@ enum Command {
     /// Train a model on a dataset.
     #[cfg(feature = "torch")]
     Train(train::Args),
+    /// Turn a YOLOv5 checkpoint (.pt) into a weights file.
+    Import(import::Args),
     /// Fold every branch and batch norm of a trained model into single convolutions.
     Fuse(fuse::Args),
     /// Turn a run or a weights file into a deployable bundle.
@@ -48,6 +51,7 @@ impl Cli {
         match self.command {
             #[cfg(feature = "torch")]
             Command::Train(args) => train::run(args),
+            Command::Import(args) => import::run(args),
             Command::Fuse(args) => fuse::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Eval(args) => eval::run(args),

@@ -1,6 +1,6 @@
 //! Weights files: safetensors with the graph, the head and the origin in the metadata, so that a file needs nothing
 //! beside it. Files are written whole or not at all, and everything in one is checked before it is believed.
-//! Never runs code from a file: pickles (`.pt`) are refused by name.
+//! Knows only files that train-host wrote: those of other programs come in through `import`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ use crate::{Error, Result};
 const FORMAT: &str = "1";
 /// File of a run folder that stands for the run.
 const BEST_FILE: &str = "best.safetensors";
+/// The one metadata key that may be missing.
+const PROVENANCE_KEY: &str = "provenance";
 
 /// A model read from or written to a weights file.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,23 @@ pub enum Checkpoint {
     Trained(TrainedModel),
     /// Single-path deployed form.
     Fused(FusedModel),
+}
+
+/// Where a model came from that another program trained; optional in a weights file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// What kind of file it was in.
+    pub format: String,
+    /// Releases of the program that may have written it, a guess from what is in it.
+    pub release: String,
+    /// Which part of the file it is: of a YOLOv5 checkpoint `ema` (the moving average) or `model`.
+    pub part: String,
+    /// Epochs done, counted from 0, when the file is from the middle of a training.
+    pub epoch: Option<u64>,
+    /// When the file was written, in the words of its program.
+    pub date: Option<String>,
+    /// Hyper-parameters of the training by their names; empty when the file has none.
+    pub hyper_parameters: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -89,9 +108,17 @@ impl Checkpoint {
 /// # Errors
 /// As [`Checkpoint::validate`]; an I/O error when the file cannot be written, which leaves an older file as it was.
 pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
+    save_with(path, checkpoint, None)
+}
+
+/// [`save`] with where the model came from.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_with(path: &Path, checkpoint: &Checkpoint, provenance: Option<&Provenance>) -> Result<()> {
     checkpoint.validate()?;
     let Architecture { name, description, graph, head } = checkpoint.architecture();
-    let metadata = BTreeMap::from([
+    let mut metadata = BTreeMap::from([
         ("format".to_owned(), FORMAT.to_owned()),
         ("stage".to_owned(), to_json(&checkpoint.stage())?),
         ("name".to_owned(), name.clone()),
@@ -100,6 +127,9 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
         ("graph".to_owned(), to_json(graph)?),
         ("head".to_owned(), to_json(head)?),
     ]);
+    if let Some(provenance) = provenance {
+        metadata.insert(PROVENANCE_KEY.to_owned(), to_json(provenance)?);
+    }
     write_tensors(path, checkpoint.weights(), &metadata)
 }
 
@@ -108,6 +138,14 @@ pub fn save(path: &Path, checkpoint: &Checkpoint) -> Result<()> {
 /// # Errors
 /// [`Error::Model`] when the file is no whole checkpoint of this format, an I/O error when it cannot be read.
 pub fn load(path: &Path) -> Result<Checkpoint> {
+    load_with(path).map(|(checkpoint, _)| checkpoint)
+}
+
+/// [`load`], and where the model came from if another program trained it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(path: &Path) -> Result<(Checkpoint, Option<Provenance>)> {
     let path = resolve(path)?;
     let (weights, metadata) = read_tensors(&path)?;
     let field = |key: &str| {
@@ -131,7 +169,9 @@ pub fn load(path: &Path) -> Result<Checkpoint> {
         Stage::Fused => Checkpoint::Fused(FusedModel { architecture, weights, imgsz }),
     };
     checkpoint.validate().map_err(|error| name_file(&path, error))?;
-    Ok(checkpoint)
+    let provenance = metadata.get(PROVENANCE_KEY);
+    let provenance = provenance.map(|text| from_json(&path, PROVENANCE_KEY, text)).transpose()?;
+    Ok((checkpoint, provenance))
 }
 
 /// The weights file meant by `path`: itself, or `best.safetensors` of a run folder.
@@ -151,7 +191,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
         return Err(Error::input(
             format!("{} is not a .safetensors file", file.display()),
             "a .safetensors file written by train-host, or a run folder",
-            "files of other programs, such as PyTorch's .pt, cannot be read",
+            "turn a model of another program into one with `train-host import`",
         ));
     }
     Ok(file)
@@ -205,7 +245,7 @@ fn check_weights(architecture: &Architecture, weights: &Weights) -> Result<()> {
 }
 
 /// Puts the file's name before what was found.
-fn name_file(path: &Path, error: Error) -> Error {
+pub(crate) fn name_file(path: &Path, error: Error) -> Error {
     let named = |fault: Fault| Fault { found: format!("{}: {}", path.display(), fault.found), ..fault };
     match error {
         Error::Model(fault) | Error::Input(fault) => Error::Model(named(fault)),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod blocks;
+pub mod checkpoint;
 
 use artifact::{DType, Layout, Tensor, TensorData, TensorSpec};
 use rand::{Rng, SeedableRng};

@@ -125,6 +125,25 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
+fn origin_of_a_model_is_kept_and_optional() {
+    let (dir, path) = saved();
+    assert_eq!(load_with(&path).unwrap().1, None);
+    let hyper_parameters = serde_json::json!({"lr0": 0.01, "anchors": 3, "note": "a \"b\"", "off": null});
+    let provenance = Provenance {
+        format: "YOLOv5 checkpoint".to_owned(),
+        release: "7.0".to_owned(),
+        part: "ema".to_owned(),
+        epoch: Some(4),
+        date: None,
+        hyper_parameters: hyper_parameters.as_object().unwrap().clone(),
+    };
+    let with = dir.path().join("with.safetensors");
+    save_with(&with, &Checkpoint::Trained(tiny()), Some(&provenance)).unwrap();
+    assert_eq!(load_with(&with).unwrap(), (Checkpoint::Trained(tiny()), Some(provenance)));
+    assert_eq!(load(&with).unwrap(), load(&path).unwrap());
+}
+
+#[test]
 fn metadata_is_checked() {
     let set = |key: &'static str, value: &'static str| {
         error_after(move |_, metadata| {
@@ -135,6 +154,7 @@ fn metadata_is_checked() {
     assert!(set("stage", "\"raw\"").contains("raw"));
     assert!(set("stage", "\"fused\"").contains("fused model"));
     assert!(set("imgsz", "33").contains("33"));
+    assert!(set("provenance", "{\"format\":1}").contains("provenance"));
     assert!(set("graph", "{}").contains("graph"));
     assert!(set("graph", "{\"nodes\":[],\"outputs\":[]}").contains("0 nodes"));
     assert!(

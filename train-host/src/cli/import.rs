@@ -1,0 +1,98 @@
+//! `train-host import`: another program's checkpoint into a weights file of our own.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::json::JsonArgs;
+use super::out_path;
+use crate::Result;
+use crate::import::{self, Imported};
+use crate::model::checkpoint::{self, Checkpoint, Provenance};
+use crate::model::complexity;
+
+/// Arguments of `train-host import`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// YOLOv5 checkpoint (.pt) of release 5, 6 or 7. It is read as data; nothing in it is run.
+    #[arg(value_name = "FILE.pt")]
+    model: PathBuf,
+    /// Where to save the weights (.safetensors).
+    #[arg(long, value_name = "X.safetensors", value_parser = out_path::weights)]
+    out: PathBuf,
+    /// Side of the square images it was trained on, in pixels [default: what the checkpoint says, else 640].
+    #[arg(long, value_name = "N")]
+    imgsz: Option<usize>,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary {
+    model: String,
+    stage: &'static str,
+    classes: Vec<String>,
+    parameters: usize,
+    imgsz: usize,
+    strides: Vec<usize>,
+    anchors_px: Vec<Vec<[f32; 2]>>,
+    provenance: Option<Provenance>,
+    out: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`import::open`]; [`crate::Error::Input`] for an image size that does not fit the model, or when `--out` is the model's own
+/// file. Then nothing is saved.
+pub fn run(args: Args) -> Result<()> {
+    out_path::expect_other("--out", &args.out, "the model to import", &import::resolve(&args.model)?)?;
+    let Imported { mut checkpoint, provenance } = import::open(&args.model)?;
+    if let Some(imgsz) = args.imgsz {
+        checkpoint.architecture().check_imgsz(imgsz)?;
+        match &mut checkpoint {
+            Checkpoint::Trained(model) => model.imgsz = imgsz,
+            Checkpoint::Fused(model) => model.imgsz = imgsz,
+        }
+    }
+    checkpoint::save_with(&args.out, &checkpoint, provenance.as_ref())?;
+    let summary = summarize(&checkpoint, provenance, args.out)?;
+    args.json.emit(&summary)?;
+    args.json.say(&describe(&summary))
+}
+
+fn summarize(checkpoint: &Checkpoint, provenance: Option<Provenance>, out: PathBuf) -> Result<Summary> {
+    let architecture = checkpoint.architecture();
+    Ok(Summary {
+        model: architecture.name.clone(),
+        stage: match checkpoint {
+            Checkpoint::Trained(_) => "trained",
+            Checkpoint::Fused(_) => "fused",
+        },
+        classes: architecture.head.classes.clone(),
+        parameters: complexity::count(&architecture.graph, checkpoint.imgsz())?.parameters,
+        imgsz: checkpoint.imgsz(),
+        strides: architecture.head.strides.clone(),
+        anchors_px: architecture.head.anchors_px.clone(),
+        provenance,
+        out,
+    })
+}
+
+fn describe(summary: &Summary) -> String {
+    let Summary { model, stage, classes, parameters, imgsz, strides, provenance, out, .. } = summary;
+    let mut text = format!(
+        "{model}: {stage}, {} classes, {parameters} parameters, {imgsz}x{imgsz} px, strides {strides:?}\n",
+        classes.len()
+    );
+    if let Some(Provenance { format, release, part, epoch, date, hyper_parameters }) = provenance {
+        let epoch = epoch.map_or_else(String::new, |epoch| format!(", epoch {epoch}"));
+        let date = date.as_ref().map_or_else(String::new, |date| format!(", {date}"));
+        text += &format!(
+            "{format} of release {release} (a guess), part {part:?}{epoch}{date}, {} hyper-parameters\n",
+            hyper_parameters.len()
+        );
+    }
+    text + &format!("saved {}", out.display())
+}
