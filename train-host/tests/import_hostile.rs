@@ -175,7 +175,7 @@ fn bombs_that_the_second_reader_would_copy_are_refused() {
     // Each is far beyond what is allowed, and would take a gigabyte or more.
     assert_refused(&with_junk(&list_of(b")", 3_000_000)), "unfolds");
     assert_refused(&with_junk(&list_of(&text(""), 1_500_000)), "unfolds");
-    let class = b"ccollections\nOrderedDict\nr\0\0\x02\00";
+    let class = b"ccollections\nOrderedDict\nr\0\0\x02\x000";
     assert_refused(&with_junk(&[&class[..], &list_of(b"j\0\0\x02\0)R", 1_000_000)].concat()), "unfolds");
     assert_refused(&with_junk(&[b"(", &b")".repeat(3_000_000)[..], b"t"].concat()), "on the stack");
     let memo: Vec<u8> =

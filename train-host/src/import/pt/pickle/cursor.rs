@@ -47,7 +47,14 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn u64(&mut self) -> Result<u64> {
-        self.array().map(u64::from_le_bytes)
+        self.length(8)
+    }
+
+    /// An integer of `width` bytes, at most 8.
+    pub fn length(&mut self, width: usize) -> Result<u64> {
+        let mut whole = [0; 8];
+        whole[..width].copy_from_slice(self.take(width as u64)?);
+        Ok(u64::from_le_bytes(whole))
     }
 
     /// Pickles hold floats big-endian.

@@ -77,10 +77,10 @@ impl<'a> Stack<'a> {
         )
     }
 
-    /// Pushes a value that holds `items`, which cost what they cost when they were made.
-    pub fn push_holder(&mut self, value: Value<'a>, items: &[Id]) -> Result<()> {
-        self.push(value)?;
-        let copy = self.copy_of(items);
+    /// Pushes the value that `hold` makes of `items`, which cost what they cost when they were made.
+    pub fn push_holder(&mut self, hold: fn(Vec<Id>) -> Value<'a>, items: Vec<Id>) -> Result<()> {
+        let copy = self.copy_of(&items);
+        self.push(hold(items))?;
         if let Some(last) = self.copies.last_mut() {
             *last = last.saturating_add(copy);
         }
