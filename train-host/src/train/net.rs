@@ -135,6 +135,7 @@ impl Net {
             Op::Act(Activation::Silu) => x.f_silu()?,
             Op::Act(Activation::Relu) => x.f_relu()?,
             Op::Act(Activation::LeakyRelu) => x.f_maximum(&x.f_mul_scalar(LEAKY_SLOPE)?)?,
+            Op::Act(Activation::Mish) => x.f_mish()?,
             Op::Add => {
                 let mut sum = x.shallow_clone();
                 for other in &inputs[1..] {
