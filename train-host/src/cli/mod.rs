@@ -14,6 +14,7 @@ mod train;
 use clap::{Parser, Subcommand};
 
 use crate::Result;
+use crate::model::MODEL_NAMES;
 
 /// Trains, fuses, converts and evaluates re-parameterizable YOLO detectors.
 #[derive(Debug, Parser)]
@@ -40,6 +41,11 @@ enum Command {
     Report(report::Args),
     /// Make or inspect datasets.
     Data(data::Args),
+}
+
+/// Help for a model that is asked for by name.
+fn models() -> String {
+    format!("Built-in model ({}) or a YAML file in YOLOv5's grammar", MODEL_NAMES.join(", "))
 }
 
 impl Cli {

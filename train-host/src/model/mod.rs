@@ -14,6 +14,7 @@ mod head;
 mod infer;
 pub mod init;
 mod layers;
+mod named;
 
 #[cfg(test)]
 pub(crate) mod reference;
@@ -25,12 +26,13 @@ pub mod warm_start;
 mod weights;
 mod yaml;
 
-pub use architecture::{Architecture, FusedModel, MODEL_NAMES, Overrides, TrainedModel};
+pub use architecture::{Architecture, FusedModel, Overrides, TrainedModel};
 pub use checkpoint::Checkpoint;
 pub use complexity::Complexity;
 pub use graph::{Activation, Conv, Graph, LEAKY_SLOPE, Node, NodeId, Op};
 pub use head::Head;
 pub use init::initial_weights;
+pub use named::MODEL_NAMES;
 pub use specs::{Role, WeightSpec};
 pub use validate::Shape;
 pub use warm_start::TransferReport;
