@@ -8,6 +8,7 @@ mod import;
 pub mod json;
 mod out_path;
 mod report;
+mod show;
 #[cfg(feature = "torch")]
 mod train;
 
@@ -39,6 +40,8 @@ enum Command {
     Eval(eval::Args),
     /// Write the HTML report of a run.
     Report(report::Args),
+    /// List the layers of a model, what they weigh and cost, and draw its graph as trained and as fused.
+    Show(show::Args),
     /// Make or inspect datasets.
     Data(data::Args),
 }
@@ -62,6 +65,7 @@ impl Cli {
             Command::Convert(args) => convert::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Report(args) => report::run(args),
+            Command::Show(args) => show::run(args),
             Command::Data(args) => data::run(args),
         }
     }

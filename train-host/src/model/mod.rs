@@ -15,6 +15,7 @@ mod infer;
 pub mod init;
 mod layers;
 mod named;
+pub mod outline;
 
 #[cfg(test)]
 pub(crate) mod reference;
@@ -33,9 +34,11 @@ pub use graph::{Activation, Conv, Graph, LEAKY_SLOPE, Node, NodeId, Op};
 pub use head::Head;
 pub use init::initial_weights;
 pub use named::MODEL_NAMES;
+pub use outline::Outline;
 pub use specs::{Role, WeightSpec};
 pub use validate::Shape;
 pub use warm_start::TransferReport;
 
 pub use weights::{WeightTensor, Weights};
 pub use yaml::Block;
+pub(crate) use yaml::keyword;
