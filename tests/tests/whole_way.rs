@@ -95,6 +95,11 @@ fn plain_model_goes_the_whole_way() -> Result<()> {
 }
 
 #[test]
+fn repvgg_backbone_goes_the_whole_way() -> Result<()> {
+    check("v5lite-g")
+}
+
+#[test]
 fn a_rep_model_starts_from_a_plain_one() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = small_dataset(folder.path())?;

@@ -6,12 +6,14 @@
 
 mod support;
 
+use clap::ValueEnum;
 use proptest::prelude::*;
 use support::blocks::{BlockCase, block, cases};
-use support::{random_model, random_weights, relative_error, run_graph};
+use support::{narrow_model, random_model, random_weights, relative_error, run_graph};
 use train_host::fuse::{MAX_FUSE_ERROR, fuse, fuse_graph};
 use train_host::model::{
-    Architecture, Block, Checkpoint, Graph, MODEL_NAMES, Overrides, TrainedModel, Weights, warm_start,
+    Activation, Architecture, Block, Checkpoint, Graph, MODEL_NAMES, Overrides, TrainedModel, Weights,
+    warm_start,
 };
 use train_host::train::{Net, TorchSession};
 
@@ -49,8 +51,8 @@ fn group_errors(a: &[Vec<f32>], b: &[Vec<f32>]) -> Vec<f64> {
 #[test]
 fn every_named_model_folds_within_the_bar_per_channel_group() {
     for name in MODEL_NAMES {
-        for form in [Block::Repvgg, Block::Qarepvgg] {
-            let trained = random_model(name, &Overrides { act: None, block: Some(form) }, CLASSES, IMGSZ);
+        for (act, form) in [(None, Block::Repvgg), (Some(Activation::Mish), Block::Qarepvgg)] {
+            let trained = narrow_model(name, &Overrides { act, block: Some(form) }, CLASSES, IMGSZ);
             let fused = fuse(&trained).unwrap();
             let before = torch(&trained.architecture.graph, &trained.weights, IMGSZ, 5);
             let after = torch(&fused.architecture.graph, &fused.weights, IMGSZ, 5);
@@ -97,11 +99,14 @@ fn rep_models_start_with_the_function_of_the_plain_model() {
 
 #[test]
 fn libtorch_and_tract_agree_on_a_training_form() {
-    let TrainedModel { architecture, weights, .. } =
-        random_model("repyolov5s-lite", &Overrides::default(), CLASSES, IMGSZ);
-    let expected = run_graph(&architecture.graph, &weights, IMGSZ, 9);
-    for (a, b) in expected.iter().zip(torch(&architecture.graph, &weights, IMGSZ, 9)) {
-        let error = relative_error(a, &b);
-        assert!(error <= 1e-4, "{error:e}");
+    let every_act = Activation::value_variants().iter().map(|&act| Overrides { act: Some(act), block: None });
+    let mut models = vec![random_model("repyolov5s-lite", &Overrides::default(), CLASSES, IMGSZ)];
+    models.extend(every_act.map(|overrides| narrow_model("repyolov4", &overrides, CLASSES, IMGSZ)));
+    for TrainedModel { architecture, weights, .. } in models {
+        let expected = run_graph(&architecture.graph, &weights, IMGSZ, 9);
+        for (a, b) in expected.iter().zip(torch(&architecture.graph, &weights, IMGSZ, 9)) {
+            let error = relative_error(a, &b);
+            assert!(error <= 1e-4, "{} {error:e}", architecture.description);
+        }
     }
 }

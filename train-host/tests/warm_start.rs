@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{random_model, relative_error, run_graph};
+use support::{narrow_model, random_model, relative_error, run_graph};
 use train_host::fuse::fuse;
 use train_host::model::{Architecture, Block, Checkpoint, Overrides, TrainedModel, warm_start};
 
@@ -21,6 +21,10 @@ fn largest_error(source: &Checkpoint, target: &TrainedModel) -> f64 {
 fn start(source: &Checkpoint, name: &str, block: Block) -> TrainedModel {
     let overrides = Overrides { act: None, block: Some(block) };
     let architecture = Architecture::load(name, &overrides, &source.architecture().head.classes).unwrap();
+    start_as(source, architecture)
+}
+
+fn start_as(source: &Checkpoint, architecture: Architecture) -> TrainedModel {
     let (weights, report) = warm_start::transfer(source, &architecture, 1).unwrap();
     assert!(report.reinitialized.is_empty(), "{report:?}");
     TrainedModel { architecture, weights, imgsz: IMGSZ }
@@ -44,5 +48,18 @@ fn a_fused_rep_model_starts_the_other_block_form() {
     for block in [Block::Repvgg, Block::Qarepvgg] {
         let error = largest_error(&source, &start(&source, "repyolov5n", block));
         assert!(error <= MAX_ERROR, "{block:?}: {error}");
+    }
+}
+
+#[test]
+fn rep_yolov3_and_yolov4_start_with_the_outputs_of_their_plain_twins() {
+    for plain in ["yolov3-spp", "yolov4"] {
+        let source = Checkpoint::Trained(narrow_model(plain, &Overrides::default(), CLASSES, IMGSZ));
+        for block in [Block::Repvgg, Block::Qarepvgg] {
+            let overrides = Overrides { act: None, block: Some(block) };
+            let rep = narrow_model(&format!("rep{plain}"), &overrides, CLASSES, IMGSZ);
+            let error = largest_error(&source, &start_as(&source, rep.architecture));
+            assert!(error <= MAX_ERROR, "{plain} {block:?}: {error}");
+        }
     }
 }

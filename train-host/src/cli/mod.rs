@@ -8,12 +8,14 @@ mod import;
 pub mod json;
 mod out_path;
 mod report;
+mod show;
 #[cfg(feature = "torch")]
 mod train;
 
 use clap::{Parser, Subcommand};
 
 use crate::Result;
+use crate::model::MODEL_NAMES;
 
 /// Trains, fuses, converts and evaluates re-parameterizable YOLO detectors.
 #[derive(Debug, Parser)]
@@ -38,8 +40,15 @@ enum Command {
     Eval(eval::Args),
     /// Write the HTML report of a run.
     Report(report::Args),
+    /// List the layers of a model, what they weigh and cost, and draw its graph as trained and as fused.
+    Show(show::Args),
     /// Make or inspect datasets.
     Data(data::Args),
+}
+
+/// Help for a model that is asked for by name.
+fn models() -> String {
+    format!("Built-in model ({}) or a YAML file in YOLOv5's grammar", MODEL_NAMES.join(", "))
 }
 
 impl Cli {
@@ -56,6 +65,7 @@ impl Cli {
             Command::Convert(args) => convert::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Report(args) => report::run(args),
+            Command::Show(args) => show::run(args),
             Command::Data(args) => data::run(args),
         }
     }

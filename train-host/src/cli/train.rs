@@ -11,8 +11,8 @@ use crate::train::{Config, ConvFormat, Decay, Hyper, Start, train};
 /// Arguments of `train-host train`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Built-in model (yolov5n, yolov5s, repyolov5n, repyolov5s, repyolov5s-lite) or a YAML file.
-    #[arg(long, value_name = "NAME|FILE.yaml", required_unless_present = "resume")]
+    /// Built-in model or a YAML file.
+    #[arg(long, value_name = "NAME|FILE.yaml", required_unless_present = "resume", help = super::models())]
     model: Option<String>,
     /// Activation instead of the model's own.
     #[arg(long, value_enum)]

@@ -234,6 +234,13 @@ impl Printer<'_> {
                 self.emit("Sigmoid", &gate, inputs.clone(), gate.clone(), vec![]);
                 self.emit("Mul", name, [inputs, vec![gate]].concat(), output, vec![]);
             }
+            Activation::Mish => {
+                // ONNX has had Mish since opset 18 only.
+                let (softplus, gate) = (format!("{name}.softplus"), format!("{name}.tanh"));
+                self.emit("Softplus", &softplus, inputs.clone(), softplus.clone(), vec![]);
+                self.emit("Tanh", &gate, vec![softplus], gate.clone(), vec![]);
+                self.emit("Mul", name, [inputs, vec![gate]].concat(), output, vec![]);
+            }
         }
     }
 

@@ -18,7 +18,7 @@ fn fold_one(draft: &mut Draft, id: NodeId) -> Option<()> {
     let &[source] = draft.graph.nodes[id].inputs.as_slice() else { return None };
     let (conv, kernel) = draft.conv(source)?;
     let uses = draft.uses();
-    if uses[id] == 0 || uses[source] != 1 || affine.scale.len() != conv.cout {
+    if uses[id] == 0 || uses[source] != 1 {
         return None;
     }
     let Kernel { mut weight, mut bias } = kernel.clone();

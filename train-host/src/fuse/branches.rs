@@ -23,18 +23,20 @@ pub(super) fn merge(draft: &mut Draft) -> bool {
 /// The convolution equal to the sum `id`, and what it reads.
 fn merged(draft: &Draft, id: NodeId) -> Option<(NodeId, Conv, Kernel)> {
     let node = &draft.graph.nodes[id];
+    if node.op != Op::Add {
+        return None;
+    }
     let uses = draft.uses();
-    if node.op != Op::Add || uses[id] == 0 {
+    if uses[id] == 0 {
         return None;
     }
     // A branch that something else reads too would have to stay, so merging it would only add work.
     let alone = |branch: NodeId| uses[branch] == 1;
-    let convs =
-        || node.inputs.iter().filter(|&&branch| alone(branch)).filter_map(|&branch| draft.conv(branch));
-    let base = convs().map(|(conv, _)| conv).max_by_key(|conv| conv.kernel)?;
+    let convs = node.inputs.iter().filter(|&&branch| alone(branch)).filter_map(|&branch| draft.conv(branch));
+    let (base, largest) = convs.max_by_key(|(conv, _)| conv.kernel)?;
     let sources = node.inputs.iter().filter(|&&branch| draft.conv(branch).is_some());
     sources.filter_map(|&branch| draft.graph.nodes[branch].inputs.first()).find_map(|&source| {
-        let mut sum = Sum::new(base);
+        let mut sum = Sum::new(base, largest);
         node.inputs.iter().try_for_each(|&branch| {
             if branch == source {
                 return sum.add_identity(None);
@@ -59,9 +61,10 @@ struct Sum {
 }
 
 impl Sum {
-    fn new(base: Conv) -> Self {
-        let weight = vec![0.0; base.cout * (base.cin / base.groups) * base.kernel * base.kernel];
-        Self { base, kernel: Kernel { weight, bias: vec![0.0; base.cout] } }
+    /// Zeros of the shape of `kernel`, which is `base`'s.
+    fn new(base: Conv, kernel: &Kernel) -> Self {
+        let [weight, bias] = [&kernel.weight, &kernel.bias].map(|values| vec![0.0; values.len()]);
+        Self { base, kernel: Kernel { weight, bias } }
     }
 
     /// Adds a convolution; `None` when its taps fall beside the grid.
@@ -89,15 +92,15 @@ impl Sum {
     fn add_identity(&mut self, affine: Option<(&[f64], &[f64])>) -> Option<()> {
         let Conv { cin, cout, groups, kernel: side, stride, .. } = self.base;
         let center = self.tap(0, 0)?;
-        if stride != 1 || cin != cout || affine.is_some_and(|(scale, _)| scale.len() != cin) {
+        if stride != 1 || cin != cout {
             return None;
         }
         let group_channels = cin / groups;
-        for channel in 0..cout {
-            let plane = channel * group_channels + channel % group_channels;
+        let filters = self.kernel.weight.chunks_exact_mut(group_channels * side * side);
+        for (channel, (filter, bias)) in filters.zip(&mut self.kernel.bias).enumerate() {
             let (scale, shift) = affine.map_or((1.0, 0.0), |(scale, shift)| (scale[channel], shift[channel]));
-            self.kernel.weight[(plane * side + center) * side + center] += scale;
-            self.kernel.bias[channel] += shift;
+            filter[(channel % group_channels * side + center) * side + center] += scale;
+            *bias += shift;
         }
         Some(())
     }

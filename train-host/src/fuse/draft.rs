@@ -1,10 +1,11 @@
-//! A graph being fused, with its parameters in f64. Rounds to f32 once, at the end. Never decides what to fuse.
+//! A graph being fused, with its parameters in f64, or without any where only the graph is asked for: all vectors are
+//! empty then. Rounds to f32 once, at the end. Never decides what to fuse.
 
 use crate::model::{Conv, Graph, Node, NodeId, Op, Weights};
 use crate::{Error, Result};
 
 /// Parameters of a convolution.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Kernel {
     /// `[cout, cin/groups, k, k]`.
     pub weight: Vec<f64>,
@@ -13,7 +14,7 @@ pub(super) struct Kernel {
 }
 
 /// A batch norm in eval mode: `y = scale·x + shift`, by channel.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Affine {
     pub scale: Vec<f64>,
     pub shift: Vec<f64>,
@@ -37,6 +38,17 @@ impl Draft {
         graph.validate()?;
         let params = graph.nodes.iter().map(|node| read_params(node, weights)).collect::<Result<_>>()?;
         Ok(Self { graph: graph.clone(), params })
+    }
+
+    /// A draft without values, for a graph whose weights do not exist: the passes decide by operators alone.
+    pub fn without_values(graph: &Graph) -> Result<Self> {
+        graph.validate()?;
+        let params = graph.nodes.iter().map(|node| match node.op {
+            Op::Conv(_) => Params::Kernel(Kernel::default()),
+            Op::BatchNorm { .. } => Params::Affine(Affine::default()),
+            _ => Params::None,
+        });
+        Ok(Self { graph: graph.clone(), params: params.collect() })
     }
 
     /// How often each node is read by nodes an output depends on, plus once for being an output; 0 is dead.
@@ -96,19 +108,39 @@ impl Draft {
 
     /// Drops dead nodes, renumbers the rest and rounds to f32.
     pub fn finish(self) -> Result<(Graph, Weights)> {
+        let (graph, params) = self.prune()?;
+        let mut weights = Weights::default();
+        for (node, params) in graph.nodes.iter().zip(params) {
+            if let (Op::Conv(conv), Params::Kernel(kernel)) = (node.op, params) {
+                let shape = [conv.cout, conv.cin / conv.groups, conv.kernel, conv.kernel];
+                weights.insert(format!("{}.weight", node.name), &shape, round(&node.name, &kernel.weight)?);
+                weights.insert(format!("{}.bias", node.name), &[conv.cout], round(&node.name, &kernel.bias)?);
+            }
+        }
+        Ok((graph, weights))
+    }
+
+    /// As [`Draft::finish`], for a draft without values.
+    pub fn finish_graph(self) -> Result<Graph> {
+        Ok(self.prune()?.0)
+    }
+
+    /// The living nodes, renumbered, with their parameters.
+    fn prune(self) -> Result<(Graph, Vec<Params>)> {
         let uses = self.uses();
         let mut renumbered = vec![None; uses.len()];
-        let (mut graph, mut weights) = (Graph::default(), Weights::default());
+        let (mut graph, mut kept) = (Graph::default(), Vec::new());
         for (id, (node, params)) in self.graph.nodes.into_iter().zip(self.params).enumerate() {
             if uses[id] == 0 && !matches!(node.op, Op::Input { .. }) {
                 continue;
             }
             let inputs: Vec<NodeId> = node.inputs.iter().filter_map(|&input| renumbered[input]).collect();
-            let op = write_params(&node, params, &mut weights)?;
+            let op = finished(&node)?;
             renumbered[id] = Some(graph.push(node.name, op, &inputs));
+            kept.push(params);
         }
         graph.outputs = self.graph.outputs.iter().filter_map(|&output| renumbered[output]).collect();
-        Ok((graph, weights))
+        Ok((graph, kept))
     }
 }
 
@@ -140,21 +172,17 @@ fn read(weights: &Weights, node: &str, field: &str, shape: &[usize]) -> Result<V
     Ok(values.iter().map(|&value| f64::from(value)).collect())
 }
 
-fn write_params(node: &Node, params: Params, weights: &mut Weights) -> Result<Op> {
-    match (node.op, params) {
-        (Op::Conv(conv), Params::Kernel(kernel)) => {
-            let shape = [conv.cout, conv.cin / conv.groups, conv.kernel, conv.kernel];
-            weights.insert(format!("{}.weight", node.name), &shape, round(&node.name, &kernel.weight)?);
-            weights.insert(format!("{}.bias", node.name), &[conv.cout], round(&node.name, &kernel.bias)?);
-            Ok(Op::Conv(Conv { bias: true, ..conv }))
-        }
-        (Op::BatchNorm { .. }, _) => Err(Error::model(
+/// The operator as it stands in a fused graph.
+fn finished(node: &Node) -> Result<Op> {
+    match node.op {
+        Op::Conv(conv) => Ok(Op::Conv(Conv { bias: true, ..conv })),
+        Op::BatchNorm { .. } => Err(Error::model(
             format!("batch norm {:?} cannot be folded", node.name),
             "a batch norm whose input is a convolution that nothing else reads, or that is summed with convolutions \
              of its own input with stride 1 and equal groups",
             "train the block in one of these forms; only fused models can be deployed",
         )),
-        (op, _) => Ok(op),
+        op => Ok(op),
     }
 }
 

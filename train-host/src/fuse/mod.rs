@@ -37,8 +37,22 @@ pub fn fuse(model: &TrainedModel) -> Result<FusedModel> {
 /// As [`fuse`].
 pub fn fuse_graph(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights)> {
     let mut draft = Draft::new(graph, weights)?;
+    fold(&mut draft);
+    draft.finish()
+}
+
+/// The graph that [`fuse_graph`] makes of `graph`, whatever the weights are.
+///
+/// # Errors
+/// [`Error::Model`](crate::Error::Model) when the graph is broken or a batch norm cannot be folded.
+pub fn fused_graph(graph: &Graph) -> Result<Graph> {
+    let mut draft = Draft::without_values(graph)?;
+    fold(&mut draft);
+    draft.finish_graph()
+}
+
+fn fold(draft: &mut Draft) {
     // A merged block may expose a convolution to the next batch norm (QARepVGG), hence the fixpoint. Each round
     // that changes something removes a node, so it ends.
-    while batch_norm::fold(&mut draft) | branches::merge(&mut draft) {}
-    draft.finish()
+    while batch_norm::fold(draft) | branches::merge(draft) {}
 }

@@ -9,20 +9,10 @@ use artifact::MAX_SIDE_PX;
 use super::build;
 use super::graph::{Activation, Graph, Op};
 use super::head::Head;
+use super::named::{self, MODEL_NAMES};
 use super::weights::Weights;
 use super::yaml::{Block, Description, MAX_TEXT_BYTES};
 use crate::{Error, Result};
-
-/// Models that can be asked for by name.
-pub const MODEL_NAMES: [&str; 5] = ["yolov5n", "yolov5s", "repyolov5n", "repyolov5s", "repyolov5s-lite"];
-
-const DESCRIPTIONS: [&str; MODEL_NAMES.len()] = [
-    include_str!("../../models/yolov5n.yaml"),
-    include_str!("../../models/yolov5s.yaml"),
-    include_str!("../../models/repyolov5n.yaml"),
-    include_str!("../../models/repyolov5s.yaml"),
-    include_str!("../../models/repyolov5s-lite.yaml"),
-];
 
 /// Red, green and blue: what the device's pre-processing makes and training reads.
 const IMAGE_CHANNELS: usize = 3;
@@ -81,8 +71,8 @@ impl Architecture {
     /// [`Error::Model`] when the name is unknown or the description is wrong (naming layer and row), an I/O error
     /// when the file cannot be read, [`Error::Input`] when the class names cannot be used.
     pub fn load(model: &str, overrides: &Overrides, classes: &[String]) -> Result<Self> {
-        if let Some(index) = MODEL_NAMES.iter().position(|name| *name == model) {
-            return Self::parse(model, DESCRIPTIONS[index], overrides, classes);
+        if let Some(description) = named::description(model) {
+            return Self::parse(model, description, overrides, classes);
         }
         let path = Path::new(model);
         if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"))

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::graph::{Conv, Graph, Node, Op};
+use super::yaml::Block;
 use crate::{Error, Result};
 
 /// How the convolution of a layer is built.
@@ -95,6 +96,17 @@ pub(super) fn layers(graph: &Graph) -> Result<Vec<Layer>> {
         layers.push(layer);
     }
     Ok(layers)
+}
+
+impl Graph {
+    /// Form of its rep blocks; `None` where it has none, as when it is fused.
+    pub fn block(&self) -> Option<Block> {
+        layers(self).ok()?.iter().find_map(|layer| match layer.form {
+            Form::Repvgg { .. } => Some(Block::Repvgg),
+            Form::Qarepvgg { .. } => Some(Block::Qarepvgg),
+            Form::Fused | Form::Plain | Form::Output { .. } => None,
+        })
+    }
 }
 
 fn plain(by_name: &HashMap<&str, &Node>, prefix: &str, conv: Conv) -> Option<Layer> {

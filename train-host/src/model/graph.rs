@@ -17,6 +17,8 @@ pub enum Activation {
     Relu,
     /// `x` where positive, else `0.1 * x`.
     LeakyRelu,
+    /// `x * tanh(ln(1 + exp(x)))` (arXiv 1908.08681).
+    Mish,
 }
 
 /// Slope of [`Activation::LeakyRelu`] for negative inputs (YOLOv5's value).

@@ -14,7 +14,7 @@ use super::yaml::Row;
 /// Added to the variance by every batch norm of YOLOv5.
 pub(super) const BN_EPS: f64 = 1e-3;
 
-const MODULES: &str = "Conv, RepConv, Focus, Bottleneck, C3, C3Rep, SPP, SPPF, nn.Upsample, nn.MaxPool2d, Concat, Detect (last)";
+const MODULES: &str = "Conv, RepConv, Focus, Bottleneck, BottleneckRep, C3, C3Rep, CSP, CSPRep, SPP, SPPF, nn.Upsample, nn.MaxPool2d, Concat, Detect (last)";
 
 /// Settings of a convolution layer as rows give them.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl ConvArgs {
 
 /// Whether a module takes `number` as its own depth instead of being repeated.
 pub(super) fn repeats_inside(module: &str) -> bool {
-    matches!(module, "C3" | "C3Rep")
+    matches!(module, "C3" | "C3Rep" | "CSP" | "CSPRep")
 }
 
 /// Adds one module; `depth` is for those that repeat inside.
@@ -81,9 +81,12 @@ pub(super) fn add(
             let blocks = builder.push(format!("{prefix}.blocks"), Op::SpaceToDepth, &[input])?;
             conv(builder, &format!("{prefix}.conv"), blocks, args)
         }
-        "Bottleneck" => csp::add_bottleneck(builder, row, prefix, input),
+        "Bottleneck" => csp::add_bottleneck(builder, row, prefix, input, csp::Inner::Plain),
+        "BottleneckRep" => csp::add_bottleneck(builder, row, prefix, input, csp::Inner::Rep),
         "C3" => csp::add_c3(builder, row, prefix, input, depth, csp::Inner::Plain),
         "C3Rep" => csp::add_c3(builder, row, prefix, input, depth, csp::Inner::Rep),
+        "CSP" => csp::add_csp(builder, row, prefix, input, depth, csp::Inner::Plain),
+        "CSPRep" => csp::add_csp(builder, row, prefix, input, depth, csp::Inner::Rep),
         "SPP" => spp(builder, row, prefix, input),
         "SPPF" => sppf(builder, row, prefix, input),
         "nn.Upsample" => upsample(builder, row, prefix, input),

@@ -14,6 +14,8 @@ mod head;
 mod infer;
 pub mod init;
 mod layers;
+mod named;
+pub mod outline;
 
 #[cfg(test)]
 pub(crate) mod reference;
@@ -25,15 +27,18 @@ pub mod warm_start;
 mod weights;
 mod yaml;
 
-pub use architecture::{Architecture, FusedModel, MODEL_NAMES, Overrides, TrainedModel};
+pub use architecture::{Architecture, FusedModel, Overrides, TrainedModel};
 pub use checkpoint::Checkpoint;
 pub use complexity::Complexity;
 pub use graph::{Activation, Conv, Graph, LEAKY_SLOPE, Node, NodeId, Op};
 pub use head::Head;
 pub use init::initial_weights;
+pub use named::MODEL_NAMES;
+pub use outline::Outline;
 pub use specs::{Role, WeightSpec};
 pub use validate::Shape;
 pub use warm_start::TransferReport;
 
 pub use weights::{WeightTensor, Weights};
 pub use yaml::Block;
+pub(crate) use yaml::keyword;

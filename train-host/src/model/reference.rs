@@ -179,6 +179,7 @@ fn activate(act: Activation, value: f64) -> f64 {
                 LEAKY_SLOPE * value
             }
         }
+        Activation::Mish => value * value.exp().ln_1p().tanh(),
     }
 }
 

@@ -223,7 +223,8 @@ fn parse_anchors(origin: &str, levels: &[Vec<f32>]) -> Result<Vec<Vec<[f32; 2]>>
     Ok(levels.iter().map(|level| level.as_chunks::<2>().0.to_vec()).collect())
 }
 
-fn keyword(value: impl ValueEnum) -> String {
+/// How a setting is written, in descriptions and on the command line.
+pub(crate) fn keyword(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |possible| possible.get_name().to_owned())
 }
 

@@ -4,8 +4,10 @@
 mod canvas;
 mod detect_record;
 mod fuse_record;
+mod graph_svg;
 mod heat_map;
 mod line_chart;
+mod model_sheet;
 mod numbers;
 mod page;
 mod pictures;
@@ -24,6 +26,7 @@ use crate::{Error, Result};
 pub use canvas::Surface;
 pub use detect_record::DetectRecord;
 pub use fuse_record::FuseRecord;
+pub use model_sheet::{ModelSheet, Row};
 pub use pictures::Picture;
 pub use plots::{confusion, pr_curves};
 pub use run_log::Epoch;

@@ -30,6 +30,25 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
+/// An integer with a comma before every third digit.
+pub(super) fn grouped(value: usize) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Floating-point operations in billions.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn gflops(flops: u64) -> String {
+    format!("{:.3}", flops as f64 / 1e9)
+}
+
 /// A JSON value in a table cell: small numbers in scientific notation, text without quotes.
 pub(super) fn plain(value: &serde_json::Value) -> String {
     match value {
@@ -61,5 +80,7 @@ mod tests {
         );
         assert_eq!(plain(&serde_json::json!(3.4e-7)), "3.40e-7");
         assert_eq!(plain(&serde_json::json!("a")), "a");
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(gflops(4_456_000_000), "4.456");
     }
 }

@@ -135,6 +135,7 @@ impl Net {
             Op::Act(Activation::Silu) => x.f_silu()?,
             Op::Act(Activation::Relu) => x.f_relu()?,
             Op::Act(Activation::LeakyRelu) => x.f_maximum(&x.f_mul_scalar(LEAKY_SLOPE)?)?,
+            Op::Act(Activation::Mish) => x.f_mish()?,
             Op::Add => {
                 let mut sum = x.shallow_clone();
                 for other in &inputs[1..] {
@@ -158,6 +159,8 @@ impl Net {
         let weight = self.tensor(name, "weight")?;
         let bias = if conv.bias { Some(self.tensor(name, "bias")?) } else { None };
         let both = |v: usize| [to_i64(v); 2];
+        let (x, conv) =
+            if overruns(conv) { (&every(x, conv.stride)?, &Conv { stride: 1, ..*conv }) } else { (x, conv) };
         let (stride, pad, dilation, groups) =
             (both(conv.stride), both(conv.pad), both(conv.dilation), to_i64(conv.groups));
         Ok(match self.format {
@@ -261,6 +264,24 @@ fn last_uses(graph: &Graph) -> Vec<NodeId> {
     last
 }
 
+/// Channels in the widest vector of a CPU (16 × f32, AVX-512).
+const VECTOR_CHANNELS: usize = 16;
+
+/// Whether oneDNN writes past a buffer for this convolution. For the weight gradient of a strided 1×1 with channels
+/// innermost it first gathers the pixels that are read, in whole vectors, and the last vector of the last pixel goes
+/// beyond the end unless the channels fill it (seen with valgrind in libtorch 2.13, `jit_avx2_1x1_convolution_bwd_weights`;
+/// the AVX-512 kernel corrupts the heap alike).
+fn overruns(conv: &Conv) -> bool {
+    let &Conv { cin, kernel, stride, pad, groups, .. } = conv;
+    kernel == 1 && pad == 0 && stride > 1 && !(cin / groups).is_multiple_of(VECTOR_CHANNELS)
+}
+
+/// The pixels that a 1×1 convolution of this stride reads: over these alone it needs no stride.
+fn every(x: &Tensor, stride: usize) -> Result<Tensor> {
+    let (_, _, h, w) = x.size4()?;
+    Ok(x.f_slice(2, 0, h, to_i64(stride))?.f_slice(3, 0, w, to_i64(stride))?)
+}
+
 fn space_to_depth(x: &Tensor) -> Result<Tensor> {
     let (_, _, h, w) = x.size4()?;
     let pick = |row: i64, column: i64| x.f_slice(2, row, h, 2)?.f_slice(3, column, w, 2);
@@ -283,6 +304,37 @@ impl From<tch::TchError> for Error {
 mod tests {
     use super::*;
     use crate::model::{Architecture, Overrides, initial_weights};
+
+    #[test]
+    fn strided_pointwise_convolutions_have_the_gradients_of_libtorch() {
+        let conv =
+            Conv { cin: 3, cout: 8, kernel: 1, stride: 2, pad: 0, dilation: 1, groups: 1, bias: false };
+        assert!(
+            overruns(&conv) && !overruns(&Conv { cin: 32, ..conv }) && !overruns(&Conv { stride: 1, ..conv })
+        );
+        let mut graph = Graph::default();
+        let image = graph.push("images", Op::Input { channels: 3 }, &[]);
+        let output = graph.push("conv", Op::Conv(conv), &[image]);
+        graph.outputs = vec![output];
+        let mut weights = Weights::default();
+        weights.insert("conv.weight", &[8, 3, 1, 1], (0..24u8).map(|i| f32::from(i) / 24.0 - 0.4).collect());
+        let net = Net::on_cpu(&graph, &weights).unwrap();
+        let ramp: Vec<f32> = (0..2 * 3 * 9 * 7u16).map(|i| f32::from(i % 101) / 101.0).collect();
+        // Odd sides: the last row and column are read too.
+        let image = Tensor::from_slice(&ramp).view([2, 9, 7, 3]).permute([0, 3, 1, 2]);
+        let found = net.forward(&image, Mode::Train).unwrap().remove(0);
+        found.square().sum(Kind::Float).backward();
+        let weight = net.parameters().next().unwrap().tensor.grad();
+
+        let plain = net.tensor("conv", "weight").unwrap().detach().set_requires_grad(true);
+        let expected = image.contiguous().conv2d(&plain, None::<Tensor>, [2, 2], [0, 0], [1, 1], 1);
+        expected.square().sum(Kind::Float).backward();
+        assert_eq!(found.size(), [2, 8, 5, 4]);
+        for (found, expected) in [(found, expected), (weight, plain.grad())] {
+            let error = (&found - &expected).abs().max() / expected.abs().max();
+            assert!(error.double_value(&[]) < 1e-6);
+        }
+    }
 
     #[test]
     fn bf16_convolutions_stay_close_and_leave_f32_outputs_and_gradients() {

@@ -5,6 +5,8 @@
 
 pub mod blocks;
 pub mod checkpoint;
+pub mod published;
+pub mod tally;
 
 use artifact::{DType, Layout, Tensor, TensorData, TensorSpec};
 use rand::{Rng, SeedableRng};
@@ -41,6 +43,32 @@ fn random_value(spec: &WeightSpec, rng: &mut impl Rng) -> f32 {
 pub fn random_model(name: &str, overrides: &Overrides, classes: usize, imgsz: usize) -> TrainedModel {
     let classes: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
     let architecture = Architecture::load(name, overrides, &classes).unwrap();
+    let weights = random_weights(&architecture.graph, 7);
+    TrainedModel { architecture, weights, imgsz }
+}
+
+/// Width at which a model is all structure and little arithmetic: 64 channels where YOLOv5 large has 1024.
+const NARROW: &str = "0.0625";
+
+/// Description of the named model with few channels; its graph is the model's own in all but channels.
+pub fn narrow_description(name: &str, overrides: &Overrides, classes: &[String]) -> String {
+    let whole = Architecture::load(name, overrides, classes).unwrap();
+    let (before, width) = whole.description.split_once("width_multiple: ").unwrap();
+    let (_, after) = width.split_once('\n').unwrap();
+    let text = format!("{before}width_multiple: {NARROW}\n{after}");
+    let narrow = Architecture::parse(name, &text, &Overrides::default(), classes).unwrap();
+    let structure = |graph: &Graph| -> Vec<_> {
+        graph.nodes.iter().map(|node| (node.name.clone(), node.inputs.clone())).collect()
+    };
+    assert_eq!(structure(&narrow.graph), structure(&whole.graph), "{name}");
+    text
+}
+
+/// The named model with few channels and random weights.
+pub fn narrow_model(name: &str, overrides: &Overrides, classes: usize, imgsz: usize) -> TrainedModel {
+    let classes: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
+    let text = narrow_description(name, overrides, &classes);
+    let architecture = Architecture::parse(name, &text, &Overrides::default(), &classes).unwrap();
     let weights = random_weights(&architecture.graph, 7);
     TrainedModel { architecture, weights, imgsz }
 }
