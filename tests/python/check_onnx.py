@@ -3,7 +3,7 @@
     check_onnx.py MODEL.onnx [INPUT.f32 OUTPUT.f32 ...]
 
 INPUT and OUTPUT are raw little-endian f32 in the model's own shapes; each output of onnxruntime has to be within
-1e-4 of its range of the OUTPUT in the same place. Exits with 1 and says why when something is wrong.
+1e-3 of its range of the OUTPUT in the same place. Exits with 1 and says why when something is wrong.
 """
 
 import sys
@@ -12,7 +12,9 @@ import numpy as np
 import onnx
 import onnxruntime
 
-BAR = 1e-4
+# Engines add in different orders, and a hundred layers of random weights amplify the last bit; a wrong attribute of
+# one node changes the outputs by more than a tenth.
+BAR = 1e-3
 
 
 def check_schema(path):
