@@ -2,6 +2,7 @@
 //! a run folder with a `TrainedModel`. All randomness is keyed (see `keys`); a killed run resumes bit for bit.
 
 mod assign;
+pub mod bench;
 mod config;
 mod ffi;
 mod hyper;
