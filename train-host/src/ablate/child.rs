@@ -1,6 +1,7 @@
 //! Our own program as a child: a process of its own for what belongs to a process, such as peak memory and libtorch's
 //! threads. Never decides what it is run for.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -27,18 +28,23 @@ pub(super) fn command(program: &Path, name: &str) -> Command {
     command
 }
 
-/// Runs `command`, whose standard output is one JSON document; its standard error stays the caller's.
+/// Runs `command`, which writes one JSON document where its `--json=FILE` says; its standard error stays the caller's.
 ///
 /// # Errors
-/// [`Error::Backend`] when it fails or prints something else.
+/// [`Error::Backend`] when it fails or writes something else, an I/O error when there is no room for a temporary file.
 pub(super) fn document<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
-    let output =
-        command.stdout(Stdio::piped()).stderr(Stdio::inherit()).output().map_err(|e| cannot_start(&e))?;
-    if !output.status.success() {
-        return Err(failed(&format!("{:?}: {}", command.get_args().collect::<Vec<_>>(), output.status)));
+    let temporary = |e| Error::io(std::env::temp_dir(), e);
+    let folder = tempfile::tempdir().map_err(temporary)?;
+    let path = folder.path().join("result.json");
+    let mut flag = OsString::from("--json=");
+    flag.push(&path);
+    let status = command.arg(flag).stdout(Stdio::null()).status().map_err(|e| cannot_start(&e))?;
+    let told = || format!("{:?}", command.get_args().collect::<Vec<_>>());
+    if !status.success() {
+        return Err(failed(&format!("{}: {status}", told())));
     }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|e| failed(&format!("{:?} printed no result: {e}", command.get_args().collect::<Vec<_>>())))
+    let text = std::fs::read(&path).map_err(|e| failed(&format!("{} wrote no result: {e}", told())))?;
+    serde_json::from_slice(&text).map_err(|e| failed(&format!("{} wrote no result: {e}", told())))
 }
 
 pub(super) fn cannot_start(error: &std::io::Error) -> Error {
@@ -61,12 +67,14 @@ mod tests {
     fn a_document_is_read_and_everything_else_is_an_error() {
         let shell = |script: &str| {
             let mut command = Command::new("sh");
-            command.args(["-c", script]);
+            // Its first argument is `--json=FILE`.
+            command.args(["-c", &format!("file=${{0#--json=}}; {script}")]);
             document::<Vec<u8>>(&mut command)
         };
-        assert_eq!(shell("echo '[1, 2]'").unwrap(), [1, 2]);
-        assert!(shell("echo 1; exit 3").unwrap_err().to_string().contains("exit status: 3"));
-        assert!(shell("echo none").unwrap_err().to_string().contains("no result"));
+        assert_eq!(shell("echo '[1, 2]' > $file; echo noise").unwrap(), [1, 2]);
+        assert!(shell("echo 1 > $file; exit 3").unwrap_err().to_string().contains("exit status: 3"));
+        assert!(shell("echo none > $file").unwrap_err().to_string().contains("no result"));
+        assert!(shell("exit 0").unwrap_err().to_string().contains("no result"));
         assert!(document::<u8>(&mut Command::new("no such program")).is_err());
     }
 

@@ -42,7 +42,7 @@ pub fn measure(program: &Path, subjects: &[Subject], workload: &Workload) -> Res
 
 fn in_child(program: &Path, subject: &Subject, workload: &Workload) -> Result<Alone> {
     let mut command = child::command(program, "bench-train");
-    command.args(["--model", &subject.model]).arg("--data").arg(&workload.data).arg("--json");
+    command.args(["--model", &subject.model]).arg("--data").arg(&workload.data);
     for (flag, value) in [
         ("--imgsz", workload.imgsz),
         ("--batch", workload.batch),
@@ -80,14 +80,14 @@ impl std::fmt::Display for Cost {
         writeln!(f, "{imgsz} px, batch {batch}, {threads} threads and {workers} workers, {steps} steps")?;
         write!(
             f,
-            "{:<width$}{:>12}{:>14}{:>12}{:>16}{:>14}",
-            "model", "images/s", "step median", "mean", "waiting for data", "peak memory"
+            "{:<width$}{:>12}{:>14}{:>12}{:>18}{:>14}",
+            "model", "images/s", "median step", "mean", "waiting for data", "peak memory"
         )?;
         for one in &self.alone {
             let memory = one.peak_memory_bytes.map_or_else(|| "–".to_owned(), mebibytes);
             write!(
                 f,
-                "\n{:<width$}{:>12.2}{:>11.1} ms{:>9.1} ms{:>14.1} %{memory:>14}",
+                "\n{:<width$}{:>12.2}{:>11.1} ms{:>9.1} ms{:>16.1} %{memory:>14}",
                 one.subject.name,
                 one.images_per_second,
                 one.step.median_ms,

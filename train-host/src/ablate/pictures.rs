@@ -22,6 +22,8 @@ use crate::fuse::fuse;
 
 /// Between two panels, px.
 const GAP_PX: usize = 8;
+/// Height of the caption's strip: the overlay's largest font, px.
+const STRIP_PX: usize = 22;
 const PAPER: [u8; 3] = [255; 3];
 
 /// The pictures of an ablation.
@@ -82,7 +84,7 @@ fn draw_one(
         let name = labeled.dataset.classes.get(label.class).map_or("", String::as_str);
         draw_detection(&mut truth, &as_detection(label, &image), name);
     }
-    draw_caption(&mut truth, &format!("labels: {}", sample.boxes.len()));
+    let truth = captioned(&truth, &format!("labels: {}", sample.boxes.len()));
     let panels: Vec<Image> = finders
         .iter_mut()
         .zip(cells)
@@ -132,9 +134,16 @@ impl Finder {
         let found = self.decoder.detect(&self.outputs, &map)?;
         let mut panel = image.clone();
         draw_detections(&mut panel, found, &self.classes);
-        draw_caption(&mut panel, &format!("{name}: {}", found.len()));
-        Ok(panel)
+        Ok(captioned(&panel, &format!("{name}: {}", found.len())))
     }
+}
+
+/// The image under a strip of paper with a caption.
+fn captioned(image: &Image, text: &str) -> Image {
+    let mut whole = Image::filled(image.width_px, image.height_px + STRIP_PX, PAPER);
+    draw_caption(&mut whole, text);
+    whole.rgb[image.width_px * STRIP_PX * 3..].copy_from_slice(&image.rgb);
+    whole
 }
 
 /// Panels of one height in a row.
@@ -179,6 +188,15 @@ mod tests {
         let pixel = |x: usize, y: usize| row.rgb[(y * row.width_px + x) * 3];
         assert_eq!((pixel(0, 0), pixel(1, 0), pixel(2, 0), pixel(0, 1)), (9, 9, 255, 255));
         assert_eq!((pixel(2 + GAP_PX, 0), pixel(2 + GAP_PX, 1)), (7, 7));
+    }
+
+    #[test]
+    fn a_caption_covers_nothing_of_the_image() {
+        let image = Image::filled(60, 5, [90; 3]);
+        let whole = captioned(&image, "rep: 3");
+        assert_eq!(whole.height_px, 5 + STRIP_PX);
+        let (strip, rest) = whole.rgb.split_at(60 * STRIP_PX * 3);
+        assert!(rest == image.rgb && strip.contains(&0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `train-host ablate`: trains and compares the models of a plan.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::json::JsonArgs;
 use super::train::absolute;
@@ -51,12 +51,13 @@ pub fn run(args: Args) -> Result<()> {
     judge(&document, &out)
 }
 
-fn judge(document: &Document, out: &std::path::Path) -> Result<()> {
-    if document.bar.holds() {
+fn judge(document: &Document, out: &Path) -> Result<()> {
+    let failures = document.bar.failures();
+    if failures.is_empty() {
         return Ok(());
     }
     Err(Error::backend(
-        document.bar.failures.join("\n"),
+        failures.join("\n"),
         format!(
             "fused models that take at most {} of the plain model's time, and unfused models that take more than {}",
             document.bar.fused_limit, document.bar.unfused_limit
