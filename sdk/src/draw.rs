@@ -54,6 +54,12 @@ pub fn draw_detection(image: &mut Image, detection: &Detection, text: &str) {
     draw_label(image, text, corners.top_left, color, &look);
 }
 
+/// Writes `text` into the image's upper left corner, black on white.
+pub fn draw_caption(image: &mut Image, text: &str) {
+    let look = Look::for_side(image.width_px.min(image.height_px));
+    draw_label(image, text, Point::zero(), Rgb888::WHITE, &look);
+}
+
 /// The color of class `class`: hues a golden ratio apart, so that neighbors differ and a class never changes.
 pub fn class_color(class: usize) -> Rgb888 {
     /// (√5 - 1) / 2 of a full turn of 65536, made odd so that the hues repeat as late as possible.

@@ -1,7 +1,9 @@
 //! The host side of RepEdge: dataset → trained model → fused model → bundle, and the measurements in between.
-//! Everything but `train` builds and runs without libtorch. Never contains device code: pre-processing, decode
+//! Everything but `train` and `ablate` builds and runs without libtorch. Never contains device code: pre-processing, decode
 //! and NMS come from `repedge`, so that what is measured here is what ships.
 
+#[cfg(feature = "torch")]
+pub mod ablate;
 pub mod cli;
 pub mod dataset;
 pub mod error;
@@ -11,6 +13,7 @@ pub mod fuse;
 pub mod import;
 pub mod model;
 pub mod report;
+pub mod statistics;
 #[cfg(feature = "torch")]
 pub mod train;
 

@@ -13,6 +13,9 @@ use crate::Error;
 
 mod guard;
 
+/// Version of tract that runs the models.
+pub const VERSION: &str = "0.23.9";
+
 /// An ONNX model ready to run on the CPU.
 pub struct TractSession {
     plan: Arc<TypedSimplePlan>,
@@ -156,4 +159,13 @@ fn wrong_tensors() -> Error {
         "the session's input and outputs",
         "make them with Tensor::zeroed from Session::input and Session::outputs",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_stated_version_is_the_locked_one() {
+        let lock = include_str!("../../../Cargo.lock");
+        assert!(lock.contains(&format!("name = \"tract-onnx\"\nversion = \"{}\"", super::VERSION)));
+    }
 }

@@ -35,6 +35,18 @@ fn the_label_stays_within_the_image() {
 }
 
 #[test]
+fn a_caption_is_black_on_white_in_the_upper_left_corner() {
+    let mut image = Image::filled(100, 40, [9; 3]);
+    draw_caption(&mut image, "rep: 3");
+    // Six letters of 6x10 px.
+    let inside: Vec<Rgb888> =
+        (0..10).flat_map(|y| (0..36).map(move |x| (x, y))).map(|(x, y)| pixel(&image, x, y)).collect();
+    assert!(inside.contains(&Rgb888::BLACK) && inside.contains(&Rgb888::WHITE));
+    assert!(inside.iter().all(|color| [Rgb888::BLACK, Rgb888::WHITE].contains(color)));
+    assert_eq!((pixel(&image, 36, 0), pixel(&image, 0, 10)), (Rgb888::new(9, 9, 9), Rgb888::new(9, 9, 9)));
+}
+
+#[test]
 fn a_class_keeps_its_color_and_neighbors_differ() {
     let colors: Vec<Rgb888> = (0..20).map(class_color).collect();
     for (i, a) in colors.iter().enumerate() {

@@ -1,5 +1,9 @@
 //! The command line: one file a command, each holding its arguments and `run`. No work is done here.
 
+#[cfg(feature = "torch")]
+mod ablate;
+#[cfg(feature = "torch")]
+mod bench_train;
 mod convert;
 mod data;
 mod eval;
@@ -32,6 +36,12 @@ enum Command {
     Train(train::Args),
     /// Turn a YOLOv5 checkpoint (.pt) into a weights file.
     Import(import::Args),
+    /// Train and compare the models of a plan: accuracy, size, training cost and inference time.
+    #[cfg(feature = "torch")]
+    Ablate(ablate::Args),
+    /// Measure training: images a second, waiting for data, peak memory.
+    #[cfg(feature = "torch")]
+    BenchTrain(bench_train::Args),
     /// Fold every branch and batch norm of a trained model into single convolutions.
     Fuse(fuse::Args),
     /// Turn a run or a weights file into a deployable bundle.
@@ -61,6 +71,10 @@ impl Cli {
             #[cfg(feature = "torch")]
             Command::Train(args) => train::run(args),
             Command::Import(args) => import::run(args),
+            #[cfg(feature = "torch")]
+            Command::Ablate(args) => ablate::run(args),
+            #[cfg(feature = "torch")]
+            Command::BenchTrain(args) => bench_train::run(args),
             Command::Fuse(args) => fuse::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Eval(args) => eval::run(args),

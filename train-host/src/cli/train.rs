@@ -66,6 +66,9 @@ pub struct Args {
     /// Leave out broken labels and images instead of refusing the dataset.
     #[arg(long)]
     skip_broken: bool,
+    /// Stop when standard input closes: how `ablate` takes its trainings along when it ends, however it ends.
+    #[arg(long, hide = true)]
+    tethered: bool,
     /// Run folder.
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
@@ -78,6 +81,13 @@ pub struct Args {
 /// # Errors
 /// As [`train`].
 pub fn run(args: Args) -> Result<()> {
+    if args.tethered {
+        std::thread::spawn(|| {
+            // Files are whole at any moment, so a training may end at any.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            std::process::exit(1);
+        });
+    }
     let start = if args.resume { Start::Resume } else { Start::New(Box::new(config(&args)?)) };
     let outcome = train(&args.out, start)?;
     eprintln!("best weights: {}", outcome.best.display());
@@ -86,7 +96,6 @@ pub fn run(args: Args) -> Result<()> {
 
 fn config(args: &Args) -> Result<Config> {
     let hyper = args.hyp.as_deref().map(Hyper::read).transpose()?.unwrap_or_default();
-    let all = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Config {
         model: args.model.clone().unwrap_or_default(),
         act: args.act,
@@ -102,13 +111,18 @@ fn config(args: &Args) -> Result<Config> {
         hyper,
         decay: if args.cos_lr { Decay::Cosine } else { Decay::Linear },
         format: args.precision,
-        threads: args.threads.unwrap_or_else(all),
+        threads: args.threads.unwrap_or_else(all_cores),
         workers: args.workers,
         broken: if args.skip_broken { Broken::Skip } else { Broken::Refuse },
     })
 }
 
+/// Threads that libtorch uses unless told otherwise.
+pub(super) fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Paths are stored absolute, so that a run can be resumed from any folder.
-fn absolute(path: PathBuf) -> Result<PathBuf> {
+pub(super) fn absolute(path: PathBuf) -> Result<PathBuf> {
     std::path::absolute(&path).map_err(|e| crate::Error::io(&path, e))
 }

@@ -11,9 +11,9 @@ use crate::model::{FusedModel, Head};
 use crate::{Error, Result};
 
 /// Score below which a device drops a box, unless told otherwise (YOLOv5's default for detection).
-const CONFIDENCE: f32 = 0.25;
+pub const CONFIDENCE: f32 = 0.25;
 /// Overlap above which a device drops the weaker box of a class, unless told otherwise (YOLOv5's default).
-const IOU: f32 = 0.45;
+pub const IOU: f32 = 0.45;
 /// Precisions that [`onnx::write`] makes; a board may run more.
 const MADE: [boards::Precision; 1] = [boards::Precision::Fp32];
 

@@ -1,8 +1,12 @@
 //! The HTML report of a run: one file without external resources, made from what training, evaluation, fusing and
 //! detection left on disk. Every part is optional; what is absent is named at the end. Measures nothing itself.
 
+mod article;
+mod bar_chart;
 mod canvas;
+mod charts;
 mod detect_record;
+mod dot_chart;
 mod fuse_record;
 mod graph_svg;
 mod heat_map;
@@ -14,6 +18,7 @@ mod pictures;
 mod plots;
 mod run_log;
 mod table;
+mod template;
 
 use std::path::{Path, PathBuf};
 
@@ -23,13 +28,16 @@ use serde_json::Value;
 use crate::evaluate::Evaluation;
 use crate::{Error, Result};
 
+pub use article::{Article, Section};
 pub use canvas::Surface;
+pub use charts::{Bar, Curve, Samples, bars, curves, dots};
 pub use detect_record::DetectRecord;
 pub use fuse_record::FuseRecord;
 pub use model_sheet::{ModelSheet, Row};
 pub use pictures::Picture;
 pub use plots::{confusion, pr_curves};
 pub use run_log::Epoch;
+pub use table::Table;
 
 /// What a report is made from.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -97,7 +105,7 @@ impl Parts {
         Ok(Self {
             name: name.unwrap_or_else(|| String::from("run")),
             args: read_json(inside("args.json").as_deref())?,
-            epochs: inside("results.csv").map(|path| run_log::read(&path)).transpose()?.unwrap_or_default(),
+            epochs: epochs(&sources.run)?,
             trained: read_json(sources.trained.as_deref())?,
             fused: read_json(sources.fused.as_deref())?,
             fuse: read_json(sources.fuse.as_deref())?,
@@ -105,6 +113,15 @@ impl Parts {
             pictures,
         })
     }
+}
+
+/// The epochs that the run in `folder` has recorded; none before its first is done.
+///
+/// # Errors
+/// [`Error::Artifact`] when its `results.csv` cannot be read, [`Error::Input`] when that holds something else.
+pub fn epochs(folder: &Path) -> Result<Vec<Epoch>> {
+    let path = folder.join("results.csv");
+    if path.is_file() { run_log::read(&path) } else { Ok(Vec::new()) }
 }
 
 /// The report as one HTML document.

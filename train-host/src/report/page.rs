@@ -1,8 +1,5 @@
 //! Puts the page together: chooses tables and plots, and fills the template, which escapes everything but plots.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use super::canvas::Surface;
@@ -10,11 +7,9 @@ use super::fuse_record::FuseRecord;
 use super::numbers::{duration, milliseconds, percent};
 use super::pictures::Picture;
 use super::table::{self, Table};
-use super::{Epoch, Parts, plots};
+use super::{Epoch, Parts, plots, template};
+use crate::Result;
 use crate::evaluate::Evaluation;
-use crate::{Error, Result};
-
-const TEMPLATE: &str = include_str!("../../templates/report.html");
 
 /// Everything the template shows; empty or absent members leave their section out.
 #[derive(Debug, Serialize)]
@@ -78,21 +73,7 @@ pub(super) fn render(parts: &Parts) -> Result<String> {
         args: parts.args.as_ref().and_then(table::members),
         absent: absent(parts),
     };
-    fill(&page).map_err(|error| {
-        Error::backend(
-            format!("the report's template failed: {error:#}"),
-            "a template that fits its page",
-            "this is a defect of train-host: report it",
-        )
-    })
-}
-
-fn fill(page: &Page<'_>) -> std::result::Result<String, minijinja::Error> {
-    let mut templates = Environment::new();
-    templates.set_auto_escape_callback(|_| AutoEscape::Html);
-    templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    templates.add_template("report.html", TEMPLATE)?;
-    templates.get_template("report.html")?.render(Serde(page))
+    template::fill("report.html", &page)
 }
 
 /// The sentence under the title.

@@ -30,6 +30,20 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// The picture in the file at `path`, under its file name.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] when it cannot be read, [`Error::Input`] when it is neither PNG nor JPEG.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self::new(&name, &bytes).ok_or_else(|| {
+            Error::input(format!("{} is no picture", path.display()), "a PNG or JPEG file", "make it again")
+        })
+    }
+}
+
 /// The first dozen PNG and JPEG files of `folder`, by name.
 pub(super) fn read_folder(folder: &Path) -> Result<Vec<Picture>> {
     let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;

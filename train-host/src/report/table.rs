@@ -9,12 +9,15 @@ use crate::evaluate::{ClassMetrics, Evaluation, Metrics};
 
 /// A table; the first column is text, the others are numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Table {
+pub struct Table {
+    /// What stands above each column.
     pub head: Vec<String>,
+    /// As many cells each as there are columns.
     pub rows: Vec<Vec<String>>,
 }
 
 impl Table {
+    /// A table under `head`.
     pub fn new(head: &[&str], rows: Vec<Vec<String>>) -> Self {
         Self { head: head.iter().map(ToString::to_string).collect(), rows }
     }

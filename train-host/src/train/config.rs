@@ -14,8 +14,8 @@ use crate::{Error, Result};
 
 /// Largest counts that make sense; beyond them memory or the progress counters give out.
 const MAX_EPOCHS: usize = 1_000_000;
-const MAX_BATCH: usize = 65_536;
-const MAX_THREADS: usize = 1024;
+pub(super) const MAX_BATCH: usize = 65_536;
+pub(super) const MAX_THREADS: usize = 1024;
 
 /// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

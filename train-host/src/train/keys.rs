@@ -11,6 +11,8 @@ pub enum Purpose {
     Order,
     /// The augmentation of one picture.
     Augment,
+    /// The order in which models that are compared take their turn.
+    Turn,
 }
 
 /// The generator for `purpose` at (`epoch`, `index`) of a run with `seed`.

@@ -1,8 +1,10 @@
 //! Augmented batches made ahead of the training loop by worker threads. The order and content of batches depend on
 //! seed and epoch only, never on how many workers there are.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use artifact::Preprocess;
 use rand::seq::SliceRandom;
@@ -26,6 +28,27 @@ pub struct Batch {
     pub rgb: Vec<u8>,
     /// Boxes of each image, in pixels.
     pub boxes: Vec<Vec<PixelBox>>,
+}
+
+/// The batches of one or more epochs, in order.
+pub struct Batches {
+    /// One a worker; they take turns.
+    receivers: Vec<Receiver<Result<Batch>>>,
+    served: usize,
+}
+
+impl Batches {
+    /// The next batch, and how long it had to be waited for.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a broken image.
+    pub fn next_batch(&mut self) -> Result<(Batch, Duration)> {
+        let started = Instant::now();
+        let turn = self.served % self.receivers.len();
+        let batch = self.receivers[turn].recv().map_err(|_| stopped())??;
+        self.served += 1;
+        Ok((batch, started.elapsed()))
+    }
 }
 
 /// Reads and augments the images of a dataset.
@@ -70,39 +93,52 @@ impl<'a> Loader<'a> {
         self.dataset.samples.len().div_ceil(self.batch)
     }
 
-    /// Hands each batch of `epoch` to `consume`, in order.
+    /// Lets `consume` take the batches of `epochs`, [`Loader::batches`] for each. They are made ahead across the ends of
+    /// epochs, so that validating between two of them leaves nobody waiting afterwards.
     ///
     /// # Errors
-    /// [`Error::Data`] for a broken image, or whatever `consume` reports.
-    pub fn epoch(&self, epoch: usize, mut consume: impl FnMut(Batch) -> Result<()>) -> Result<()> {
-        let mut order: Vec<usize> = (0..self.dataset.samples.len()).collect();
-        order.shuffle(&mut generator(self.seed, Purpose::Order, epoch, 0));
+    /// Whatever `consume` reports.
+    pub fn serve<T>(
+        &self,
+        epochs: Range<usize>,
+        consume: impl FnOnce(&mut Batches) -> Result<T>,
+    ) -> Result<T> {
         std::thread::scope(|scope| {
-            let order = &order;
-            let receivers: Vec<Receiver<Result<Batch>>> = (0..self.workers)
-                .map(|worker| {
-                    let (sender, receiver) = sync_channel(AHEAD);
-                    scope.spawn(move || self.work(worker, epoch, order, &sender));
-                    receiver
-                })
-                .collect();
-            for index in 0..self.batches() {
-                let batch = receivers[index % self.workers].recv().map_err(|_| stopped())??;
-                consume(batch)?;
-            }
-            Ok(())
+            let start = |worker| {
+                let (sender, receiver) = sync_channel(AHEAD);
+                let epochs = epochs.clone();
+                scope.spawn(move || self.work(worker, epochs, &sender));
+                receiver
+            };
+            // Dropped before the scope waits for the workers: a closed channel is what ends them.
+            let mut batches = Batches { receivers: (0..self.workers).map(start).collect(), served: 0 };
+            consume(&mut batches)
         })
     }
 
-    fn work(&self, worker: usize, epoch: usize, order: &[usize], sender: &SyncSender<Result<Batch>>) {
-        for (index, members) in order.chunks(self.batch).enumerate().skip(worker).step_by(self.workers) {
-            let batch = self.make(epoch, index * self.batch, members);
-            let failed = batch.is_err();
-            // A closed channel means that the loop gave up: nothing is left to do.
-            if sender.send(batch).is_err() || failed {
-                return;
+    /// Makes every batch whose turn is `worker`'s.
+    fn work(&self, worker: usize, epochs: Range<usize>, sender: &SyncSender<Result<Batch>>) {
+        let mut turn = (0..self.workers).cycle();
+        for epoch in epochs {
+            let order = self.order(epoch);
+            for (index, members) in order.chunks(self.batch).enumerate() {
+                if turn.next() != Some(worker) {
+                    continue;
+                }
+                let batch = self.make(epoch, index * self.batch, members);
+                let failed = batch.is_err();
+                // A closed channel means that the loop gave up: nothing is left to do.
+                if sender.send(batch).is_err() || failed {
+                    return;
+                }
             }
         }
+    }
+
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.dataset.samples.len()).collect();
+        order.shuffle(&mut generator(self.seed, Purpose::Order, epoch, 0));
+        order
     }
 
     fn make(&self, epoch: usize, first: usize, members: &[usize]) -> Result<Batch> {
@@ -198,14 +234,10 @@ mod tests {
     fn collect(dataset: &Dataset, workers: usize) -> Vec<(Vec<u8>, Vec<Vec<PixelBox>>)> {
         let strength = super::super::hyper::Hyper::default().strength();
         let loader = Loader::new(dataset, 32, 2, 9, strength, workers);
-        let mut batches = Vec::new();
-        loader
-            .epoch(3, |batch| {
-                batches.push((batch.rgb, batch.boxes));
-                Ok(())
-            })
-            .unwrap();
-        batches
+        let take = |batches: &mut Batches| {
+            (0..2 * loader.batches()).map(|_| batches.next_batch().map(|(b, _)| (b.rgb, b.boxes))).collect()
+        };
+        loader.serve(3..5, take).unwrap()
     }
 
     #[test]
@@ -213,18 +245,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dataset(dir.path());
         let one = collect(&data, 1);
-        assert_eq!(one.len(), 3);
-        assert_eq!(one[2].1.len(), 1);
+        let sizes: Vec<usize> = one.iter().map(|(_, boxes)| boxes.len()).collect();
+        assert_eq!(sizes, [2, 2, 1, 2, 2, 1]);
+        assert_ne!(one[..3], one[3..]);
         assert_eq!(one, collect(&data, 3));
     }
 
     #[test]
-    fn a_missing_image_ends_the_epoch_with_its_name() {
+    fn a_missing_image_ends_the_batches_with_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let data = dataset(dir.path());
         std::fs::remove_file(dir.path().join("3.png")).unwrap();
         let loader = Loader::new(&data, 32, 2, 9, super::super::hyper::Hyper::default().strength(), 2);
-        let error = loader.epoch(0, |_| Ok(())).unwrap_err().to_string();
+        let all =
+            |batches: &mut Batches| (0..loader.batches()).try_for_each(|_| batches.next_batch().map(drop));
+        let error = loader.serve(0..1, all).unwrap_err().to_string();
         assert!(error.contains("3.png"), "{error}");
     }
 }

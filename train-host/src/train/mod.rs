@@ -2,10 +2,12 @@
 //! a run folder with a `TrainedModel`. All randomness is keyed (see `keys`); a killed run resumes bit for bit.
 
 mod assign;
+pub mod bench;
 mod config;
 mod ffi;
 mod hyper;
 mod keys;
+mod learner;
 mod loader;
 mod loss;
 mod net;
@@ -22,3 +24,8 @@ pub use run::RunFolder;
 pub use schedule::Decay;
 pub use session::TorchSession;
 pub use trainer::{Outcome, Start, train};
+
+/// Sets how many threads libtorch computes with, in the whole process.
+pub fn set_threads(count: usize) {
+    tch::set_num_threads(i32::try_from(count).unwrap_or(i32::MAX));
+}

@@ -9,8 +9,8 @@ use artifact::atomic;
 use tch::Tensor;
 
 use super::config::Config;
-use super::net::{Net, insert, to_i64};
-use super::optimizer::{Ema, Sgd};
+use super::learner::Learner;
+use super::net::{insert, to_i64};
 use crate::model::{Checkpoint, TrainedModel, Weights, checkpoint};
 use crate::{Error, Result};
 
@@ -70,6 +70,31 @@ impl RunFolder {
         ))
     }
 
+    /// The settings of the run in `root`, finished or not; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub fn config(root: &Path) -> Result<Option<Config>> {
+        if root.join(ARGS).exists() { read_config(root).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether a process trains in `root` right now.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn is_in_use(root: &Path) -> Result<bool> {
+        let path = root.join(ARGS);
+        if !path.exists() {
+            return Ok(false);
+        }
+        let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) => Err(Error::io(&path, e)),
+        }
+    }
+
     fn lock(root: &Path) -> Result<Self> {
         let path = root.join(ARGS);
         let file = File::open(&path).map_err(|e| Error::io(&path, e))?;
@@ -89,21 +114,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Input`] when there is none or its `args.json` cannot be read.
     pub fn open(root: &Path) -> Result<(Self, Config)> {
-        let path = root.join(ARGS);
-        let text = std::fs::read_to_string(&path).map_err(|e| {
-            Error::input(
-                format!("{}: {e}", path.display()),
-                "the folder of a run started earlier",
-                "give the folder that was --out when the run began",
-            )
-        })?;
-        let config = serde_json::from_str(&text).map_err(|e| {
-            Error::input(
-                format!("{}: {e}", path.display()),
-                "the settings train-host wrote",
-                "start the run anew: the file was changed, or is of another version",
-            )
-        })?;
+        let config = read_config(root)?;
         Ok((Self::lock(root)?, config))
     }
 
@@ -126,14 +137,7 @@ impl RunFolder {
     /// # Errors
     /// I/O errors, such as a full disk: every file is then whole, of this epoch or the one before, and the run resumes
     /// from the epoch of its state.
-    pub fn save_epoch(
-        &self,
-        model: &TrainedModel,
-        net: &Net,
-        sgd: &Sgd,
-        ema: &Ema,
-        progress: &Progress,
-    ) -> Result<()> {
+    pub fn save_epoch(&self, model: &TrainedModel, learner: &Learner, progress: &Progress) -> Result<()> {
         let checkpoint = Checkpoint::Trained(model.clone());
         if progress.best.is_none_or(|(_, epoch)| epoch + 1 == progress.epochs_done) {
             checkpoint::save(&self.best_file(), &checkpoint)?;
@@ -145,10 +149,11 @@ impl RunFolder {
             table.push('\n');
         }
         atomic::write(&self.root.join("results.csv"), table.as_bytes())?;
-        self.save_state(net, sgd, ema, progress)
+        self.save_state(learner, progress)
     }
 
-    fn save_state(&self, net: &Net, sgd: &Sgd, ema: &Ema, progress: &Progress) -> Result<()> {
+    fn save_state(&self, learner: &Learner, progress: &Progress) -> Result<()> {
+        let Learner { net, sgd, ema, .. } = learner;
         let mut state = Weights::default();
         for (name, tensor) in net.tensors() {
             insert(&mut state, &format!("net.{name}"), tensor)?;
@@ -172,7 +177,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Model`] when the state is damaged or of another model.
-    pub fn restore(&self, net: &Net, sgd: &mut Sgd, ema: &mut Ema) -> Result<Option<Progress>> {
+    pub fn restore(&self, learner: &mut Learner) -> Result<Option<Progress>> {
+        let Learner { net, sgd, ema, .. } = learner;
         let path = self.state_file();
         if !path.exists() {
             return Ok(None);
@@ -203,6 +209,24 @@ impl RunFolder {
         }
         Ok(Some(progress))
     }
+}
+
+fn read_config(root: &Path) -> Result<Config> {
+    let path = root.join(ARGS);
+    let text = std::fs::read_to_string(&path).map_err(|e| {
+        Error::input(
+            format!("{}: {e}", path.display()),
+            "the folder of a run started earlier",
+            "give the folder that was --out when the run began",
+        )
+    })?;
+    serde_json::from_str(&text).map_err(|e| {
+        Error::input(
+            format!("{}: {e}", path.display()),
+            "the settings train-host wrote",
+            "start the run anew: the file was changed, or is of another version",
+        )
+    })
 }
 
 fn fill(target: &Tensor, state: &Weights, name: &str) -> Result<()> {

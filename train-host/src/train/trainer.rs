@@ -4,15 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tch::{Kind, Tensor};
 
 use super::config::{Config, device};
-use super::loader::{Batch, Loader};
-use super::loss::LossFunction;
-use super::net::{Mode, Net, to_i64};
-use super::optimizer::{Ema, Sgd};
+use super::learner::Learner;
+use super::loader::{Batches, Loader};
 use super::run::{Progress, RunFolder};
-use super::schedule::{Rates, Schedule};
+use super::schedule::Schedule;
 use super::session::TorchSession;
 use crate::Result;
 use crate::dataset::{Dataset, Source, Split};
@@ -66,7 +63,7 @@ pub fn train(root: &Path, start: Start) -> Result<Outcome> {
         // The state replaces what the run started from, which may be gone by now.
         config.weights = None;
     }
-    tch::set_num_threads(i32::try_from(config.threads).unwrap_or(i32::MAX));
+    super::set_threads(config.threads);
     let source = Source::open(&config.data, config.broken)?;
     if !source.is_divided() {
         eprintln!(
@@ -82,7 +79,7 @@ pub fn train(root: &Path, start: Start) -> Result<Outcome> {
     // Made last: settings that cannot be trained with leave no folder behind.
     let folder = match folder {
         Some(folder) => {
-            if let Some(progress) = folder.restore(&trainer.net, &mut trainer.sgd, &mut trainer.ema)? {
+            if let Some(progress) = folder.restore(&mut trainer.learner)? {
                 trainer.progress = progress;
             }
             folder
@@ -92,13 +89,18 @@ pub fn train(root: &Path, start: Start) -> Result<Outcome> {
     trainer.run(&training, &folder)
 }
 
+/// What the epochs of a run share.
+struct Course<'a> {
+    loader: Loader<'a>,
+    schedule: Schedule,
+    folder: &'a RunFolder,
+    bar: ProgressBar,
+}
+
 struct Trainer {
     config: Config,
     architecture: Architecture,
-    net: Net,
-    ema: Ema,
-    sgd: Sgd,
-    loss: LossFunction,
+    learner: Learner,
     evaluator: Evaluator,
     progress: Progress,
 }
@@ -110,11 +112,8 @@ impl Trainer {
             None => initial_weights(&architecture, config.seed),
             Some(path) => transfer(path, &architecture, config.seed)?,
         };
-        let net = Net::new(&architecture.graph, &weights, device, config.format)?;
-        // The average is evaluated as it will ship: in f32.
-        let ema =
-            Ema { net: Net::new(&architecture.graph, &weights, device, super::ConvFormat::F32)?, updates: 0 };
-        let loss = LossFunction::new(&architecture.head, config.imgsz, config.hyper);
+        let learner =
+            Learner::new(&architecture, &weights, device, config.format, config.imgsz, config.hyper)?;
         let evaluator = Evaluator::new(
             validation,
             &bundle::preprocess(config.imgsz),
@@ -129,8 +128,7 @@ impl Trainer {
                 ..Options::default()
             },
         )?;
-        let (sgd, progress) = (Sgd::default(), Progress::default());
-        Ok(Self { config, architecture, net, ema, sgd, loss, evaluator, progress })
+        Ok(Self { config, architecture, learner, evaluator, progress: Progress::default() })
     }
 
     fn run(&mut self, training: &Dataset, folder: &RunFolder) -> Result<Outcome> {
@@ -147,11 +145,16 @@ impl Trainer {
         );
         let bar = progress_bar(config.epochs * loader.batches());
         bar.set_position(self.progress.iteration as u64);
-        let mut images_per_second = 0.0;
-        for epoch in self.progress.epochs_done..self.config.epochs {
-            images_per_second = self.epoch(epoch, &loader, &schedule, folder, &bar)?;
-        }
-        bar.finish();
+        let course = Course { loader, schedule, folder, bar };
+        let epochs = self.progress.epochs_done..config.epochs;
+        let images_per_second = course.loader.serve(epochs.clone(), |batches| {
+            let mut latest = 0.0;
+            for epoch in epochs {
+                latest = self.epoch(epoch, batches, &course)?;
+            }
+            Ok(latest)
+        })?;
+        course.bar.finish();
         Ok(Outcome {
             best: folder.best_file(),
             best_epoch: self.progress.best.map(|(_, epoch)| epoch),
@@ -161,37 +164,31 @@ impl Trainer {
     }
 
     /// Trains one epoch, measures it and saves it; returns training images a second.
-    fn epoch(
-        &mut self,
-        epoch: usize,
-        loader: &Loader<'_>,
-        schedule: &Schedule,
-        folder: &RunFolder,
-        bar: &ProgressBar,
-    ) -> Result<f64> {
+    fn epoch(&mut self, epoch: usize, batches: &mut Batches, course: &Course<'_>) -> Result<f64> {
+        let Course { loader, schedule, folder, bar } = course;
         let started = Instant::now();
-        let (mut sums, mut batches, mut images) = ([0.0; 3], 0.0, 0);
+        let (mut sums, mut count, mut images) = ([0.0; 3], 0.0, 0);
         let mut lr = 0.0;
-        loader.epoch(epoch, |batch| {
+        for _ in 0..loader.batches() {
+            let (batch, _) = batches.next_batch()?;
             let rates = schedule.at(epoch, self.progress.iteration);
             lr = rates.lr;
             images += batch.boxes.len();
-            let parts = self.step(&batch, &rates, schedule.weight_decay())?;
+            let parts = self.learner.step(&batch, &rates, schedule.weight_decay(), &mut self.progress)?;
             for (sum, part) in sums.iter_mut().zip(parts) {
                 *sum += part;
             }
-            batches += 1.0;
+            count += 1.0;
             bar.inc(1);
             bar.set_message(format!(
                 "epoch {}/{}  box {:.4}  obj {:.4}  cls {:.4}",
                 epoch + 1,
                 self.config.epochs,
-                sums[0] / batches,
-                sums[1] / batches,
-                sums[2] / batches
+                sums[0] / count,
+                sums[1] / count,
+                sums[2] / count
             ));
-            Ok(())
-        })?;
+        }
         let train_seconds = started.elapsed().as_secs_f64();
         let started = Instant::now();
         let metrics = bar.suspend(|| self.measure())?.metrics;
@@ -200,7 +197,7 @@ impl Trainer {
         let images_per_second = images as f64 / train_seconds;
         let (map50, map) = (metrics.map50.unwrap_or(0.0), metrics.map.unwrap_or(0.0));
         let (precision, recall) = (metrics.precision.unwrap_or(0.0), metrics.recall.unwrap_or(0.0));
-        let [boxes, objectness, classes] = sums.map(|sum| sum / batches);
+        let [boxes, objectness, classes] = sums.map(|sum| sum / count);
         self.progress.rows.push(format!(
             "{epoch},{boxes:.5},{objectness:.5},{classes:.5},{lr:.6},{precision:.5},{recall:.5},{map50:.5},{map:.5},\
              {images_per_second:.2},{train_seconds:.2},{val_seconds:.2}"
@@ -212,10 +209,10 @@ impl Trainer {
         }
         let model = TrainedModel {
             architecture: self.architecture.clone(),
-            weights: self.ema.net.weights()?,
+            weights: self.learner.ema.net.weights()?,
             imgsz: self.config.imgsz,
         };
-        folder.save_epoch(&model, &self.net, &self.sgd, &self.ema, &self.progress)?;
+        folder.save_epoch(&model, &self.learner, &self.progress)?;
         // Not the bar's own `println`: that is silent when stderr is a file, where these lines are the log.
         bar.suspend(|| {
             eprintln!(
@@ -228,31 +225,9 @@ impl Trainer {
         Ok(images_per_second)
     }
 
-    fn step(&mut self, batch: &Batch, rates: &Rates, weight_decay: f64) -> Result<[f64; 3]> {
-        let side = to_i64(self.config.imgsz);
-        // Left with channels innermost: convolutions and norms then run a fifth to a third faster on a CPU.
-        let images =
-            Tensor::f_from_data_size(&batch.rgb, &[to_i64(batch.boxes.len()), side, side, 3], Kind::Uint8)?
-                .f_to_device(self.net.device())?
-                .f_permute([0, 3, 1, 2])?
-                .f_to_kind(Kind::Float)?
-                .f_div_scalar(255.0)?;
-        let outputs = self.net.forward(&images, Mode::Train)?;
-        let loss = self.loss.compute(&outputs, &batch.boxes)?;
-        loss.total.f_backward()?;
-        self.progress.iteration += 1;
-        self.progress.pending += 1;
-        if self.progress.pending >= rates.accumulate {
-            self.sgd.step(&self.net, rates, weight_decay)?;
-            self.ema.update(&self.net)?;
-            self.progress.pending = 0;
-        }
-        Ok(loss.parts)
-    }
-
     fn measure(&self) -> Result<Evaluation> {
         let specs = onnx::model_specs(&self.architecture, self.config.imgsz)?;
-        let mut session = TorchSession::new(&self.ema.net, specs.input, specs.outputs);
+        let mut session = TorchSession::new(&self.learner.ema.net, specs.input, specs.outputs);
         self.evaluator.run(&mut session)
     }
 }

@@ -122,7 +122,7 @@ fn bilinear(canvas: &Canvas, sx: f32, sy: f32, out: &mut [u8]) {
     if !(sx > -1.0 && sy > -1.0 && sx < limit && sy < limit) {
         return;
     }
-    let (x0, y0) = (sx.floor(), sy.floor());
+    let (x0, y0) = (floor(sx), floor(sy));
     let (fx, fy) = (((sx - x0) * 256.0) as u32, ((sy - y0) * 256.0) as u32);
     let weights = [(256 - fx) * (256 - fy), fx * (256 - fy), (256 - fx) * fy, fx * fy];
     let inside = x0 >= 0.0 && y0 >= 0.0 && x0 + 1.0 < limit && y0 + 1.0 < limit;
@@ -154,9 +154,23 @@ fn bilinear(canvas: &Canvas, sx: f32, sy: f32, out: &mut [u8]) {
     }
 }
 
+/// `x.floor()` for the positions that get here, without the library call that it is on a CPU of any age.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sides are far below 2^24")]
+fn floor(x: f32) -> f32 {
+    let whole = x as i32 as f32;
+    if whole > x { whole - 1.0 } else { whole }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_are_rounded_down() {
+        for x in [-0.999f32, -0.5, -1e-9, 0.0, 0.25, 0.999_999_9, 1.0, 639.5] {
+            assert_eq!(floor(x), x.floor(), "{x}");
+        }
+    }
 
     #[test]
     fn inverse_undoes_the_map() {
