@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::graph_svg::{self, Form};
+use super::numbers::fraction;
 use crate::Result;
 use crate::fuse::fused_graph;
 use crate::model::outline::{Cost, From, Layer};
@@ -161,11 +162,6 @@ fn rows(trained: Option<&Outline>, fused: &Outline) -> Vec<Row> {
     // Only a graph without a description has layers that are called otherwise once they are fused.
     let fused_only = fused.layers.iter().filter(|layer| !before.contains_key(&layer.name));
     of_trained.chain(fused_only.map(|layer| row(fused, layer))).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a fraction for display")]
-fn fraction(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// Each once, in the order of first use.

@@ -43,6 +43,12 @@ pub(super) fn grouped(value: usize) -> String {
     text
 }
 
+/// The part of `whole` that `part` is; of nothing, nothing.
+#[expect(clippy::cast_precision_loss, reason = "a fraction for display")]
+pub(super) fn fraction(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 /// Floating-point operations in billions.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) fn gflops(flops: u64) -> String {

@@ -6,7 +6,7 @@ use super::grid::{Cell, Edge, Grid, Route};
 use super::svg::{Kind, Svg};
 use super::units::{Input, Scene, scene};
 use crate::model::outline::{From, Layer};
-use crate::report::numbers::{gflops, grouped};
+use crate::report::numbers::{fraction, gflops, grouped};
 
 /// Sides of a box, and from box to box.
 const BOX: [i32; 2] = [92, 32];
@@ -191,11 +191,6 @@ fn curve([x0, y0]: [i32; 2], [x1, y1]: [i32; 2]) -> String {
 /// Counts of boxes and lanes are far below what pixels can hold.
 pub(super) fn px(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX / 1000)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "the length of a bar")]
-fn fraction(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a fraction of the longest bar")]
