@@ -83,6 +83,14 @@ fn everything_but_weights_comes_along() {
 }
 
 #[test]
+fn activation_is_that_of_the_modules() {
+    let mish = edited("v6.pt", &[(b"activation\nSiLU\n", b"activation\nMish\n")]);
+    let checkpoint = read(&mish).unwrap().checkpoint;
+    let acts = checkpoint.architecture().graph.nodes.iter().filter(|node| matches!(node.op, Op::Act(_)));
+    assert!(acts.clone().count() > 5 && acts.into_iter().all(|node| node.op == Op::Act(Activation::Mish)));
+}
+
+#[test]
 fn imported_models_fuse() {
     for name in GOLDEN {
         let model = TrainedModel { imgsz: 64, ..trained(name).0 };

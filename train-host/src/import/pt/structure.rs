@@ -60,13 +60,14 @@ fn activation_of(path: &str, module: Item) -> Result<Activation> {
     match class {
         "SiLU" => Ok(Activation::Silu),
         "ReLU" => Ok(Activation::Relu),
+        "Mish" => Ok(Activation::Mish),
         "LeakyReLU" => {
             check_number(path, module, "negative_slope", LEAKY_SLOPE)?;
             Ok(Activation::LeakyRelu)
         }
         _ => Err(refuse_with(
             format!("activation {} at {path:?}", short(class)),
-            "SiLU, ReLU or LeakyReLU",
+            "SiLU, ReLU, LeakyReLU or Mish",
             "train the model again with one of these: `train-host train --act`",
         )),
     }
