@@ -14,8 +14,6 @@ use crate::model::{Architecture, Overrides};
 
 /// Side of the images that YOLOv5 trains on unless told otherwise, in pixels.
 const DEFAULT_IMGSZ: usize = 640;
-/// Most values of the anchors and strides.
-const MAX_SMALL: u64 = 1000;
 const MAX_CLASSES: usize = 2000;
 
 /// A model without weights, and the size of the images it was trained on.
@@ -149,13 +147,13 @@ fn anchors(
 }
 
 fn small_values(archive: &mut Archive, what: &str, tensor: &Tensor) -> Result<Vec<f32>> {
-    let len = tensors::len(tensor).filter(|&len| len <= MAX_SMALL && tensors::is_dense(tensor));
     let wrong =
         || refuse(format!("{what} as a tensor of shape {:?}", tensor.shape), "a short list of numbers");
-    let bytes = tensor.storage.element.bytes();
-    let (len, start) = len.zip(tensor.offset.checked_mul(bytes)).ok_or_else(wrong)?;
-    let bytes = archive.read_storage(tensor.storage.key, start, as_index(len * bytes)?)?;
-    tensors::floats(tensor.storage.element, &bytes).ok_or_else(wrong)
+    let len = tensors::len(tensor).filter(|_| tensors::is_dense(tensor)).ok_or_else(wrong)?;
+    let bytes = archive.small_storage(tensor.storage.key)?;
+    let values = tensors::floats(tensor.storage.element, &bytes).ok_or_else(wrong)?;
+    let (start, end) = (as_index(tensor.offset)?, as_index(tensor.offset.saturating_add(len))?);
+    values.get(start..end).map(<[f32]>::to_vec).ok_or_else(wrong)
 }
 
 /// The model's own name for itself (`yolov5n.yaml`), else the file's.
@@ -184,9 +182,8 @@ fn check_strides(architecture: &Architecture, found: &[f32]) -> Result<()> {
 fn trained_imgsz(root: Item, architecture: &Architecture) -> usize {
     let options = root.get("opt");
     let imgsz = options.and_then(|options| options.get("imgsz")).and_then(Item::int);
+    let imgsz = imgsz.and_then(|imgsz| usize::try_from(imgsz).ok()).unwrap_or(DEFAULT_IMGSZ);
     let step = architecture.head.strides.iter().copied().max().unwrap_or(1);
-    let imgsz = imgsz
-        .and_then(|imgsz| usize::try_from(imgsz).ok())
-        .and_then(|imgsz| imgsz.checked_next_multiple_of(step));
-    imgsz.filter(|&imgsz| architecture.check_imgsz(imgsz).is_ok()).unwrap_or(DEFAULT_IMGSZ)
+    let rounded = imgsz.checked_next_multiple_of(step);
+    rounded.filter(|&imgsz| architecture.check_imgsz(imgsz).is_ok()).unwrap_or(DEFAULT_IMGSZ)
 }

@@ -60,13 +60,14 @@ fn activation_of(path: &str, module: Item) -> Result<Activation> {
     match class {
         "SiLU" => Ok(Activation::Silu),
         "ReLU" => Ok(Activation::Relu),
+        "Mish" => Ok(Activation::Mish),
         "LeakyReLU" => {
             check_number(path, module, "negative_slope", LEAKY_SLOPE)?;
             Ok(Activation::LeakyRelu)
         }
         _ => Err(refuse_with(
             format!("activation {} at {path:?}", short(class)),
-            "SiLU, ReLU or LeakyReLU",
+            "SiLU, ReLU, LeakyReLU or Mish",
             "train the model again with one of these: `train-host train --act`",
         )),
     }
@@ -102,8 +103,7 @@ fn check_conv(name: &str, conv: &Conv, module: Item) -> Result<()> {
     expect(groups == i64::try_from(conv.groups).ok(), || {
         differs(name, "groups", &format!("{groups:?}"), &conv.groups.to_string())
     })?;
-    let mode = module.attribute("padding_mode").and_then(Item::text);
-    expect(mode == Some("zeros"), || differs(name, "padding_mode", &format!("{mode:?}"), "zeros"))
+    check_text(name, module, "padding_mode", "zeros")
 }
 
 /// `SPPF` has one pool that it applies three times; our graph has three.
@@ -124,8 +124,7 @@ fn check_pool(modules: &Modules, name: &str, [kernel, stride, pad]: [usize; 3]) 
 fn check_upsample(name: &str, factor: usize, module: Item) -> Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "factors are small")]
     check_number(name, module, "scale_factor", factor as f64)?;
-    let mode = module.attribute("mode").and_then(Item::text);
-    expect(mode == Some("nearest"), || differs(name, "mode", &format!("{mode:?}"), "nearest"))
+    check_text(name, module, "mode", "nearest")
 }
 
 /// A setting that torch keeps as one number or as one an axis.
@@ -149,6 +148,13 @@ fn check_number(name: &str, module: Item, attribute: &str, expected: f64) -> Res
     let found = module.attribute(attribute).and_then(Item::number);
     let fits = found == Some(expected);
     expect(fits, || differs(name, attribute, &format!("{found:?}"), &expected.to_string()))
+}
+
+fn check_text(name: &str, module: Item, attribute: &str, expected: &str) -> Result<()> {
+    let found = module.attribute(attribute);
+    expect(found.and_then(Item::text) == Some(expected), || {
+        differs(name, attribute, &found.map_or_else(String::new, Item::show), expected)
+    })
 }
 
 fn expect(fits: bool, error: impl FnOnce() -> Error) -> Result<()> {

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use super::pickle::short;
 use super::{as_index, refuse};
 use crate::{Error, Result};
 
@@ -37,6 +38,8 @@ pub(super) struct Archive {
 struct Entry {
     header_start: u64,
     len: u64,
+    /// 0 where none was computed, as PyTorch allows.
+    crc32: u32,
 }
 
 impl Archive {
@@ -63,45 +66,40 @@ impl Archive {
     }
 
     /// The pickle, which may have at most `most` bytes.
-    pub fn pickle(&mut self, most: usize) -> Result<Vec<u8>> {
-        let len = self.len_of(PICKLE).unwrap_or(0);
-        if len > most as u64 {
-            return Err(refuse(format!("a pickle of {len} bytes"), format!("at most {most} bytes")));
-        }
-        self.read(PICKLE, 0, as_index(len)?)
+    pub fn pickle(&mut self, most: u64) -> Result<Vec<u8>> {
+        self.read(PICKLE, most)
     }
 
     /// Bytes of the storage called `key`, `None` where there is none.
     pub fn storage_len(&self, key: &str) -> Option<u64> {
-        self.len_of(&storage_name(key))
+        self.entries.get(&format!("{}data/{key}", self.root)).map(|entry| entry.len)
     }
 
-    /// `len` bytes of the storage called `key`, from `start` on.
-    pub fn read_storage(&mut self, key: &str, start: u64, len: usize) -> Result<Vec<u8>> {
-        self.read(&storage_name(key), start, len)
+    /// The storage called `key`, which may have at most 64 kB.
+    pub fn small_storage(&mut self, key: &str) -> Result<Vec<u8>> {
+        self.read(&format!("data/{key}"), 1 << 16)
     }
 
-    fn len_of(&self, name: &str) -> Option<u64> {
-        self.entries.get(&format!("{}{name}", self.root)).map(|entry| entry.len)
-    }
-
-    fn read(&mut self, name: &str, start: u64, len: usize) -> Result<Vec<u8>> {
-        let full = format!("{}{name}", self.root);
-        let damaged = || refuse(format!("a damaged entry {full:?}"), "a whole zip archive");
-        let entry = *self.entries.get(&full).ok_or_else(damaged)?;
+    /// A whole entry of at most `most` bytes.
+    fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>> {
+        let shown = short(name);
+        let damaged = || refuse(format!("a missing or damaged entry {shown:?}"), "a whole zip archive");
+        let entry = *self.entries.get(&format!("{}{name}", self.root)).ok_or_else(damaged)?;
+        if entry.len > most {
+            return Err(refuse(format!("{} bytes of {shown:?}", entry.len), format!("at most {most} bytes")));
+        }
         let header = read_at(&mut self.file, entry.header_start, LOCAL_LEN).map_err(|_| damaged())?;
         let names_len = u64::from(u16_at(&header, 26)) + u64::from(u16_at(&header, 28));
         let data_start = entry.header_start + LOCAL_LEN as u64 + names_len;
-        let inside = start.checked_add(len as u64).is_some_and(|end| end <= entry.len);
-        if !header.starts_with(LOCAL_MAGIC) || !inside || data_start + entry.len > self.directory_start {
+        if !header.starts_with(LOCAL_MAGIC) || data_start + entry.len > self.directory_start {
             return Err(damaged());
         }
-        read_at(&mut self.file, data_start + start, len).map_err(|_| damaged())
+        let bytes = read_at(&mut self.file, data_start, as_index(entry.len)?).map_err(|_| damaged())?;
+        if entry.crc32 != 0 && crc32fast::hash(&bytes) != entry.crc32 {
+            return Err(refuse(format!("entry {shown:?} with a wrong checksum"), "a file without damage"));
+        }
+        Ok(bytes)
     }
-}
-
-fn storage_name(key: &str) -> String {
-    format!("data/{key}")
 }
 
 /// Start and length of the directory and the number of its entries, from the record that ends the file.
@@ -162,7 +160,8 @@ fn read_entry(header: &[u8], name: &str, directory_start: u64) -> Result<Entry> 
             "entries as torch.save stores them: neither compressed nor encrypted, without extra fields",
         ));
     }
-    let entry = Entry { header_start: u64::from(u32_at(header, 42)), len: u64::from(len) };
+    let entry =
+        Entry { header_start: u64::from(u32_at(header, 42)), len: u64::from(len), crc32: u32_at(header, 16) };
     if entry.header_start + LOCAL_LEN as u64 + entry.len > directory_start {
         return Err(refuse(
             format!("entry {name:?} of {len} bytes beyond the end of the file"),

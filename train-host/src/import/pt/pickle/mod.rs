@@ -16,7 +16,7 @@ use crate::Result;
 type Id = usize;
 
 /// Largest pickle read; that of yolov5n has 83 kB, that of a training checkpoint of yolov5x6 about 1 MB.
-pub(super) const MAX_PICKLE_BYTES: usize = 8 << 20;
+pub(super) const MAX_PICKLE_BYTES: u64 = 8 << 20;
 
 /// Type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
