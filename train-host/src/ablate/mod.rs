@@ -3,8 +3,10 @@
 //! folder of the results, so that a run that was ended anywhere goes on where it was.
 
 mod article;
+mod bar;
 mod cell;
 pub mod child;
+mod clock;
 pub mod cost;
 mod csv;
 mod document;
@@ -33,7 +35,8 @@ use crate::model::{Architecture, Overrides};
 use crate::train::bench::{Subject, Workload};
 use crate::{Error, Result};
 
-pub use document::{Bar, Document, FUSED_LIMIT, UNFUSED_LIMIT};
+pub use bar::{Bar, FUSED_LIMIT, UNFUSED_LIMIT, Verdict};
+pub use document::Document;
 pub use machine::Machine;
 
 /// Where and how to run a plan.
