@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "test code")]
 
 use allocation_counter::measure;
-use artifact::{DType, Decode, Layout, Preprocess, Quant, Tensor, TensorData, TensorSpec};
+use artifact::{DType, Decode, Layout, Preprocess, Quant, RawOutput, Tensor, TensorData, TensorSpec};
 use repedge::decode::Decoder;
 use repedge::preprocess::{LetterboxMap, Preprocessor};
 use repedge::{Image, Limits};
@@ -28,15 +28,19 @@ fn yolo() -> Decode {
     Decode::Yolov5 { strides: vec![8, 16, 32], anchors_px: [10.0, 30.0, 90.0].map(anchors).to_vec() }
 }
 
-fn specs(dtype: DType, quant: Option<Quant>) -> Vec<TensorSpec> {
-    let spec = |stride| TensorSpec {
+fn split() -> Decode {
+    Decode::Yolov8 { strides: vec![8, 16, 32], reg_max: 16 }
+}
+
+fn specs(decode: &Decode, dtype: DType, quant: Option<Quant>) -> Vec<TensorSpec> {
+    let spec = |RawOutput { stride, channels }| TensorSpec {
         name: format!("stride{stride}"),
         dtype,
         layout: Layout::Nchw,
-        shape: [1, 3 * (5 + CLASSES), SIDE_PX / stride, SIDE_PX / stride],
+        shape: [1, channels, SIDE_PX / stride, SIDE_PX / stride],
         quant,
     };
-    [8, 16, 32].map(spec).to_vec()
+    decode.raw_outputs(CLASSES).into_iter().map(spec).collect()
 }
 
 /// Outputs of noise around `middle`: the higher, the more is found.
@@ -46,7 +50,7 @@ fn outputs(specs: &[TensorSpec], middle: i16, seed: u32) -> Vec<Tensor> {
         let centered = noise.into_iter().map(|byte| i16::from(byte) - 128 + middle);
         let data = match spec.dtype {
             DType::I8 => TensorData::I8(centered.map(|v| v.clamp(-128, 127) as i8).collect()),
-            _ => TensorData::F32(centered.map(|v| f32::from(v) * 0.05).collect()),
+            _ => TensorData::F32(centered.map(|v| f32::from(v) * 0.06).collect()),
         };
         Tensor { data, ..Tensor::zeroed(spec) }
     };
@@ -76,18 +80,20 @@ fn preprocessing_allocates_for_the_first_frame_only() {
 #[test]
 fn decoding_and_nms_never_allocate() {
     let map = LetterboxMap::fit(400, 300, &Preprocess::yolo(SIDE_PX, SIDE_PX));
-    let quant = Some(Quant { scale: 0.05, zero_point: 0 });
-    for specs in [specs(DType::F32, None), specs(DType::I8, quant)] {
-        for limits in [Limits::device(0.25, 0.45), Limits::evaluation()] {
-            let mut decoder = Decoder::new(&yolo(), CLASSES, &specs, limits).unwrap();
-            let quiet = outputs(&specs, -255, 1);
-            let busy = outputs(&specs, 60, 2);
-            let mut found = [0; 2];
-            for (found, outputs) in found.iter_mut().zip([&quiet, &busy]) {
-                let info = measure(|| *found = decoder.detect(outputs, &map).unwrap().len());
-                assert_eq!(info.count_total, 0, "{limits:?}");
+    let quant = Some(Quant { scale: 0.06, zero_point: 0 });
+    for decode in [yolo(), split()] {
+        for specs in [specs(&decode, DType::F32, None), specs(&decode, DType::I8, quant)] {
+            for limits in [Limits::device(0.25, 0.45), Limits::evaluation()] {
+                let mut decoder = Decoder::new(&decode, CLASSES, &specs, limits).unwrap();
+                let quiet = outputs(&specs, -255, 1);
+                let busy = outputs(&specs, 60, 2);
+                let mut found = [0; 2];
+                for (found, outputs) in found.iter_mut().zip([&quiet, &busy]) {
+                    let info = measure(|| *found = decoder.detect(outputs, &map).unwrap().len());
+                    assert_eq!(info.count_total, 0, "{decode:?} {limits:?}");
+                }
+                assert!(found[0] == 0 && found[1] > 0, "{found:?} detections in a quiet and a busy frame");
             }
-            assert!(found[0] == 0 && found[1] > 0, "{found:?} detections in a quiet and a busy frame");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Checkpoints of YOLOv5, imported or as they are, go wherever weights go.
+//! Checkpoints and ONNX models of YOLOv5, imported or as they are, go wherever weights go.
 
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,74 @@ fn a_checkpoint_and_what_was_imported_from_it_are_the_same_to_every_command() ->
     ensure!(measured[0] == measured[1], "{measured:?}");
     // The fused weights hold where they came from, too, and bundles are named after the model: all bytes are equal.
     ensure!(bundles[0] == bundles[1]);
+    Ok(())
+}
+
+#[test]
+fn an_onnx_model_is_to_every_command_what_its_checkpoint_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (onnx, fused) = (path("tiny.onnx"), path("fused.safetensors"));
+    let [of_pt, of_onnx] = ["pt.bundle", "onnx.bundle"].map(path);
+    let pt = golden();
+    run("train-host", &["convert", text(&pt)?, "--imgsz", "64", "--onnx", &onnx, "--out", &of_pt])?;
+    run("train-host", &["convert", &onnx, "--out", &of_onnx])?;
+    ensure!(std::fs::read(&of_pt)? == std::fs::read(&of_onnx)?, "a bundle tells where it came from");
+
+    run("train-host", &["fuse", text(&pt)?, "--out", &fused])?;
+    let data = dataset(folder.path())?;
+    let measure = |model: &str| -> Result<_> {
+        let found = run("train-host", &["eval", model, "--data", text(&data)?, "--imgsz", "64", "--json"])?;
+        let found = json(&found)?;
+        ensure!(found["images"] == 8, "{found}");
+        Ok(["map50", "map", "precision", "recall"].map(|field| found[field].clone()))
+    };
+    let expected = measure(&fused)?;
+    ensure!(measure(&onnx)? == expected && measure(&of_onnx)? == expected);
+
+    let layers = |model: &str| -> Result<Vec<_>> {
+        let sheet = json(&run("train-host", &["show", model, "--imgsz", "64", "--json"])?)?;
+        let layers = sheet["layers"].as_array().context("layers")?;
+        Ok(layers
+            .iter()
+            .map(|layer| ["name", "outputs", "fused"].map(|field| layer[field].clone()))
+            .collect())
+    };
+    let found = layers(&onnx)?;
+    ensure!(found == layers(&fused)? && found[0][2]["parameters"] == 872, "{found:?}");
+    Ok(())
+}
+
+#[test]
+fn onnx_models_that_cannot_be_taken_are_refused_and_leave_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (onnx, cut, [kept, bundle]) =
+        (path("x.onnx"), path("cut.onnx"), ["kept.bundle", "x.bundle"].map(path));
+    let (pt, data) = (golden(), dataset(folder.path())?);
+    run("train-host", &["convert", text(&pt)?, "--imgsz", "64", "--onnx", &onnx, "--out", &kept])?;
+    std::fs::write(&cut, &std::fs::read(&onnx)?[..5_000])?;
+    let [one, two] = ["one.txt", "two.txt"].map(path);
+    std::fs::write(&one, "cell\n")?;
+    std::fs::write(&two, "cell\nplatelet\n")?;
+    let out = path("x.safetensors");
+    for (arguments, words) in [
+        (&["convert", &cut, "--out", &bundle][..], ["cut.onnx", "no ONNX model"]),
+        (&["convert", &onnx, "--names", &one, "--out", &bundle], ["14 channels", "6 numbers each"]),
+        (&["import", &onnx, "--imgsz", "33", "--out", &out], ["33", "multiple of 4"]),
+        (&["fuse", &onnx, "--out", &out], ["x.onnx", "already fused"]),
+        (&["eval", &cut, "--data", text(&data)?], ["cut.onnx", "no ONNX model"]),
+        (&["eval", &onnx, "--names", &two, "--data", text(&data)?], ["class \"class 0\"", "cell, platelet"]),
+        (&["eval", &kept, "--names", &two, "--data", text(&data)?], ["--names for a bundle", "convert"]),
+        (&["show", &cut], ["cut.onnx", "no ONNX model"]),
+    ] {
+        let said = refused("train-host", arguments)?;
+        ensure!(words.iter().chain(&["help:"]).all(|word| said.contains(word)), "{arguments:?}: {said}");
+    }
+    // A device runs bundles alone, and says how they are made.
+    let said = refused("detect-image", &[&onnx, "picture.png"])?;
+    ensure!(said.contains("x.onnx") && said.contains("train-host convert"), "{said}");
+    ensure!(!Path::new(&bundle).exists() && !Path::new(&out).exists());
     Ok(())
 }
 

@@ -64,7 +64,7 @@ fn everything_but_weights_comes_along() {
         assert_eq!(head.strides, [2, 4]);
         let anchors_px = [[[10.0, 13.0], [16.0, 30.0]], [[30.0, 61.0], [62.0, 45.0]]];
         assert_eq!(
-            head.anchors_px,
+            head.anchors_px().unwrap(),
             anchors_px.map(|level| level.map(|anchor| anchor.map(|side| side * factor)).to_vec())
         );
         assert_eq!(provenance.format, "YOLOv5 checkpoint");

@@ -6,11 +6,10 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use clap::ValueEnum;
 use repedge::backend::Session;
-use support::{narrow_model, run_with_image};
+use support::{narrow_model, python, run_with_image};
 use train_host::export::{self, onnx};
 use train_host::fuse::fuse;
 use train_host::model::{Activation, Block, MODEL_NAMES, Overrides, TrainedModel};
@@ -61,11 +60,5 @@ fn assert_accepted(dir: &Path, bytes: &[u8], session: &mut impl Session) {
     for (index, output) in outputs.iter().enumerate() {
         files.push(write(format!("output{index}.f32"), &little_endian(output)));
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    // `cargo xtask test` names the interpreter that it has set up.
-    let python = std::env::var_os("REPEDGE_PYTHON")
-        .map_or_else(|| root.join("toolchains/venv/bin/python"), PathBuf::from);
-    let result =
-        Command::new(python).arg(root.join("tests/python/check_onnx.py")).args(files).output().unwrap();
-    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    python("check_onnx.py", files);
 }

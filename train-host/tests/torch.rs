@@ -12,8 +12,8 @@ use support::blocks::{BlockCase, block, cases};
 use support::{narrow_model, random_model, random_weights, relative_error, run_graph};
 use train_host::fuse::{MAX_FUSE_ERROR, fuse, fuse_graph};
 use train_host::model::{
-    Activation, Architecture, Block, Checkpoint, Graph, MODEL_NAMES, Overrides, TrainedModel, Weights,
-    warm_start,
+    Activation, Architecture, Attention, Block, Checkpoint, Conv, Graph, MODEL_NAMES, Op, Overrides,
+    TrainedModel, Weights, warm_start,
 };
 use train_host::train::{Net, TorchSession};
 
@@ -109,4 +109,22 @@ fn libtorch_and_tract_agree_on_a_training_form() {
             assert!(error <= 1e-4, "{} {error:e}", architecture.description);
         }
     }
+}
+
+#[test]
+fn libtorch_and_tract_agree_on_attention_and_depthwise_convolutions() {
+    let mut graph = Graph::default();
+    let image = graph.push("image", Op::Input { channels: 3 }, &[]);
+    let wide = Conv { cin: 3, cout: 24, kernel: 3, stride: 2, pad: 1, dilation: 1, groups: 1, bias: true };
+    let wide = graph.push("wide", Op::Conv(wide), &[image]);
+    let tail = graph.push("tail", Op::Slice { start: 4, len: 20 }, &[wide]);
+    let attention = Attention { heads: 2, key_dim: 3, head_dim: 4 };
+    let sums = graph.push("sums", Op::Attention(attention), &[tail]);
+    let depthwise =
+        Conv { cin: 8, cout: 8, kernel: 3, stride: 1, pad: 1, dilation: 1, groups: 8, bias: true };
+    graph.outputs = vec![graph.push("depthwise", Op::Conv(depthwise), &[sums])];
+    let weights = random_weights(&graph, 4);
+    let (expected, found) = (run_graph(&graph, &weights, 16, 9), torch(&graph, &weights, 16, 9));
+    let error = relative_error(&expected[0], &found[0]);
+    assert!(error <= 1e-4, "{error:e}");
 }

@@ -11,5 +11,7 @@ mod tensor;
 
 pub use bundle::{Bundle, Written};
 pub use error::{Error, Fault};
-pub use manifest::{BackendKind, Color, Decode, MAX_SIDE_PX, Manifest, Payload, Precision, Preprocess};
+pub use manifest::{
+    BackendKind, Color, Decode, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Precision, Preprocess, RawOutput,
+};
 pub use tensor::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};

@@ -56,6 +56,59 @@ pub enum Decode {
         /// Width and height of the anchors of each output.
         anchors_px: Vec<Vec<[f32; 2]>>,
     },
+    /// YOLOv8's and YOLO11's split heads, anchor-free: for each stride the raw box output
+    /// `[1, 4 * reg_max, height / stride, width / stride]` and after it the raw class output
+    /// `[1, classes, height / stride, width / stride]`. A box's left, top, right and bottom lie at their distances,
+    /// in cells, from the middle of its cell; `score = σ(class)`. A distance is the expectation of its `reg_max` bins
+    /// 0, 1, … after a softmax (Li et al. 2020, Generalized Focal Loss, arXiv 2006.04388); a single bin is the
+    /// distance itself.
+    Yolov8 {
+        /// Pixels of the input a cell of each pair of outputs covers.
+        strides: Vec<usize>,
+        /// Bins of a distance.
+        reg_max: usize,
+    },
+}
+
+/// Largest `reg_max` of [`Decode::Yolov8`].
+pub const MAX_BINS: usize = 64;
+
+/// What a decoder expects of one raw output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawOutput {
+    /// Pixels of the input a cell covers.
+    pub stride: usize,
+    /// Channels.
+    pub channels: usize,
+}
+
+impl Decode {
+    /// The raw outputs it takes from a model of `classes` classes, in order.
+    pub fn raw_outputs(&self, classes: usize) -> Vec<RawOutput> {
+        match self {
+            Self::Yolov5 { strides, anchors_px } => strides
+                .iter()
+                .zip(anchors_px)
+                .map(|(&stride, anchors)| RawOutput {
+                    stride,
+                    channels: anchors.len().saturating_mul(classes.saturating_add(5)),
+                })
+                .collect(),
+            Self::Yolov8 { strides, reg_max } => strides
+                .iter()
+                .flat_map(|&stride| {
+                    [reg_max.saturating_mul(4), classes].map(|channels| RawOutput { stride, channels })
+                })
+                .collect(),
+        }
+    }
+
+    /// Pixels of the input a cell covers, at each level of the feature pyramid.
+    pub fn strides(&self) -> &[usize] {
+        match self {
+            Self::Yolov5 { strides, .. } | Self::Yolov8 { strides, .. } => strides,
+        }
+    }
 }
 
 /// The engine a payload is made for.
@@ -107,7 +160,7 @@ pub struct Payload {
     pub sha256: String,
     /// What it takes.
     pub input: TensorSpec,
-    /// What it gives, in the order of the decoder's strides.
+    /// What it gives, in the order of [`Decode::raw_outputs`].
     pub outputs: Vec<TensorSpec>,
 }
 

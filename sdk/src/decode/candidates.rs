@@ -37,11 +37,16 @@ impl Candidates {
         self.floor = f32::NEG_INFINITY;
     }
 
-    /// Takes a box by its center and size, unless a number of it is not finite or it is too weak by now.
+    /// As [`Candidates::push_corners`], by center and size.
     pub(super) fn push(&mut self, class: usize, score: f32, center: [f32; 2], size: [f32; 2]) {
         let [x, y] = center;
         let [half_width, half_height] = [size[0] / 2.0, size[1] / 2.0];
-        let (x0, y0, x1, y1) = (x - half_width, y - half_height, x + half_width, y + half_height);
+        self.push_corners(class, score, [x - half_width, y - half_height, x + half_width, y + half_height]);
+    }
+
+    /// Takes a box by its left, top, right and bottom edge, unless a number of it is not finite or it is too weak by
+    /// now.
+    pub(super) fn push_corners(&mut self, class: usize, score: f32, [x0, y0, x1, y1]: [f32; 4]) {
         let finite = [score, x0, y0, x1, y1].iter().all(|n| n.is_finite());
         if !finite || score <= self.floor {
             return;

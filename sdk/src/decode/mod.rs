@@ -2,9 +2,11 @@
 //! Allocates nothing once made, and never trusts a number: NaN and infinities are passed over.
 
 mod candidates;
+mod logits;
 mod nms;
 mod real;
 mod yolo;
+mod yolov8;
 
 use artifact::{Decode, Fault, Tensor, TensorSpec};
 
@@ -95,10 +97,51 @@ impl Limits {
     }
 }
 
+/// The kinds of heads there are, each with one entry a stride.
+#[derive(Debug, Clone)]
+enum Heads {
+    Yolov5(Vec<yolo::Head>),
+    Yolov8(Vec<yolov8::Level>),
+}
+
+impl Heads {
+    fn new(decode: &Decode, classes: usize, outputs: &[TensorSpec]) -> Result<Self, Error> {
+        match decode {
+            Decode::Yolov5 { strides, anchors_px } => {
+                yolo::heads(strides, anchors_px, classes, outputs).map(Self::Yolov5)
+            }
+            Decode::Yolov8 { strides, reg_max } => {
+                yolov8::levels(strides, *reg_max, classes, outputs).map(Self::Yolov8)
+            }
+        }
+    }
+
+    /// Number of boxes all outputs hold.
+    fn boxes(&self) -> usize {
+        match self {
+            Self::Yolov5(heads) => heads.iter().map(yolo::Head::boxes).sum(),
+            Self::Yolov8(levels) => levels.iter().map(yolov8::Level::boxes).sum(),
+        }
+    }
+
+    /// Adds the boxes above the threshold; the outputs have the shapes given to [`Heads::new`].
+    fn decode(&self, outputs: &[Tensor], limits: &Limits, found: &mut Candidates) -> Result<(), Error> {
+        match self {
+            Self::Yolov5(heads) => {
+                heads.iter().zip(outputs).try_for_each(|(head, output)| head.decode(output, limits, found))
+            }
+            Self::Yolov8(levels) => levels
+                .iter()
+                .zip(outputs.as_chunks::<2>().0)
+                .try_for_each(|(level, [boxes, scores])| level.decode(boxes, scores, limits, found)),
+        }
+    }
+}
+
 /// Decodes the outputs of one model, frame after frame.
 #[derive(Debug, Clone)]
 pub struct Decoder {
-    heads: Vec<yolo::Head>,
+    heads: Heads,
     outputs: Vec<TensorSpec>,
     limits: Limits,
     candidates: Candidates,
@@ -119,10 +162,9 @@ impl Decoder {
         limits: Limits,
     ) -> Result<Self, Error> {
         limits.check()?;
-        let heads = yolo::heads(decode, classes, outputs)?;
-        let boxes: usize = heads.iter().map(yolo::Head::boxes).sum();
+        let heads = Heads::new(decode, classes, outputs)?;
         let labels = if limits.labels == Labels::Multi { classes } else { 1 };
-        let limit = limits.max_candidates.min(boxes.saturating_mul(labels));
+        let limit = limits.max_candidates.min(heads.boxes().saturating_mul(labels));
         let max_detections = limits.max_detections.min(limit);
         Ok(Self {
             heads,
@@ -142,9 +184,7 @@ impl Decoder {
     pub fn detect(&mut self, outputs: &[Tensor], map: &LetterboxMap) -> Result<&[Detection], Error> {
         self.check_outputs(outputs)?;
         self.candidates.clear();
-        for (head, output) in self.heads.iter().zip(outputs) {
-            head.decode(output, &self.limits, &mut self.candidates)?;
-        }
+        self.heads.decode(outputs, &self.limits, &mut self.candidates)?;
         nms::suppress(self.candidates.best_first(), &self.limits, &mut self.kept);
         self.detections.clear();
         self.detections.extend(self.kept.iter().filter_map(|kept| to_source(kept, map)));
@@ -175,6 +215,14 @@ fn to_source(kept: &candidates::Candidate, map: &LetterboxMap) -> Option<Detecti
     let (y0, y1) = (y0.clamp(0.0, height), y1.clamp(0.0, height));
     let visible = x0 < x1 && y0 < y1;
     visible.then_some(Detection { class: kept.class, score: kept.score, x0, y0, x1, y1 })
+}
+
+fn misfit(found: String, expected: &str) -> Error {
+    Error::Input(Fault::new(
+        found,
+        expected,
+        "the bundle's decode section does not fit its model: convert it again",
+    ))
 }
 
 #[cfg(test)]

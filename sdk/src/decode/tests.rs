@@ -195,7 +195,7 @@ fn what_does_not_fit_is_refused() {
 
 /// The formulas written down plainly: every box, every class, in f32, then quadratic NMS.
 fn plain(real: &[Vec<f32>], limits: &Limits) -> Vec<(usize, f32, [f32; 4])> {
-    let Decode::Yolov5 { strides, anchors_px } = decode();
+    let Decode::Yolov5 { strides, anchors_px } = decode() else { unreachable!() };
     let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
     let mut boxes = Vec::new();
     for (output, values) in real.iter().enumerate() {

@@ -2,11 +2,12 @@
 //! it comes in (logits, or quantized logits), so that sigmoids and dequantization are spent on few cells only.
 //! Formulas: ultralytics/yolov5, Detect (v6): `xy = (2σ - 0.5 + cell) * stride`, `wh = (2σ)² * anchor`.
 
-use artifact::{Decode, Fault, Layout, Tensor, TensorData, TensorSpec};
+use artifact::{Layout, Tensor, TensorData, TensorSpec};
 
 use super::candidates::Candidates;
+use super::logits::{logit, sigmoid};
 use super::real::{Floats, Real};
-use super::{Labels, Limits};
+use super::{Labels, Limits, misfit};
 use crate::Error;
 
 /// Objectness values looked at together; most groups hold none above the threshold.
@@ -29,8 +30,12 @@ pub(super) struct Head {
 }
 
 /// One head an output.
-pub(super) fn heads(decode: &Decode, classes: usize, outputs: &[TensorSpec]) -> Result<Vec<Head>, Error> {
-    let Decode::Yolov5 { strides, anchors_px } = decode;
+pub(super) fn heads(
+    strides: &[usize],
+    anchors_px: &[Vec<[f32; 2]>],
+    classes: usize,
+    outputs: &[TensorSpec],
+) -> Result<Vec<Head>, Error> {
     if outputs.is_empty() || outputs.len() != strides.len() || strides.len() != anchors_px.len() {
         return Err(misfit(
             format!(
@@ -194,43 +199,5 @@ impl Head {
         let center = [(x - 0.5 + column) * self.stride_px, (y - 0.5 + row) * self.stride_px];
         let [anchor_width, anchor_height] = self.anchors_px[anchor];
         (center, [w * w * anchor_width, h * h * anchor_height])
-    }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
-/// Inverse of [`sigmoid`]; -∞ at 0 and below, +∞ at 1 and above.
-fn logit(p: f32) -> f32 {
-    if p <= 0.0 {
-        f32::NEG_INFINITY
-    } else if p >= 1.0 {
-        f32::INFINITY
-    } else {
-        (p / (1.0 - p)).ln()
-    }
-}
-
-fn misfit(found: String, expected: &str) -> Error {
-    Error::Input(Fault::new(
-        found,
-        expected,
-        "the bundle's decode section does not fit its model: convert it again",
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logit_inverts_sigmoid_and_saturates() {
-        for p in [0.001, 0.25, 0.5, 0.999] {
-            assert!((sigmoid(logit(p)) - p).abs() < 1e-6);
-        }
-        assert_eq!(logit(0.0), f32::NEG_INFINITY);
-        assert_eq!(logit(1.0), f32::INFINITY);
-        assert_eq!(sigmoid(f32::NEG_INFINITY), 0.0);
     }
 }

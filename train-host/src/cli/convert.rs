@@ -1,4 +1,5 @@
-//! `train-host convert`: a run or weights file to a bundle a board can run. Fuses first where that is still to do.
+//! `train-host convert`: a run, a weights file or a foreign ONNX model to a bundle a board can run. Fuses first where
+//! that is still to do.
 
 use std::path::PathBuf;
 
@@ -18,9 +19,15 @@ use crate::{Error, Result};
 /// Arguments of `train-host convert`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run folder (its best weights), weights file or YOLOv5 checkpoint (.pt), trained or fused.
-    #[arg(value_name = "RUN|WEIGHTS")]
+    /// Run folder (its best weights), weights file, YOLOv5 checkpoint (.pt) or ONNX detector (.onnx).
+    #[arg(value_name = "RUN|WEIGHTS|ONNX")]
     model: PathBuf,
+    /// Class names instead of the model's own: a data.yaml, or a text file with one a line.
+    #[arg(long, value_name = "FILE|data.yaml")]
+    names: Option<PathBuf>,
+    /// Side of the square input in pixels [default: the model's own].
+    #[arg(long, value_name = "N")]
+    imgsz: Option<usize>,
     /// Board to convert for.
     #[arg(long, default_value = "host")]
     target: String,
@@ -79,7 +86,8 @@ pub fn run(args: Args) -> Result<()> {
         Precision::Int8 => boards::Precision::Int8,
     };
     bundle::check_offer(&board, precision)?;
-    let model = load_fused(&args.model)?;
+    let names = args.names.as_deref().map(import::read_names).transpose()?;
+    let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
     if let Some(path) = &args.onnx {
         // Before the bundle, so that a bundle stands for a conversion that succeeded.
         artifact::atomic::write(path, &onnx::write(&model)?)?;
@@ -101,8 +109,8 @@ pub fn run(args: Args) -> Result<()> {
     args.json.say(&describe(&summary))
 }
 
-fn load_fused(path: &std::path::Path) -> Result<FusedModel> {
-    match import::load(path)? {
+fn load_fused(path: &std::path::Path, options: &import::Options) -> Result<FusedModel> {
+    match import::open_with(path, options)?.checkpoint {
         Checkpoint::Trained(model) => fuse(&model),
         Checkpoint::Fused(model) => Ok(model),
     }

@@ -18,12 +18,16 @@ use crate::{Error, Result};
 /// Arguments of `train-host eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run folder (its best weights), weights file (.safetensors), YOLOv5 checkpoint (.pt) or bundle (.bundle).
-    #[arg(value_name = "RUN|WEIGHTS|BUNDLE")]
+    /// Run folder (its best weights), weights file (.safetensors), YOLOv5 checkpoint (.pt), ONNX detector (.onnx) or
+    /// bundle (.bundle).
+    #[arg(value_name = "RUN|WEIGHTS|ONNX|BUNDLE")]
     model: PathBuf,
     /// Labeled dataset: a YOLO data.yaml, COCO json file or Pascal VOC folder.
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
+    /// Class names instead of the model's own: a data.yaml, or a text file with one a line.
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
     /// Part of the dataset [default: test where there is one, else val].
     #[arg(long)]
     split: Option<Split>,
@@ -104,13 +108,9 @@ fn subject(args: &Args) -> Result<Subject> {
     if args.model.extension().is_some_and(|extension| extension == "bundle") {
         return bundle_subject(args);
     }
-    let mut checkpoint = import::load(&args.model)?;
-    if let Some(imgsz) = args.imgsz {
-        match &mut checkpoint {
-            Checkpoint::Trained(model) => model.imgsz = imgsz,
-            Checkpoint::Fused(model) => model.imgsz = imgsz,
-        }
-    }
+    let names = args.names.as_deref().map(import::read_names).transpose()?;
+    let options = import::Options { names, imgsz: args.imgsz };
+    let checkpoint = import::open_with(&args.model, &options)?.checkpoint;
     let session: Box<dyn Session> = match &checkpoint {
         Checkpoint::Trained(model) => Box::new(export::diagnostic_session(model)?),
         Checkpoint::Fused(model) => Box::new(export::session(model)?),
@@ -126,6 +126,13 @@ fn subject(args: &Args) -> Result<Subject> {
 }
 
 fn bundle_subject(args: &Args) -> Result<Subject> {
+    if args.names.is_some() {
+        return Err(Error::input(
+            "--names for a bundle",
+            "the names in the bundle",
+            "leave --names out, or convert the weights again with it",
+        ));
+    }
     let mut bundle = Bundle::open(&args.model)?;
     let choice = match args.backend {
         Backend::Auto => BackendChoice::Auto,

@@ -1,4 +1,4 @@
-//! `train-host import`: another program's checkpoint into a weights file of our own.
+//! `train-host import`: another program's model into a weights file of our own.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,18 @@ use super::out_path;
 use crate::Result;
 use crate::import::{self, Imported};
 use crate::model::checkpoint::{self, Checkpoint, Provenance};
-use crate::model::complexity;
+use crate::model::{Boxes, complexity};
 
 /// Arguments of `train-host import`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// YOLOv5 checkpoint (.pt) of release 5, 6 or 7. It is read as data; nothing in it is run.
-    #[arg(value_name = "FILE.pt")]
+    /// YOLOv5 checkpoint (.pt) of release 5, 6 or 7, or a detector in ONNX (.onnx). It is read as data; nothing in it
+    /// is run.
+    #[arg(value_name = "FILE.pt|FILE.onnx")]
     model: PathBuf,
+    /// Class names instead of the model's own: a data.yaml, or a text file with one a line.
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
     /// Where to save the weights (.safetensors).
     #[arg(long, value_name = "X.safetensors", value_parser = out_path::weights)]
     out: PathBuf,
@@ -36,7 +40,12 @@ struct Summary {
     parameters: usize,
     imgsz: usize,
     strides: Vec<usize>,
-    anchors_px: Vec<Vec<[f32; 2]>>,
+    /// Of a head with anchors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anchors_px: Option<Vec<Vec<[f32; 2]>>>,
+    /// Of a split head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reg_max: Option<usize>,
     provenance: Option<Provenance>,
     out: PathBuf,
 }
@@ -44,18 +53,13 @@ struct Summary {
 /// Runs the command.
 ///
 /// # Errors
-/// As [`import::open`]; [`crate::Error::Input`] for an image size that does not fit the model, or when `--out` is the model's own
-/// file. Then nothing is saved.
+/// As [`import::open_with`]; [`crate::Error::Input`] for an image size that does not fit the model, or when `--out` is
+/// the model's own file. Then nothing is saved.
 pub fn run(args: Args) -> Result<()> {
     out_path::expect_other("--out", &args.out, "the model to import", &import::resolve(&args.model)?)?;
-    let Imported { mut checkpoint, provenance } = import::open(&args.model)?;
-    if let Some(imgsz) = args.imgsz {
-        checkpoint.architecture().check_imgsz(imgsz)?;
-        match &mut checkpoint {
-            Checkpoint::Trained(model) => model.imgsz = imgsz,
-            Checkpoint::Fused(model) => model.imgsz = imgsz,
-        }
-    }
+    let names = args.names.as_deref().map(import::read_names).transpose()?;
+    let options = import::Options { names, imgsz: args.imgsz };
+    let Imported { checkpoint, provenance } = import::open_with(&args.model, &options)?;
     checkpoint::save_with(&args.out, &checkpoint, provenance.as_ref())?;
     let summary = summarize(&checkpoint, provenance, args.out)?;
     args.json.emit(&summary)?;
@@ -64,6 +68,10 @@ pub fn run(args: Args) -> Result<()> {
 
 fn summarize(checkpoint: &Checkpoint, provenance: Option<Provenance>, out: PathBuf) -> Result<Summary> {
     let architecture = checkpoint.architecture();
+    let (anchors_px, reg_max) = match &architecture.head.boxes {
+        Boxes::Anchors { anchors_px } => (Some(anchors_px.clone()), None),
+        &Boxes::Distances { reg_max } => (None, Some(reg_max)),
+    };
     Ok(Summary {
         model: architecture.name.clone(),
         stage: match checkpoint {
@@ -74,7 +82,8 @@ fn summarize(checkpoint: &Checkpoint, provenance: Option<Provenance>, out: PathB
         parameters: complexity::count(&architecture.graph, checkpoint.imgsz())?.parameters,
         imgsz: checkpoint.imgsz(),
         strides: architecture.head.strides.clone(),
-        anchors_px: architecture.head.anchors_px.clone(),
+        anchors_px,
+        reg_max,
         provenance,
         out,
     })

@@ -34,7 +34,7 @@ enum Command {
     /// Train a model on a dataset.
     #[cfg(feature = "torch")]
     Train(train::Args),
-    /// Turn a YOLOv5 checkpoint (.pt) into a weights file.
+    /// Turn a YOLOv5 checkpoint (.pt) or an ONNX detector into a weights file.
     Import(import::Args),
     /// Train and compare the models of a plan: accuracy, size, training cost and inference time.
     #[cfg(feature = "torch")]
@@ -44,9 +44,9 @@ enum Command {
     BenchTrain(bench_train::Args),
     /// Fold every branch and batch norm of a trained model into single convolutions.
     Fuse(fuse::Args),
-    /// Turn a run or a weights file into a deployable bundle.
+    /// Turn a run, a weights file or a foreign ONNX model into a deployable bundle.
     Convert(convert::Args),
-    /// Measure mAP of a run, a weights file or a bundle.
+    /// Measure mAP of a run, a weights file, an ONNX model or a bundle.
     Eval(eval::Args),
     /// Write the HTML report of a run.
     Report(report::Args),

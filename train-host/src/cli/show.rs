@@ -98,7 +98,8 @@ fn sheet(args: &Args) -> Result<ModelSheet> {
             ));
         }
     }
-    ModelSheet::of_checkpoint(import::load(path)?, args.imgsz)
+    let options = import::Options { imgsz: args.imgsz, ..import::Options::default() };
+    ModelSheet::of_checkpoint(import::open_with(path, &options)?.checkpoint, args.imgsz)
 }
 
 /// Whether `model` is what [`Architecture::load`] takes.

@@ -38,7 +38,7 @@ pub struct Args {
     /// cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Weights to start from: a run, a .safetensors file or a YOLOv5 .pt; a plain model may start a rep model.
+    /// Weights to start from: a run, a .safetensors file, a YOLOv5 .pt or its ONNX; a plain model may start a rep model.
     #[arg(long, value_name = "RUN|FILE")]
     weights: Option<PathBuf>,
     /// Continue the run in --out from its last whole epoch, with its own settings.

@@ -25,6 +25,7 @@ pub use broken::{Broken, BrokenFile, Notes};
 pub use inspect::{ClassCount, Inspection, Quantiles, SizeCount, inspect};
 pub use source::{Scan, Source};
 pub use verify::verify;
+pub(crate) use yaml::yaml_names;
 
 /// A box around an object, as fractions of the image's width and height.
 #[derive(Debug, Clone, Copy, PartialEq)]

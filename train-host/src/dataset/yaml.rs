@@ -31,13 +31,7 @@ impl DataYaml {
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self, Error> {
-        let wrong = |reason: String| {
-            Error::data(
-                format!("{}: {reason}", path.display()),
-                "a YOLO data.yaml: `names`, and folders of images or .txt lists under `train`, `val` and `test`",
-                "for example: `path: .`, `train: images/train`, `val: images/val`, `names: [cat, dog]`, one a line",
-            )
-        };
+        let wrong = |reason: String| wrong(path, &reason);
         let yaml: Value = serde_yaml_ng::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
         if !yaml.is_mapping() {
             return Err(wrong("no keys at the top level".into()));
@@ -62,6 +56,23 @@ impl DataYaml {
         }
         Ok(Self { root, classes: classes(&yaml).map_err(wrong)?, splits })
     }
+}
+
+/// The class names in the text of the data.yaml at `path`, whose other entries may be missing.
+///
+/// # Errors
+/// [`Error::Data`] when it is no YAML or its `names` and `nc` make no sense.
+pub(crate) fn yaml_names(text: &[u8], path: &Path) -> Result<Option<Vec<String>>, Error> {
+    let yaml: Value = serde_yaml_ng::from_slice(text).map_err(|e| wrong(path, &e.to_string()))?;
+    classes(&yaml).map_err(|reason| wrong(path, &reason))
+}
+
+fn wrong(path: &Path, reason: &str) -> Error {
+    Error::data(
+        format!("{}: {reason}", path.display()),
+        "a YOLO data.yaml: `names`, and folders of images or .txt lists under `train`, `val` and `test`",
+        "for example: `path: .`, `train: images/train`, `val: images/val`, `names: [cat, dog]`, one a line",
+    )
 }
 
 /// The places a split's key names: none, one, or a list.

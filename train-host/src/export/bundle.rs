@@ -51,7 +51,7 @@ pub fn preprocess(imgsz: usize) -> Preprocess {
 
 /// The device's decoding of the raw outputs; also what the host evaluates with.
 pub fn decode(head: &Head) -> Decode {
-    Decode::Yolov5 { strides: head.strides.clone(), anchors_px: head.anchors_px.clone() }
+    head.decode()
 }
 
 /// Checks that `board` runs models of this precision, and that they can be made.

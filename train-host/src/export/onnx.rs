@@ -1,5 +1,10 @@
 //! Prints a graph as ONNX: opset 13, static shapes, input `images`, one raw convolution output a stride (`p3` for
-//! stride 8, `p4` for 16, …). The same model gives the same bytes. Never changes the graph, never runs it.
+//! stride 8, `p4` for 16, …), of split heads two (`p3_box`, `p3_class`, …). The same model gives the same bytes. Never
+//! changes the graph, never runs it.
+
+mod attention;
+
+use std::ops::Range;
 
 use artifact::{DType, Layout, TensorSpec};
 use prost::Message;
@@ -9,7 +14,8 @@ use super::onnx_proto::{
     StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use crate::model::{
-    Activation, Architecture, Conv, FusedModel, Graph, LEAKY_SLOPE, NodeId, Op, TrainedModel, Weights,
+    Activation, Architecture, Boxes, Conv, FusedModel, Graph, LEAKY_SLOPE, NodeId, Op, Shape, TrainedModel,
+    Weights,
 };
 use crate::{Error, Result};
 
@@ -53,7 +59,13 @@ pub fn model_specs(architecture: &Architecture, imgsz: usize) -> Result<Specs> {
     architecture.validate()?;
     architecture.check_imgsz(imgsz)?;
     let Architecture { graph, head, .. } = architecture;
-    let outputs: Vec<String> = head.strides.iter().map(|&stride| output_name(stride)).collect();
+    let levels = head.strides.iter().map(|&stride| level_name(stride));
+    let outputs: Vec<String> = match head.boxes {
+        Boxes::Anchors { .. } => levels.collect(),
+        Boxes::Distances { .. } => {
+            levels.flat_map(|level| [format!("{level}_box"), format!("{level}_class")]).collect()
+        }
+    };
     specs(graph, &outputs, imgsz)
 }
 
@@ -67,7 +79,7 @@ pub struct Specs {
 }
 
 /// `p3` for stride 8, as feature pyramids count their levels.
-fn output_name(stride: usize) -> String {
+fn level_name(stride: usize) -> String {
     if stride.is_power_of_two() { format!("p{}", stride.ilog2()) } else { format!("stride{stride}") }
 }
 
@@ -91,11 +103,15 @@ fn specs(graph: &Graph, output_names: &[String], imgsz: usize) -> Result<Specs> 
 fn print_model(architecture: &Architecture, weights: &Weights, imgsz: usize) -> Result<Vec<u8>> {
     let head = &architecture.head;
     let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
+    let boxes = match &head.boxes {
+        Boxes::Anchors { anchors_px } => entry("anchors_px", json(anchors_px)?),
+        Boxes::Distances { reg_max } => entry("reg_max", json(reg_max)?),
+    };
     let metadata = vec![
         entry("model", architecture.name.clone()),
         entry("classes", json(&head.classes)?),
         entry("strides", json(&head.strides)?),
-        entry("anchors_px", json(&head.anchors_px)?),
+        boxes,
     ];
     print(&architecture.graph, weights, &model_specs(architecture, imgsz)?, metadata)
 }
@@ -111,7 +127,13 @@ fn print(
     specs: &Specs,
     metadata: Vec<StringStringEntryProto>,
 ) -> Result<Vec<u8>> {
-    let mut printer = Printer { weights, tensors: tensor_names(graph, specs)?, graph: GraphProto::default() };
+    let (height_px, width_px) = specs.input.height_width();
+    let mut printer = Printer {
+        weights,
+        tensors: tensor_names(graph, specs)?,
+        shapes: graph.shapes(height_px, width_px)?,
+        graph: GraphProto::default(),
+    };
     for (id, node) in graph.nodes.iter().enumerate() {
         printer.node(id, &node.name, &node.op, &node.inputs)?;
     }
@@ -159,6 +181,8 @@ struct Printer<'a> {
     weights: &'a Weights,
     /// Name of each node's result.
     tensors: Vec<String>,
+    /// Shape of each node's result.
+    shapes: Vec<Shape>,
     graph: GraphProto,
 }
 
@@ -186,6 +210,11 @@ impl Printer<'_> {
                 self.emit("MaxPool", name, inputs, output, attributes);
             }
             Op::Upsample { factor } => self.upsample(name, *factor, inputs, output),
+            &Op::Slice { start, len } => self.slice(name, start..start + len, inputs, output),
+            Op::Attention(attention) => {
+                let [_, height, width] = self.shapes[id];
+                self.attention(name, attention, [height, width], inputs, output);
+            }
             Op::SpaceToDepth => self.space_to_depth(name, &inputs, output),
         }
         Ok(())
@@ -258,6 +287,13 @@ impl Printer<'_> {
         self.emit("Resize", name, inputs, output, attributes);
     }
 
+    fn slice(&mut self, name: &str, channels: Range<usize>, mut inputs: Vec<String>, output: String) {
+        inputs.push(self.ints(format!("{name}.starts"), &[int(channels.start)]));
+        inputs.push(self.ints(format!("{name}.ends"), &[int(channels.end)]));
+        inputs.push(self.ints(format!("{name}.axes"), &[1]));
+        self.emit("Slice", name, inputs, output, vec![]);
+    }
+
     /// ONNX's own SpaceToDepth orders the blocks by row first, Focus by column first: hence four strided slices.
     fn space_to_depth(&mut self, name: &str, inputs: &[String], output: String) {
         let ends = self.ints(format!("{name}.ends"), &[i64::MAX; 2]);
@@ -283,8 +319,20 @@ impl Printer<'_> {
         output: String,
         attribute: Vec<AttributeProto>,
     ) {
+        self.emit_all(op, name, input, vec![output], attribute);
+    }
+
+    /// As [`Printer::emit`], for an operator of several results.
+    fn emit_all(
+        &mut self,
+        op: &str,
+        name: &str,
+        input: Vec<String>,
+        output: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) {
         let (op_type, name) = (op.to_owned(), name.to_owned());
-        self.graph.node.push(NodeProto { input, output: vec![output], name, op_type, attribute });
+        self.graph.node.push(NodeProto { input, output, name, op_type, attribute });
     }
 
     /// Stores a weight of node `name` and returns the name of its tensor.

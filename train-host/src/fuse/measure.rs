@@ -9,7 +9,7 @@ use repedge::backend::Session;
 use serde::Serialize;
 
 use crate::export;
-use crate::model::{FusedModel, Head, TrainedModel};
+use crate::model::{Boxes, FusedModel, Head, TrainedModel};
 use crate::{Error, Result};
 
 /// Largest [`GroupError::relative`] of a sound folding; beyond it `train-host fuse` fails.
@@ -24,11 +24,11 @@ const BAR: f32 = 114.0 / 255.0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelGroup {
-    /// The four box channels of every anchor.
+    /// The four box channels of every anchor, or all distances of a split head.
     Box,
     /// The objectness of every anchor.
     Objectness,
-    /// All class scores of every anchor.
+    /// All class scores.
     Class,
 }
 
@@ -59,9 +59,13 @@ pub fn fuse_error(trained: &TrainedModel, fused: &FusedModel, seed: u64) -> Resu
     for image in test_images(reference.input(), seed) {
         let expected = run(&mut reference, &image)?;
         let found = run(&mut session, &image)?;
-        for ((spec, a), b) in reference.outputs().iter().zip(&expected).zip(&found) {
+        for (output, ((spec, a), b)) in reference.outputs().iter().zip(&expected).zip(&found).enumerate() {
+            let groups: Vec<ChannelGroup> =
+                (0..spec.channels()).map(|channel| group_of(output, channel, head)).collect();
             for group in [ChannelGroup::Box, ChannelGroup::Objectness, ChannelGroup::Class] {
-                record(&mut errors, group_error(spec, head, group, a, b)?);
+                if groups.contains(&group) {
+                    record(&mut errors, group_error(spec, &groups, group, a, b)?);
+                }
             }
         }
     }
@@ -97,7 +101,7 @@ fn floats(data: TensorData) -> Option<Vec<f32>> {
 
 fn group_error(
     spec: &TensorSpec,
-    head: &Head,
+    groups: &[ChannelGroup],
     group: ChannelGroup,
     a: &[f32],
     b: &[f32],
@@ -105,7 +109,7 @@ fn group_error(
     let [_, _, height, width] = spec.shape;
     let (mut max_abs_difference, mut max_abs) = (0.0_f64, 0.0_f64);
     let planes = a.chunks_exact(height * width).zip(b.chunks_exact(height * width));
-    for (_, (a, b)) in planes.enumerate().filter(|(channel, _)| group_of(*channel, head) == group) {
+    for ((a, b), _) in planes.zip(groups).filter(|(_, of)| **of == group) {
         for (&a, &b) in a.iter().zip(b) {
             if !(a.is_finite() && b.is_finite()) {
                 return Err(not_finite(&spec.name));
@@ -119,11 +123,14 @@ fn group_error(
     Ok(GroupError { output: spec.name.clone(), group, max_abs_difference, max_abs, relative })
 }
 
-fn group_of(channel: usize, head: &Head) -> ChannelGroup {
-    match channel % (5 + head.classes.len()) {
-        0..=3 => ChannelGroup::Box,
-        4 => ChannelGroup::Objectness,
-        _ => ChannelGroup::Class,
+/// What `channel` of output `output` means.
+fn group_of(output: usize, channel: usize, head: &Head) -> ChannelGroup {
+    match (&head.boxes, channel % (5 + head.classes.len())) {
+        (Boxes::Distances { .. }, _) if output.is_multiple_of(2) => ChannelGroup::Box,
+        (Boxes::Distances { .. }, _) => ChannelGroup::Class,
+        (Boxes::Anchors { .. }, 0..=3) => ChannelGroup::Box,
+        (Boxes::Anchors { .. }, 4) => ChannelGroup::Objectness,
+        (Boxes::Anchors { .. }, _) => ChannelGroup::Class,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use artifact::MAX_SIDE_PX;
+use artifact::{MAX_SIDE_PX, RawOutput};
 
 use super::build;
 use super::graph::{Activation, Graph, Op};
@@ -24,7 +24,8 @@ const MAX_CLASS_NAME_BYTES: usize = 256;
 pub struct Architecture {
     /// Name of the model, or the stem of its description file.
     pub name: String,
-    /// Normalized YAML: overrides applied, `nc` set; parses to this architecture again.
+    /// Normalized YAML: overrides applied, `nc` set; parses to this architecture again. Of a graph that comes from no
+    /// description, where it comes from.
     pub description: String,
     /// What is computed.
     pub graph: Graph,
@@ -99,11 +100,7 @@ impl Architecture {
         description.act = overrides.act.unwrap_or(description.act);
         description.block = overrides.block.unwrap_or(description.block);
         let built = build::build(name, &description, classes.len())?;
-        let head = Head {
-            classes: classes.to_vec(),
-            strides: built.strides,
-            anchors_px: description.anchors_px.clone(),
-        };
+        let head = Head::with_anchors(classes.to_vec(), built.strides, description.anchors_px.clone());
         let architecture = Self {
             name: name.to_owned(),
             description: description.to_yaml(classes.len()),
@@ -129,27 +126,20 @@ impl Architecture {
                 "set `ch: 3` in the model description, or leave it out",
             ));
         }
-        let Head { strides, anchors_px, classes } = &self.head;
-        let levels = self.graph.outputs.len();
-        if strides.len() != levels || anchors_px.len() != levels {
+        self.head.validate()?;
+        let outputs = self.head.raw_outputs();
+        if outputs.len() != self.graph.outputs.len() {
             return Err(misfit(
-                format!("{levels} outputs, {} strides, {} anchor lists", strides.len(), anchors_px.len()),
-                "one stride and one anchor list an output",
+                format!("{} outputs", self.graph.outputs.len()),
+                format!("{} outputs, which the head takes", outputs.len()),
             ));
         }
-        if let Some(stride) = strides.iter().find(|stride| !stride.is_power_of_two()) {
-            return Err(misfit(format!("an output stride of {stride}"), "powers of two"));
-        }
-        for (&output, anchors) in self.graph.outputs.iter().zip(anchors_px) {
-            let expected = anchors.len() * (5 + classes.len());
-            if anchors.is_empty() || channels[output] != expected {
+        for (&output, expected) in self.graph.outputs.iter().zip(outputs) {
+            if channels[output] != expected.channels {
                 return Err(misfit(
                     format!("output {:?} of {} channels", self.graph.nodes[output].name, channels[output]),
-                    format!("{} anchors of 5 + {} channels each: {expected}", anchors.len(), classes.len()),
+                    format!("{} channels for {} classes", expected.channels, self.head.classes.len()),
                 ));
-            }
-            if anchors.iter().flatten().any(|side| !(side.is_finite() && *side > 0.0)) {
-                return Err(misfit(format!("anchors {anchors:?}"), "positive widths and heights in pixels"));
             }
         }
         Ok(())
@@ -170,7 +160,7 @@ impl Architecture {
             ));
         }
         let shapes = self.graph.shapes(imgsz, imgsz)?;
-        for (&output, stride) in self.graph.outputs.iter().zip(&self.head.strides) {
+        for (&output, RawOutput { stride, .. }) in self.graph.outputs.iter().zip(self.head.raw_outputs()) {
             if shapes[output][1..] != [imgsz / stride; 2] {
                 return Err(misfit(
                     format!(
@@ -228,7 +218,7 @@ fn check_classes(classes: &[String]) -> Result<()> {
     }
 }
 
-fn misfit(found: impl Into<String>, expected: impl Into<String>) -> Error {
+pub(super) fn misfit(found: impl Into<String>, expected: impl Into<String>) -> Error {
     Error::model(found, expected, "the model's head and graph do not belong together: make the file again")
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::graph::{Graph, Op};
+use super::graph::{Attention, Graph, Op};
 use super::validate::Shape;
 use crate::Result;
 
@@ -11,7 +11,7 @@ use crate::Result;
 pub struct Complexity {
     /// Trained values: kernels, biases, γ and β.
     pub parameters: usize,
-    /// Floating-point operations of all convolutions for one image, a multiply-add counting as two.
+    /// Floating-point operations of all convolutions and attention products for one image, a multiply-add counting as two.
     pub flops: u64,
     /// Nodes that compute something.
     pub layers: usize,
@@ -30,13 +30,17 @@ pub fn count(graph: &Graph, imgsz: usize) -> Result<Complexity> {
 }
 
 impl Op {
-    /// Floating-point operations of a convolution whose result is `shape`, a multiply-add counting as two; other
-    /// operators count as free.
+    /// Floating-point operations of a convolution or attention whose result is `shape`, a multiply-add counting as two;
+    /// other operators count as free.
     pub fn flops(&self, [channels, height, width]: Shape) -> u64 {
         match *self {
             Self::Conv(conv) => {
                 let taps = conv.cin / conv.groups * conv.kernel * conv.kernel;
                 2 * (taps as u64) * (channels as u64) * (height as u64) * (width as u64)
+            }
+            Self::Attention(Attention { heads, key_dim, head_dim }) => {
+                let pairs = (height as u64 * width as u64).pow(2);
+                2 * pairs * (heads * (key_dim + head_dim)) as u64
             }
             _ => 0,
         }
@@ -60,5 +64,15 @@ mod tests {
         assert_eq!(complexity.parameters, 6 * 2 * 9 + 6 + 2 * 6);
         assert_eq!(complexity.flops, 2 * (6 * 2 * 9) * (4 * 4));
         assert_eq!(complexity.layers, 2);
+    }
+
+    #[test]
+    fn attention_costs_its_two_products() {
+        let mut graph = Graph::default();
+        let image = graph.push("images", Op::Input { channels: 20 }, &[]);
+        let attention = Attention { heads: 2, key_dim: 3, head_dim: 4 };
+        graph.outputs = vec![graph.push("attn", Op::Attention(attention), &[image])];
+        // Each of 2 heads: 36 × 36 products over 3 channels, and 36 sums of 36 over 4.
+        assert_eq!(count(&graph, 6).unwrap().flops, 2 * 2 * (36 * 36 * 3 + 36 * 36 * 4));
     }
 }

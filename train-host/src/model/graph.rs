@@ -46,6 +46,20 @@ pub struct Conv {
     pub bias: bool,
 }
 
+/// Multi-head self-attention (Vaswani et al. 2017, arXiv 1706.03762) as YOLO11's C2PSA has it. The input has
+/// `heads·(2·key_dim + head_dim)` channels: for each head its queries `q`, then its keys `k`, then its values `v`. The
+/// result has `heads·head_dim` channels: at position `i` of a head `Σ_j softmax_j(q_i·k_j / √key_dim) · v_j`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attention {
+    /// Number of heads.
+    pub heads: usize,
+    /// Channels of a query and of a key.
+    pub key_dim: usize,
+    /// Channels of a value.
+    pub head_dim: usize,
+}
+
 /// What a node computes. Tensors are NCHW.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Op {
@@ -83,6 +97,15 @@ pub enum Op {
         /// Factor of both axes.
         factor: usize,
     },
+    /// Channels `start..start + len` of the input.
+    Slice {
+        /// First channel taken.
+        start: usize,
+        /// Number of channels taken.
+        len: usize,
+    },
+    /// Self-attention over all positions, between two convolutions that are nodes of their own.
+    Attention(Attention),
     /// YOLOv5 v5.0's Focus slicing: 2×2 blocks to channels, in the order
     /// (even row, even col), (odd row, even col), (even row, odd col), (odd row, odd col).
     SpaceToDepth,

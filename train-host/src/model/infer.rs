@@ -3,8 +3,8 @@
 
 use artifact::MAX_SIDE_PX;
 
-use super::graph::{Conv, Op};
-use super::validate::{MAX_CHANNELS, MAX_KERNEL, Outcome, fault};
+use super::graph::{Attention, Conv, Op};
+use super::validate::{MAX_CHANNELS, MAX_KERNEL, MAX_POSITIONS, Outcome, fault};
 
 /// Channels of an operator's result, from those of its inputs; checks arity and the operator's own settings.
 pub(super) fn infer_channels(op: &Op, inputs: &[usize]) -> Outcome<usize> {
@@ -45,6 +45,17 @@ pub(super) fn infer_channels(op: &Op, inputs: &[usize]) -> Outcome<usize> {
             inputs[0]
         }
         Op::Concat => inputs.iter().sum(),
+        Op::Slice { start, len } => {
+            let end = start.checked_add(len).filter(|&end| len > 0 && end <= inputs[0]);
+            end.ok_or_else(|| {
+                fault(
+                    format!("{len} channels from channel {start} on"),
+                    format!("a part of {} channels", inputs[0]),
+                )
+            })?;
+            len
+        }
+        Op::Attention(attention) => attention_channels(&attention, inputs[0])?,
         Op::SpaceToDepth => 4 * inputs[0],
     };
     if (1..=MAX_CHANNELS).contains(&channels) {
@@ -60,7 +71,17 @@ pub(super) fn infer_size(op: &Op, inputs: &[[usize; 2]], image: [usize; 2]) -> O
         Op::Input { .. } => image,
         Op::Conv(conv) => slide(inputs[0], conv.dilation * (conv.kernel - 1) + 1, conv.stride, conv.pad)?,
         Op::MaxPool { kernel, stride, pad } => slide(inputs[0], kernel, stride, pad)?,
-        Op::BatchNorm { .. } | Op::Act(_) => inputs[0],
+        Op::BatchNorm { .. } | Op::Act(_) | Op::Slice { .. } => inputs[0],
+        Op::Attention(_) => {
+            let [h, w] = inputs[0];
+            if h * w > MAX_POSITIONS {
+                return Err(fault(
+                    format!("attention over {h}x{w} positions"),
+                    format!("at most {MAX_POSITIONS} positions"),
+                ));
+            }
+            inputs[0]
+        }
         Op::Upsample { factor } => inputs[0].map(|side| side * factor),
         Op::Add | Op::Concat => {
             if let Some(other) = inputs.iter().find(|&&size| size != inputs[0]) {
@@ -100,6 +121,17 @@ fn slide(size: [usize; 2], window: usize, stride: usize, pad: usize) -> Outcome<
         ));
     }
     Ok(size.map(|side| (side + 2 * pad - window) / stride + 1))
+}
+
+/// Channels of the result, for an input of `found` channels.
+fn attention_channels(attention: &Attention, found: usize) -> Outcome<usize> {
+    let Attention { heads, key_dim, head_dim } = *attention;
+    let sides = [heads, key_dim, head_dim];
+    if sides.iter().any(|side| !(1..=MAX_CHANNELS).contains(side)) {
+        return Err(fault(format!("attention {sides:?}"), format!("1 to {MAX_CHANNELS} heads and channels")));
+    }
+    expect_channels(heads * (2 * key_dim + head_dim), found)?;
+    Ok(heads * head_dim)
 }
 
 fn check_arity(op: &Op, count: usize) -> Outcome<()> {

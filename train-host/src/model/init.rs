@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::architecture::Architecture;
 use super::graph::{Graph, NodeId, Op};
-use super::head::Head;
+use super::head::{Boxes, Head};
 use super::specs::{Role, WeightSpec};
 use super::weights::Weights;
 
@@ -28,7 +28,8 @@ pub fn initial_weights(architecture: &Architecture, seed: u64) -> Weights {
     for spec in architecture.graph.weight_specs() {
         let mut data = initial_tensor(architecture, &spec, seed);
         let level = architecture.graph.outputs.iter().position(|&output| output == spec.node);
-        if let (Some(level), Role::Bias) = (level, spec.role) {
+        let has_anchors = matches!(architecture.head.boxes, Boxes::Anchors { .. });
+        if let (Some(level), Role::Bias, true) = (level, spec.role, has_anchors) {
             add_prior(&architecture.head, level, &mut data);
         }
         weights.insert(spec.name, &spec.shape, data);

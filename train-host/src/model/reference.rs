@@ -2,7 +2,7 @@
 //! each operator written out. Never used outside tests.
 
 use super::architecture::Architecture;
-use super::graph::{Activation, Conv, Graph, LEAKY_SLOPE, Op};
+use super::graph::{Activation, Attention, Conv, Graph, LEAKY_SLOPE, Op};
 use super::init::initial_weights;
 use super::specs::Role;
 use super::weights::Weights;
@@ -104,6 +104,8 @@ pub(crate) fn run(graph: &Graph, weights: &Weights, image: &Plane) -> Vec<Plane>
                 })
             }
             Op::Act(act) => inputs[0].map(|v| activate(act, v)),
+            Op::Slice { start, .. } => Plane::fill(shape, |c, y, x| inputs[0].at(start + c, y, x)),
+            Op::Attention(attention) => attend(&attention, inputs[0], shape),
             Op::Add => Plane::fill(shape, |c, y, x| inputs.iter().map(|input| input.at(c, y, x)).sum()),
             Op::Concat => {
                 Plane { shape, data: inputs.iter().flat_map(|input| input.data.iter().copied()).collect() }
@@ -165,6 +167,24 @@ fn convolve(conv: &Conv, input: &Plane, shape: [usize; 3], kernel: &[f64], bias:
             }
         }
         sum
+    })
+}
+
+fn attend(attention: &Attention, input: &Plane, shape: [usize; 3]) -> Plane {
+    let Attention { key_dim, head_dim, .. } = *attention;
+    let cells = shape[1] * shape[2];
+    let at = |channel: usize, cell: usize| input.data[channel * cells + cell];
+    Plane::fill(shape, |c, y, x| {
+        let first = c / head_dim * (2 * key_dim + head_dim);
+        let position = y * shape[2] + x;
+        let weight = |other: usize| {
+            let product: f64 =
+                (0..key_dim).map(|k| at(first + k, position) * at(first + key_dim + k, other)).sum();
+            (product / (key_dim as f64).sqrt()).exp()
+        };
+        let value = |other: usize| at(first + 2 * key_dim + c % head_dim, other);
+        let sum: f64 = (0..cells).map(weight).sum();
+        (0..cells).map(|other| weight(other) * value(other)).sum::<f64>() / sum
     })
 }
 

@@ -15,6 +15,8 @@ pub const MAX_NODES: usize = 10_000;
 pub const MAX_CHANNELS: usize = 16_384;
 /// Largest kernel, stride, padding, dilation or upsampling factor.
 pub const MAX_KERNEL: usize = 64;
+/// Most positions an attention may look at: its memory grows with their square.
+pub const MAX_POSITIONS: usize = 16_384;
 /// Most values the weights of a graph may have together (2 GB as f32).
 pub const MAX_VALUES: usize = 500_000_000;
 
@@ -124,7 +126,7 @@ fn broken(found: impl Into<String>, expected: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Activation, Conv};
+    use crate::model::{Activation, Attention, Conv};
 
     const CONV: Conv =
         Conv { cin: 3, cout: 4, kernel: 3, stride: 2, pad: 1, dilation: 1, groups: 1, bias: true };
@@ -188,6 +190,26 @@ mod tests {
         for op in wrong {
             let error = error_of(&chain(&[Op::Act(Activation::Silu), op]));
             assert!(error.contains("node1"), "{op:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn slices_and_attention_count_their_channels() {
+        let attention = Attention { heads: 2, key_dim: 3, head_dim: 4 };
+        let cut = |len| Op::Slice { start: 1, len };
+        let wide = Op::Conv(Conv { cout: 21, ..CONV });
+        let shapes = chain(&[wide, cut(20), Op::Attention(attention)]).shapes(32, 64).unwrap();
+        assert_eq!(shapes[2..], [[20, 16, 32], [8, 16, 32]]);
+        let far =
+            chain(&[wide, cut(20), Op::Attention(attention)]).shapes(1024, 1024).unwrap_err().to_string();
+        assert!(far.contains("512x512 positions"), "{far}");
+        for len in [0, 21, usize::MAX] {
+            assert!(error_of(&chain(&[wide, cut(len)])).contains("from channel 1 on"));
+        }
+        let none = Attention { heads: 0, ..attention };
+        let huge = Attention { key_dim: usize::MAX, ..attention };
+        for (attention, len) in [(attention, 19), (none, 20), (huge, 20)] {
+            assert!(error_of(&chain(&[wide, cut(len), Op::Attention(attention)])).contains("node2"));
         }
     }
 

@@ -43,11 +43,13 @@ pub fn transfer(source: &Checkpoint, target: &Architecture, seed: u64) -> Result
     source.validate()?;
     target.validate()?;
     let from = source.architecture();
+    let anchors_px = [from.head.anchors_px()?, target.head.anchors_px()?];
     let known: HashMap<String, Layer> =
         layers(&from.graph)?.into_iter().map(|layer| (layer.prefix.clone(), layer)).collect();
     let mut job = Job {
         source: source.weights(),
         heads: [&from.head, &target.head],
+        anchors_px,
         weights: initial_weights(target, seed),
         report: TransferReport::default(),
     };
@@ -72,6 +74,7 @@ struct Job<'a> {
     source: &'a Weights,
     /// The source's and the target's.
     heads: [&'a Head; 2],
+    anchors_px: [&'a [Vec<[f32; 2]>]; 2],
     weights: Weights,
     report: TransferReport,
 }
@@ -165,7 +168,7 @@ impl Job<'_> {
 
     fn take_output(&mut self, prefix: &str, from: usize, to: usize) -> Result<()> {
         let [source_head, target_head] = self.heads;
-        let (anchors, found) = (target_head.anchors_px[to].len(), source_head.anchors_px[from].len());
+        let [found, anchors] = [self.anchors_px[0][from].len(), self.anchors_px[1][to].len()];
         if anchors != found {
             self.report.reinitialized.push(prefix.to_owned());
             self.report
@@ -244,7 +247,7 @@ fn note_differences(source: &Architecture, target: &Architecture, report: &mut T
             activations[0], activations[1]
         ));
     }
-    if source.head.anchors_px != target.head.anchors_px {
+    if source.head.boxes != target.head.boxes {
         report.notes.push("the anchors differ: boxes come out in other sizes until trained".into());
     }
     let (from, to) = (&source.head.classes, &target.head.classes);

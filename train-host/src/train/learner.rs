@@ -29,7 +29,7 @@ impl Learner {
     /// A learner that starts from `weights`, for square pictures of `side_px` pixels.
     ///
     /// # Errors
-    /// As [`Net::new`].
+    /// As [`Net::new`], and [`crate::Error::Model`] when the head has no anchors.
     pub fn new(
         architecture: &Architecture,
         weights: &Weights,
@@ -42,7 +42,7 @@ impl Learner {
         // The average is evaluated as it will ship: in f32.
         let average = Net::new(&architecture.graph, weights, device, ConvFormat::F32)?;
         let ema = Ema { net: average, updates: 0 };
-        let loss = LossFunction::new(&architecture.head, side_px, hyper);
+        let loss = LossFunction::new(&architecture.head, side_px, hyper)?;
         Ok(Self { net, ema, sgd: Sgd::default(), loss, side_px })
     }
 

@@ -33,12 +33,15 @@ pub struct LossFunction {
 
 impl LossFunction {
     /// Prepares grids and gains for square inputs of `imgsz` pixels.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when the head has no anchors.
     #[expect(clippy::cast_precision_loss, reason = "strides, classes and sides are small")]
-    pub fn new(head: &Head, imgsz: usize, hyper: Hyper) -> Self {
+    pub fn new(head: &Head, imgsz: usize, hyper: Hyper) -> Result<Self> {
         let levels: Vec<Level> = head
             .strides
             .iter()
-            .zip(&head.anchors_px)
+            .zip(head.anchors_px()?)
             .map(|(&stride, anchors)| Level {
                 width: imgsz / stride,
                 height: imgsz / stride,
@@ -53,7 +56,7 @@ impl LossFunction {
             hyper.obj * (imgsz as f64 / 640.0).powi(2) * per_level,
             hyper.cls * classes as f64 / 80.0 * per_level,
         ];
-        Self { levels, classes, gains, hyper }
+        Ok(Self { levels, classes, gains, hyper })
     }
 
     /// Loss of the raw `outputs` against the boxes of each image (in pixels of the square input).
@@ -237,13 +240,9 @@ mod tests {
     }
 
     fn tiny() -> (LossFunction, Vec<Vec<PixelBox>>) {
-        let head = Head {
-            classes: vec!["a".into(), "b".into()],
-            strides: vec![8],
-            anchors_px: vec![vec![[16.0, 16.0]]],
-        };
+        let head = Head::with_anchors(vec!["a".into(), "b".into()], vec![8], vec![vec![[16.0, 16.0]]]);
         let target = vec![vec![PixelBox { class: 1, x0: 3.0, y0: 6.0, x1: 21.0, y1: 20.0 }]];
-        (LossFunction::new(&head, 32, Hyper::default()), target)
+        (LossFunction::new(&head, 32, Hyper::default()).unwrap(), target)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
 use super::schedule::Group;
-use crate::model::{Activation, Conv, Graph, LEAKY_SLOPE, NodeId, Op, Role, Weights};
+use crate::model::{Activation, Attention, Conv, Graph, LEAKY_SLOPE, NodeId, Op, Role, Weights};
 use crate::{Error, Result};
 
 /// Momentum of running statistics (YOLOv5's value).
@@ -144,6 +144,8 @@ impl Net {
                 sum
             }
             Op::Concat => Tensor::f_cat(inputs, 1)?,
+            &Op::Slice { start, len } => x.f_narrow(1, to_i64(start), to_i64(len))?,
+            Op::Attention(attention) => attend(attention, x)?,
             &Op::MaxPool { kernel, stride, pad } => {
                 x.f_max_pool2d([to_i64(kernel); 2], [to_i64(stride); 2], [to_i64(pad); 2], [1, 1], false)?
             }
@@ -280,6 +282,20 @@ fn overruns(conv: &Conv) -> bool {
 fn every(x: &Tensor, stride: usize) -> Result<Tensor> {
     let (_, _, h, w) = x.size4()?;
     Ok(x.f_slice(2, 0, h, to_i64(stride))?.f_slice(3, 0, w, to_i64(stride))?)
+}
+
+fn attend(attention: &Attention, x: &Tensor) -> Result<Tensor> {
+    let (batch, _, h, w) = x.size4()?;
+    let Attention { heads, key_dim, head_dim } = *attention;
+    let [heads, key_dim, head_dim] = [heads, key_dim, head_dim].map(to_i64);
+    let parts = x
+        .f_reshape([batch, heads, 2 * key_dim + head_dim, h * w])?
+        .f_split_with_sizes([key_dim, key_dim, head_dim], 2)?;
+    #[expect(clippy::cast_precision_loss, reason = "channel counts are small")]
+    let scale = 1.0 / (attention.key_dim as f64).sqrt();
+    let scores = parts[0].f_transpose(-2, -1)?.f_matmul(&parts[1])?.f_mul_scalar(scale)?;
+    let weights = scores.f_softmax(-1, None::<Kind>)?.f_transpose(-2, -1)?;
+    Ok(parts[2].f_matmul(&weights)?.f_reshape([batch, heads * head_dim, h, w])?)
 }
 
 fn space_to_depth(x: &Tensor) -> Result<Tensor> {

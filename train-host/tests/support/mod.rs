@@ -8,6 +8,9 @@ pub mod checkpoint;
 pub mod published;
 pub mod tally;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use artifact::{DType, Layout, Tensor, TensorData, TensorSpec};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -125,4 +128,14 @@ pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
     let range = a.iter().map(|a| f64::from(*a).abs()).fold(0.0, f64::max);
     assert!(range > 0.0, "a silent output proves nothing");
     difference / range
+}
+
+/// Runs a script of `tests/python` in the interpreter that `cargo xtask test` has set up; it has to succeed.
+pub fn python(script: &str, arguments: impl IntoIterator<Item = PathBuf>) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let python = std::env::var_os("REPEDGE_PYTHON")
+        .map_or_else(|| root.join("toolchains/venv/bin/python"), PathBuf::from);
+    let script = root.join("tests/python").join(script);
+    let result = Command::new(python).arg("-B").arg(script).args(arguments).output().unwrap();
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
 }

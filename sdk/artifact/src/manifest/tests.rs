@@ -100,6 +100,50 @@ fn decode_must_fit_the_input() {
     assert!(complaint(|m| m.decode = decode(&[8, 16], &[one, &[[1.0, f32::NAN]]])).contains("anchors_px"));
 }
 
+/// [`sample`] with YOLOv8's pairs of outputs: 4 sides of 3 bins, 2 classes.
+fn split_sample() -> Manifest {
+    let mut manifest = sample(b"onnx");
+    manifest.decode = Decode::Yolov8 { strides: vec![8, 16], reg_max: 3 };
+    manifest.payloads[0].outputs = vec![
+        spec("box0", [1, 12, 4, 8]),
+        spec("class0", [1, 2, 4, 8]),
+        spec("box1", [1, 12, 2, 4]),
+        spec("class1", [1, 2, 2, 4]),
+    ];
+    manifest
+}
+
+#[test]
+fn split_heads_have_a_box_and_a_class_output_a_stride() {
+    let whole = split_sample();
+    whole.validate().unwrap();
+    let json = serde_json::to_string(&whole).unwrap();
+    assert!(json.contains(r#""decode":{"kind":"yolov8","strides":[8,16],"reg_max":3}"#), "{json}");
+    assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), whole);
+
+    let complaint = |spoil: fn(&mut Manifest)| {
+        let mut manifest = split_sample();
+        spoil(&mut manifest);
+        manifest.validate().expect_err("accepted a spoiled manifest").to_string()
+    };
+    let decode = |strides: &[usize], reg_max| Decode::Yolov8 { strides: strides.to_vec(), reg_max };
+    assert!(complaint(|m| m.payloads[0].outputs.truncate(2)).contains("has 2 outputs"));
+    assert!(complaint(|m| m.payloads[0].outputs.swap(0, 1)).contains("12 channels"));
+    assert!(complaint(|m| drop(m.classes.pop())).contains("1 channels"));
+    for (bad, named) in [
+        (decode(&[], 3), "0 strides"),
+        (decode(&[8, 24], 3), "stride 24"),
+        (decode(&[8, 16], 0), "reg_max of decode is 0"),
+        (decode(&[8, 16], 65), "reg_max of decode is 65"),
+        (decode(&[8, 16], 4), "16 channels"),
+    ] {
+        let mut manifest = split_sample();
+        manifest.decode = bad;
+        let error = manifest.validate().unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
 #[test]
 fn tensors_must_fit_the_model() {
     assert!(complaint(|m| m.payloads[0].input.shape = [1, 3, 64, 32]).contains("input \"images\""));

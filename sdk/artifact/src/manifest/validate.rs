@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Decode, MAX_SIDE_PX, Manifest, Payload, Preprocess};
+use super::{Decode, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Preprocess, RawOutput};
 use crate::{DType, Error, Fault, TensorSpec, digest};
 
 type Check = Result<(), Error>;
@@ -53,27 +53,20 @@ impl Manifest {
     }
 
     fn check_decode(&self) -> Check {
-        let Decode::Yolov5 { strides, anchors_px } = &self.decode;
-        require(!strides.is_empty() && strides.len() == anchors_px.len(), || {
-            (
-                format!("decode has {} strides and {} lists of anchors", strides.len(), anchors_px.len()),
-                "one list of anchors for each of at least one stride",
-            )
-        })?;
+        let strides = self.decode.strides();
+        require(!strides.is_empty(), || ("decode has 0 strides".into(), "at least one stride"))?;
         for &stride in strides {
             let divides = |side_px: usize| stride != 0 && side_px.is_multiple_of(stride);
             require(divides(self.preprocess.width_px) && divides(self.preprocess.height_px), || {
                 (format!("stride {stride} of decode"), "a divisor of the input's width and height")
             })?;
         }
-        require(anchors_px.iter().all(|list| !list.is_empty()), || {
-            ("an output without anchors in decode".into(), "at least one anchor for each stride")
-        })?;
-        let sides_px = || anchors_px.iter().flatten().flatten();
-        let limit_px = 16.0 * to_f32(MAX_SIDE_PX);
-        require(sides_px().all(|side_px| *side_px > 0.0 && *side_px <= limit_px), || {
-            (format!("anchors_px are {anchors_px:?}"), "widths and heights above 0 and not beyond any image")
-        })
+        match &self.decode {
+            Decode::Yolov5 { strides, anchors_px } => check_anchors(strides, anchors_px),
+            Decode::Yolov8 { reg_max, .. } => require((1..=MAX_BINS).contains(reg_max), || {
+                (format!("reg_max of decode is {reg_max}"), "1 to 64 bins")
+            }),
+        }
     }
 
     fn check_payload_names(&self) -> Check {
@@ -112,16 +105,15 @@ impl Manifest {
     }
 
     fn check_outputs(&self, payload: &Payload) -> Check {
-        let Decode::Yolov5 { strides, anchors_px } = &self.decode;
-        require(payload.outputs.len() == strides.len(), || {
+        let expected = self.decode.raw_outputs(self.classes.len());
+        require(payload.outputs.len() == expected.len(), || {
             (
                 format!("payload {:?} has {} outputs", payload.name, payload.outputs.len()),
-                "one output for each stride of `decode`",
+                "the outputs that `decode` takes of each stride",
             )
         })?;
-        for ((output, &stride), anchors) in payload.outputs.iter().zip(strides).zip(anchors_px) {
+        for (output, RawOutput { stride, channels }) in payload.outputs.iter().zip(expected) {
             check_tensor(&payload.name, output)?;
-            let channels = anchors.len().saturating_mul(5 + self.classes.len());
             let cells = (self.preprocess.height_px / stride, self.preprocess.width_px / stride);
             require(output.channels() == channels && output.height_width() == cells, || {
                 (
@@ -129,12 +121,30 @@ impl Manifest {
                         "output {:?} of payload {:?} has shape {:?}; {channels} channels of {cells:?} cells fit",
                         output.name, payload.name, output.shape
                     ),
-                    "anchors * (5 + classes) channels over the input divided by the stride",
+                    "the channels that `decode` takes over the input divided by the stride",
                 )
             })?;
         }
         Ok(())
     }
+}
+
+/// One list a stride, and no anchor that no image could hold.
+fn check_anchors(strides: &[usize], anchors_px: &[Vec<[f32; 2]>]) -> Check {
+    require(strides.len() == anchors_px.len(), || {
+        (
+            format!("decode has {} strides and {} lists of anchors", strides.len(), anchors_px.len()),
+            "one list of anchors for each stride",
+        )
+    })?;
+    require(anchors_px.iter().all(|list| !list.is_empty()), || {
+        ("an output without anchors in decode".into(), "at least one anchor for each stride")
+    })?;
+    let sides_px = || anchors_px.iter().flatten().flatten();
+    let limit_px = 16.0 * to_f32(MAX_SIDE_PX);
+    require(sides_px().all(|side_px| *side_px > 0.0 && *side_px <= limit_px), || {
+        (format!("anchors_px are {anchors_px:?}"), "widths and heights above 0 and not beyond any image")
+    })
 }
 
 /// A usable tensor: batch 1, a size that does not overflow, and a quantization exactly where one is needed.

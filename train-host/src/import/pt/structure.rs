@@ -38,7 +38,8 @@ pub(super) fn check(architecture: &Architecture, modules: &Modules) -> Result<()
                 expect(adds(modules.get(bottleneck)?), || differs(bottleneck, "add", "false", "true"))?;
                 shortcuts += 1;
             }
-            Op::Input { .. } | Op::Concat | Op::SpaceToDepth => {}
+            // These have no module of their own; descriptions know no slices and no attention.
+            Op::Input { .. } | Op::Concat | Op::SpaceToDepth | Op::Slice { .. } | Op::Attention(_) => {}
         }
     }
     let pickled = modules.iter().filter(|(_, module)| adds(*module)).count();

@@ -53,7 +53,7 @@ fn a_graph_with_names_of_its_own_has_a_layer_an_operator() {
     let sum = graph.push("sum", Op::Add, &[first, act]);
     let output = graph.push("out", conv(8, 6), &[sum]);
     graph.outputs = vec![output];
-    let head = Head { classes: vec!["a".into()], strides: vec![1], anchors_px: vec![vec![[4.0, 4.0]]] };
+    let head = Head::with_anchors(vec!["a".into()], vec![1], vec![vec![[4.0, 4.0]]]);
     let architecture = Architecture { name: "other".into(), description: String::new(), graph, head };
     let outline = Outline::of(&architecture, 8).unwrap();
     let layers: Vec<_> = outline.layers.iter().map(|l| (l.name.as_str(), l.module.as_str())).collect();

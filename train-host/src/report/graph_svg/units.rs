@@ -7,7 +7,7 @@ use super::Context;
 use super::parts::{self, Repeat};
 use super::svg::Kind;
 use crate::model::outline::{From, Layer};
-use crate::model::{Activation, Conv, NodeId, Op};
+use crate::model::{Activation, Attention, Conv, NodeId, Op};
 
 /// A box.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,6 +133,8 @@ impl Builder<'_> {
                 (Kind::Pool, format!("max {kernel}×{kernel}{}", step(stride)), String::new())
             }
             Op::Upsample { factor } => (Kind::Resize, format!("up ×{factor}"), String::new()),
+            Op::Slice { start, len } => (Kind::Other, format!("ch {start}–{}", start + len - 1), channels),
+            Op::Attention(Attention { heads, .. }) => (Kind::Other, format!("attention ×{heads}"), channels),
             Op::SpaceToDepth => (Kind::Other, "2×2 → ch".to_owned(), channels),
             Op::Input { .. } => (Kind::Other, "image".to_owned(), channels),
         }

@@ -1,0 +1,236 @@
+//! YOLOv8's and YOLO11's decoding of split heads: per stride one output of box sides as distributions and one of class
+//! logits. A cell's best class logit is compared with the threshold in the units it comes in; softmaxes and
+//! dequantization are spent on the cells that pass. Formulas: see [`artifact::Decode::Yolov8`].
+
+use std::ops::Range;
+
+use artifact::{Layout, MAX_BINS, Tensor, TensorData, TensorSpec};
+
+use super::candidates::Candidates;
+use super::logits::{logit, sigmoid};
+use super::real::{Floats, Real, Values};
+use super::{Labels, Limits, misfit};
+use crate::Error;
+
+/// Cells looked at together; most groups hold none above the threshold.
+const GROUP: usize = 32;
+/// Left, top, right, bottom.
+const SIDES: usize = 4;
+/// How far below the threshold a logit may lie for its score to be compared itself: more than rounding.
+const MARGIN: f32 = 1e-3;
+
+/// The two outputs of a stride and their grid.
+#[derive(Debug, Clone)]
+pub(super) struct Level {
+    stride_px: f32,
+    bins: usize,
+    classes: usize,
+    width: usize,
+    cells: usize,
+    boxes: Steps,
+    scores: Steps,
+}
+
+/// Distance in memory of a cell's channels, and of a channel's cells.
+#[derive(Debug, Clone, Copy)]
+struct Steps {
+    channel: usize,
+    cell: usize,
+}
+
+/// One level for each stride, over its pair of outputs.
+pub(super) fn levels(
+    strides: &[usize],
+    bins: usize,
+    classes: usize,
+    outputs: &[TensorSpec],
+) -> Result<Vec<Level>, Error> {
+    let (pairs, rest) = outputs.as_chunks::<2>();
+    if strides.is_empty() || pairs.len() != strides.len() || !rest.is_empty() {
+        return Err(misfit(
+            format!("{} outputs for {} strides", outputs.len(), strides.len()),
+            "a box and a class output for each of at least one stride",
+        ));
+    }
+    let parts = pairs.iter().zip(strides);
+    parts.map(|([boxes, scores], &stride_px)| Level::new(boxes, scores, stride_px, bins, classes)).collect()
+}
+
+impl Level {
+    fn new(
+        boxes: &TensorSpec,
+        scores: &TensorSpec,
+        stride_px: usize,
+        bins: usize,
+        classes: usize,
+    ) -> Result<Self, Error> {
+        let usable = (1..=MAX_BINS).contains(&bins) && classes > 0 && stride_px > 0;
+        let shaped = |spec: &TensorSpec, channels| {
+            spec.shape[0] == 1 && spec.channels() == channels && !spec.is_empty()
+        };
+        let (height, width) = boxes.height_width();
+        let fits = usable
+            && shaped(boxes, SIDES * bins)
+            && shaped(scores, classes)
+            && scores.height_width() == (height, width);
+        if !fits {
+            return Err(misfit(
+                format!(
+                    "outputs {:?} of shape {:?} and {:?} of shape {:?} for {bins} bins and {classes} classes",
+                    boxes.name, boxes.shape, scores.name, scores.shape
+                ),
+                "batch 1, 4 * reg_max and as many channels as classes, over one grid",
+            ));
+        }
+        let cells = height * width;
+        #[expect(clippy::cast_precision_loss, reason = "strides are small")]
+        let stride_px = stride_px as f32;
+        let steps = |spec: &TensorSpec| match spec.layout {
+            Layout::Nchw => Steps { channel: cells, cell: 1 },
+            Layout::Nhwc => Steps { channel: 1, cell: spec.channels() },
+        };
+        Ok(Self { stride_px, bins, classes, width, cells, boxes: steps(boxes), scores: steps(scores) })
+    }
+
+    /// Number of boxes the outputs hold.
+    pub(super) fn boxes(&self) -> usize {
+        self.cells
+    }
+
+    /// Adds the boxes above the threshold; the outputs have the shapes given to [`levels`].
+    pub(super) fn decode(
+        &self,
+        boxes: &Tensor,
+        scores: &Tensor,
+        limits: &Limits,
+        found: &mut Candidates,
+    ) -> Result<(), Error> {
+        let boxes = Values::of(boxes).ok_or_else(bare_integers)?;
+        let job = Job { boxes, limits, enough: logit(limits.confidence) - MARGIN };
+        match (&scores.data, scores.quant) {
+            (TensorData::F32(values), _) => self.decode_scores(values, &Floats, &job, found),
+            (TensorData::I8(values), Some(quant)) => self.decode_scores(values, &quant, &job, found),
+            (TensorData::U8(values), Some(quant)) => self.decode_scores(values, &quant, &job, found),
+            (TensorData::I8(_) | TensorData::U8(_), None) => return Err(bare_integers()),
+        }
+        Ok(())
+    }
+
+    fn decode_scores<T: Copy + PartialOrd, R: Real<T>>(
+        &self,
+        values: &[T],
+        real: &R,
+        job: &Job,
+        found: &mut Candidates,
+    ) {
+        let threshold = real.threshold(job.enough);
+        for start in (0..self.cells).step_by(GROUP) {
+            let best = self.best_of_group::<T, R>(values, start);
+            let lanes = 0..GROUP.min(self.cells - start);
+            for lane in lanes.filter(|&lane| real.above(best.logits[lane], threshold)) {
+                let cell = start + lane;
+                let classes = match job.limits.labels {
+                    Labels::Best => best.classes[lane]..best.classes[lane] + 1,
+                    Labels::Multi => 0..self.classes,
+                };
+                let logit_of =
+                    |class: usize| real.value(values[class * self.scores.channel + cell * self.scores.cell]);
+                self.push_cell(cell, classes, logit_of, job, found);
+            }
+        }
+    }
+
+    /// The best class of each cell from `start` on; lanes beyond the last cell hold nothing.
+    fn best_of_group<T: Copy + PartialOrd, R: Real<T>>(&self, values: &[T], start: usize) -> Best<T> {
+        let lanes = GROUP.min(self.cells - start);
+        let mut best = Best { logits: [R::LOWEST; GROUP], classes: [0; GROUP] };
+        for class in 0..self.classes {
+            let row = &values[class * self.scores.channel + start * self.scores.cell..];
+            let mut compare = |lane: usize, value: T| {
+                // Two selections and no branch, so that the compiler compares many cells at once.
+                let better = value > best.logits[lane];
+                best.logits[lane] = if better { value } else { best.logits[lane] };
+                best.classes[lane] = if better { class } else { best.classes[lane] };
+            };
+            if self.scores.cell == 1 {
+                row[..lanes].iter().enumerate().for_each(|(lane, &value)| compare(lane, value));
+            } else {
+                (0..lanes).for_each(|lane| compare(lane, row[lane * self.scores.cell]));
+            }
+        }
+        best
+    }
+
+    fn push_cell(
+        &self,
+        cell: usize,
+        classes: Range<usize>,
+        logit_of: impl Fn(usize) -> f32,
+        job: &Job,
+        found: &mut Candidates,
+    ) {
+        let mut corners = None;
+        for class in classes {
+            let logit = logit_of(class);
+            // Spares exponentials; the exact comparison follows.
+            if logit <= job.enough {
+                continue;
+            }
+            let score = sigmoid(logit);
+            if score > job.limits.confidence {
+                let [x0, y0, x1, y1] = *corners.get_or_insert_with(|| self.corners(cell, &job.boxes));
+                // Distances that are no expectation may be negative, and such a box turned inside out.
+                if x0 <= x1 && y0 <= y1 {
+                    found.push_corners(class, score, [x0, y0, x1, y1]);
+                }
+            }
+        }
+    }
+
+    /// Left, top, right and bottom edge in pixels of the model input.
+    #[expect(clippy::cast_precision_loss, reason = "cells are far fewer than 2^24")]
+    fn corners(&self, cell: usize, boxes: &Values) -> [f32; 4] {
+        let (x, y) = ((cell % self.width) as f32 + 0.5, (cell / self.width) as f32 + 0.5);
+        let [left, top, right, bottom] = std::array::from_fn(|side| self.distance(side, cell, boxes));
+        [x - left, y - top, x + right, y + bottom].map(|edge| edge * self.stride_px)
+    }
+
+    /// Distance of a side from the middle of its cell, in cells.
+    #[expect(clippy::cast_precision_loss, reason = "there are at most 64 bins")]
+    fn distance(&self, side: usize, cell: usize, boxes: &Values) -> f32 {
+        let at =
+            |bin: usize| boxes.get((side * self.bins + bin) * self.boxes.channel + cell * self.boxes.cell);
+        if self.bins == 1 {
+            return at(0);
+        }
+        let highest = (0..self.bins).map(at).fold(f32::NEG_INFINITY, f32::max);
+        let (mut sum, mut moment) = (0.0, 0.0);
+        for bin in 0..self.bins {
+            let weight = (at(bin) - highest).exp();
+            sum += weight;
+            moment += weight * bin as f32;
+        }
+        moment / sum
+    }
+}
+
+/// What the cells of one output share.
+struct Job<'a> {
+    boxes: Values<'a>,
+    limits: &'a Limits,
+    /// Class logits not above this are below the threshold.
+    enough: f32,
+}
+
+/// The highest class logit of each cell of a group, and whose it is.
+struct Best<T> {
+    logits: [T; GROUP],
+    classes: [usize; GROUP],
+}
+
+fn bare_integers() -> Error {
+    misfit("an integer output without quantization".into(), "a scale and a zero point")
+}
+
+#[cfg(test)]
+mod tests;
