@@ -16,5 +16,6 @@ pub mod report;
 pub mod statistics;
 #[cfg(feature = "torch")]
 pub mod train;
+mod yaml;
 
 pub use error::{Error, Result};

@@ -11,8 +11,8 @@ use super::graph::{Activation, Graph, Op};
 use super::head::Head;
 use super::named::{self, MODEL_NAMES};
 use super::weights::Weights;
-use super::yaml::{Block, Description, MAX_TEXT_BYTES};
-use crate::{Error, Result};
+use super::yaml::{Block, Description};
+use crate::{Error, Result, yaml};
 
 /// Red, green and blue: what the device's pre-processing makes and training reads.
 const IMAGE_CHANNELS: usize = 3;
@@ -181,15 +181,13 @@ impl Architecture {
 }
 
 fn read_description(path: &Path) -> Result<String> {
-    let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if length > MAX_TEXT_BYTES as u64 {
-        return Err(Error::model(
-            format!("{}: {length} bytes", path.display()),
-            format!("a model description of at most {MAX_TEXT_BYTES} bytes"),
-            "check that --model names the description and not a weights file",
-        ));
-    }
-    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
+    String::from_utf8(yaml::read(path)?).map_err(|e| {
+        Error::model(
+            format!("{}: {}", path.display(), e.utf8_error()),
+            "a model description, which is UTF-8 text",
+            "check the path: this may be a weights file, or text in another encoding",
+        )
+    })
 }
 
 fn check_classes(classes: &[String]) -> Result<()> {

@@ -11,10 +11,8 @@ use super::{Changes, Plan, Variant, wrong};
 use crate::dataset::{Broken, Split};
 use crate::model::{Activation, Block, MODEL_NAMES};
 use crate::train::Hyper;
-use crate::{Error, Result};
+use crate::{Error, Result, yaml};
 
-/// Longest file that is read.
-const MAX_TEXT_BYTES: u64 = 1 << 20;
 const MAX_VARIANTS: usize = 64;
 const MAX_SEEDS: usize = 100;
 /// The article's longest timing is 118,287 frames; this is a day's.
@@ -26,7 +24,7 @@ const MAX_NAME_BYTES: usize = 64;
 const RESERVED: [&str; 2] = ["timing", "pictures"];
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a plan, which is keys and values")]
 struct Raw {
     data: Option<PathBuf>,
     #[serde(default = "test")]
@@ -57,7 +55,7 @@ struct Raw {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a variant: {name: …, model: …}")]
 struct RawVariant {
     name: String,
     model: String,
@@ -101,18 +99,11 @@ fn article() -> Vec<usize> {
 }
 
 pub(super) fn read(path: &Path, changes: Changes) -> Result<Plan> {
-    let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if length > MAX_TEXT_BYTES {
-        let found = format!("{length} bytes");
-        return Err(wrong(path, found, "a plan of at most 1 MiB", "check that PLAN names the plan"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    parse(path, &text, changes)
+    parse(path, &yaml::read(path)?, changes)
 }
 
-fn parse(path: &Path, text: &str, changes: Changes) -> Result<Plan> {
-    let raw: Raw = serde_yaml_ng::from_str(text).map_err(|error| {
-        let message = error.to_string();
+fn parse(path: &Path, text: &[u8], changes: Changes) -> Result<Plan> {
+    let raw: Raw = yaml::parse(text).map_err(|message| {
         let hint = suggestion(&message)
             .unwrap_or_else(|| "compare with the plans in train-host/plans, which explain each key".into());
         wrong(

@@ -188,7 +188,7 @@ fn odd_sizes_and_absurd_models_are_refused() {
         .replace("depth_multiple: 0.33", "depth_multiple: 16");
     let error = error_of(&deep);
     assert!(error.contains("layer 2 ") && error.contains("more than"), "{error}");
-    assert!(error_of(&"#".repeat(MAX_TEXT_BYTES + 1)).contains("bytes"));
+    assert!(error_of(&"#".repeat(yaml::MAX_BYTES + 1)).contains("bytes"));
 }
 
 #[test]
@@ -251,6 +251,16 @@ const PIECES: &[&str] = &[
     "qarepvgg",
     "relu",
 ];
+
+#[test]
+fn aliases_do_not_make_a_small_description_large() {
+    let rows =
+        format!("[-1, 1, Conv, &a [{}]], [-1, 1, Conv, [{}]]", "1,".repeat(100_000), "*a,".repeat(20_000));
+    let text = format!(
+        "depth_multiple: 1.0\nwidth_multiple: 1.0\nanchors: [[1, 1]]\nbackbone: [{rows}]\nhead: [[-1, 1, Conv, [1]]]\n"
+    );
+    assert!(error_of(&text).contains("aliases that make more"));
+}
 
 proptest! {
     #[test]
