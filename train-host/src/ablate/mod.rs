@@ -13,6 +13,7 @@ mod document;
 mod evaluation;
 mod forms;
 mod machine;
+mod outputs;
 mod pictures;
 pub mod plan;
 mod sealed;
@@ -26,6 +27,7 @@ use cell::Cell;
 use cost::Cost;
 use document::{Accuracy, SeedResult, Summary, VariantResult};
 use evaluation::{Labeled, evaluate_cell};
+use outputs::Output;
 use plan::Plan;
 use serde::Serialize;
 use timing::{Engine, Timer, Timing};
@@ -140,7 +142,7 @@ struct CostInputs<'a> {
 fn training_cost(plan: &Plan, place: &Place) -> Result<Cost> {
     let (workload, subjects) = (plan.workload(), plan.subjects());
     let inputs = CostInputs { machine: Machine::here(), workload: &workload, subjects: &subjects };
-    sealed::keep(&place.out.join("cost.json"), &inputs, || {
+    sealed::keep(&Output::COST.in_folder(&place.out), &inputs, || {
         eprintln!("measuring what training costs");
         cost::measure(&place.program, &subjects, &workload)
     })
@@ -148,7 +150,7 @@ fn training_cost(plan: &Plan, place: &Place) -> Result<Cost> {
 
 fn time(plan: &Plan, firsts: &[&Cell], labeled: &Labeled, out: &Path) -> Result<Vec<Timing>> {
     let forms = forms::forms(plan, firsts)?;
-    let folder = out.join("timing");
+    let folder = Output::TIMING.in_folder(out);
     let timer = Timer::new(&folder, &forms, labeled, plan.imgsz)?;
     let of_engine = |engine: Engine| {
         plan.timings().into_iter().map(move |(frames, repeat)| (engine, frames, repeat)).collect::<Vec<_>>()
@@ -164,16 +166,16 @@ fn write(document: &Document, out: &Path) -> Result<()> {
     let written = article::write(document, out)?;
     let json = serde_json::to_vec_pretty(document).map_err(|e| Error::io(out, e.into()))?;
     let mut files = vec![
-        (PathBuf::from("table.md"), written.article.markdown().into_bytes()),
-        ("table.csv".into(), csv::variants(document).into_bytes()),
-        ("seeds.csv".into(), csv::seeds(document).into_bytes()),
-        ("timing.csv".into(), csv::timings(document).into_bytes()),
-        ("report.html".into(), written.article.html()?.into_bytes()),
-        ("ablation.json".into(), json),
+        (Output::TABLE, written.article.markdown().into_bytes()),
+        (Output::TABLE_CSV, csv::variants(document).into_bytes()),
+        (Output::SEEDS_CSV, csv::seeds(document).into_bytes()),
+        (Output::TIMING_CSV, csv::timings(document).into_bytes()),
+        (Output::REPORT, written.article.html()?.into_bytes()),
+        (Output::DOCUMENT, json),
     ];
     files.extend(written.plots.into_iter().map(|(name, svg)| (name, svg.into_bytes())));
     for (name, bytes) in files {
-        artifact::atomic::write(&out.join(name), &bytes)?;
+        artifact::atomic::write(&name.in_folder(out), &bytes)?;
     }
     Ok(())
 }

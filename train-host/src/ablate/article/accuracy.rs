@@ -5,6 +5,7 @@ use super::{Plots, plot};
 use crate::Result;
 use crate::ablate::document::{Document, SeedResult, VariantResult};
 use crate::ablate::forms::Sizes;
+use crate::ablate::outputs::Output;
 use crate::report::{self, Curve, Samples, Section, Table};
 use crate::statistics::mean;
 
@@ -44,11 +45,11 @@ pub(super) fn accuracy(document: &Document, plots: &mut Plots) -> Result<Option<
         ..Section::default()
     };
     let title = format!("mAP50-95 on {split}, percent");
-    plot(&mut section, plots, "map.svg", |surface| report::dots(&title, &map, surface))?;
+    plot(&mut section, plots, Output::MAP, |surface| report::dots(&title, &map, surface))?;
     let title = format!("mAP50 on {split}, percent");
-    plot(&mut section, plots, "map50.svg", |surface| report::dots(&title, &map50, surface))?;
+    plot(&mut section, plots, Output::MAP50, |surface| report::dots(&title, &map50, surface))?;
     let title = "mAP50-95 on validation, mean over seeds";
-    plot(&mut section, plots, "curves.svg", |surface| report::curves(title, "epoch", &curves, surface))?;
+    plot(&mut section, plots, Output::CURVES, |surface| report::curves(title, "epoch", &curves, surface))?;
     Ok(Some(section))
 }
 

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::{Changes, Plan, Variant, wrong};
+use crate::ablate::outputs::is_reserved;
 use crate::dataset::{Broken, Split};
 use crate::model::{Activation, Block, MODEL_NAMES};
 use crate::train::Hyper;
@@ -20,8 +21,6 @@ const MAX_FRAMES: usize = 10_000_000;
 const MAX_TIMINGS: usize = 100;
 const MAX_PICTURES: usize = 1000;
 const MAX_NAME_BYTES: usize = 64;
-/// Folders that the results go to, beside those of the variants.
-const RESERVED: [&str; 2] = ["timing", "pictures"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a plan, which is keys and values")]
@@ -202,11 +201,11 @@ fn check_names(path: &Path, variants: &[RawVariant]) -> Result<()> {
             && !name.starts_with('.')
             && name.len() <= MAX_NAME_BYTES
             && name.chars().all(is_plain);
-        if !is_folder_name || RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+        if !is_folder_name || is_reserved(name) {
             return Err(wrong(
                 path,
                 format!("a variant called {name:?}"),
-                "letters, digits, `-`, `_` and `.`: it becomes the name of a folder beside `timing` and `pictures`",
+                "letters, digits, `-`, `_` and `.`: it becomes the name of a folder beside results such as table.md",
                 "rename the variant",
             ));
         }
