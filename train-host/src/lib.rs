@@ -6,6 +6,7 @@
 pub mod ablate;
 pub mod cli;
 pub mod dataset;
+mod digest;
 pub mod error;
 pub mod evaluate;
 pub mod export;

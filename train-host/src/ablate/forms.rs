@@ -189,7 +189,7 @@ mod tests {
         let path = folder.join("p.yaml");
         std::fs::write(&path, text).unwrap();
         let plan = Plan::read(&path, Changes { data: Some("d".into()), frames: None }).unwrap();
-        let cells = Cell::all(&plan, folder);
+        let cells = Cell::all(&plan, folder).unwrap();
         for cell in &cells {
             let overrides = Overrides { act: cell.config.act, block: cell.config.block };
             let architecture = Architecture::load(&cell.config.model, &overrides, &["a".to_owned()]).unwrap();

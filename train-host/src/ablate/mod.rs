@@ -59,14 +59,14 @@ pub struct Place {
 /// Settings, data or models that cannot be used; a training that fails; I/O errors. Finished cells are kept.
 pub fn run(plan: &Plan, place: &Place) -> Result<Document> {
     let _lock = lock(&place.out)?;
-    let cells = Cell::all(plan, &place.out);
+    let cells = Cell::all(plan, &place.out)?;
     check(plan, &cells)?;
     let labeled = Labeled::read(plan)?;
     training::train(&place.program, &cells, place.jobs)?;
 
     let variants = results(plan, &cells, &labeled)?;
-    let cost = training_cost(plan, place)?;
     let firsts: Vec<&Cell> = cells.iter().take(plan.variants.len()).collect();
+    let cost = training_cost(plan, place, &firsts)?;
     let timings = time(plan, &firsts, &labeled, &place.out)?;
     let pictures = pictures::draw(plan, &firsts, &labeled, &place.out)?.files;
     let document = Document {
@@ -137,11 +137,22 @@ struct CostInputs<'a> {
     machine: Machine,
     workload: &'a Workload,
     subjects: &'a [Subject],
+    /// Digests of the descriptions that are files, in the plan's order. Without any, the whole is what it was before this was
+    /// looked at, and so what was measured then stands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    models: Vec<&'a str>,
 }
 
-fn training_cost(plan: &Plan, place: &Place) -> Result<Cost> {
+impl<'a> CostInputs<'a> {
+    fn new(workload: &'a Workload, subjects: &'a [Subject], cells: &[&'a Cell]) -> Self {
+        let models = cells.iter().filter_map(|cell| cell.config.model_digest.as_deref()).collect();
+        Self { machine: Machine::here(), workload, subjects, models }
+    }
+}
+
+fn training_cost(plan: &Plan, place: &Place, firsts: &[&Cell]) -> Result<Cost> {
     let (workload, subjects) = (plan.workload(), plan.subjects());
-    let inputs = CostInputs { machine: Machine::here(), workload: &workload, subjects: &subjects };
+    let inputs = CostInputs::new(&workload, &subjects, firsts);
     sealed::keep(&Output::COST.in_folder(&place.out), &inputs, || {
         eprintln!("measuring what training costs");
         cost::measure(&place.program, &subjects, &workload)
@@ -182,7 +193,33 @@ fn write(document: &Document, out: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use plan::Changes;
+
     use super::*;
+
+    #[test]
+    fn the_cost_depends_on_model_files_and_is_else_what_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, model) = (dir.path().join("plan.yaml"), dir.path().join("mine.yaml"));
+        let inputs = |name: &str| {
+            let variants = format!("{{name: a, model: yolov5n, baseline: true}}, {{name: b, model: {name}}}");
+            std::fs::write(&path, format!("epochs: 2\nimgsz: 64\nseeds: [4]\nvariants: [{variants}]\n"))
+                .unwrap();
+            let plan = Plan::read(&path, Changes { data: Some("d".into()), frames: None }).unwrap();
+            let cells = Cell::all(&plan, dir.path()).unwrap();
+            let (workload, subjects) = (plan.workload(), plan.subjects());
+            let firsts: Vec<&Cell> = cells.iter().collect();
+            serde_json::to_value(CostInputs::new(&workload, &subjects, &firsts)).unwrap()
+        };
+        let built_in = inputs("repyolov5n");
+        assert_eq!(built_in.as_object().unwrap().len(), 3);
+        assert!(["machine", "workload", "subjects"].iter().all(|key| built_in.get(key).is_some()));
+        std::fs::write(&model, "before").unwrap();
+        let before = inputs("mine.yaml");
+        assert_eq!(before["models"].as_array().map(Vec::len), Some(1));
+        std::fs::write(&model, "after").unwrap();
+        assert_ne!(inputs("mine.yaml"), before);
+    }
 
     #[test]
     fn one_folder_holds_one_ablation_at_a_time() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::json::JsonArgs;
 use crate::Result;
 use crate::dataset::Broken;
-use crate::model::{Activation, Block};
+use crate::model::{Activation, Block, description_digest};
 use crate::train::{Config, ConvFormat, Decay, Hyper, Start, train};
 
 /// Arguments of `train-host train`.
@@ -96,8 +96,10 @@ pub fn run(args: Args) -> Result<()> {
 
 fn config(args: &Args) -> Result<Config> {
     let hyper = args.hyp.as_deref().map(Hyper::read).transpose()?.unwrap_or_default();
+    let model = args.model.clone().unwrap_or_default();
     Ok(Config {
-        model: args.model.clone().unwrap_or_default(),
+        model_digest: description_digest(&model)?,
+        model,
         act: args.act,
         block: args.block,
         data: absolute(args.data.clone().unwrap_or_default())?,

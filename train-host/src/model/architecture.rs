@@ -2,6 +2,7 @@
 //! and description files; never touches weights.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use artifact::{MAX_SIDE_PX, RawOutput};
@@ -12,6 +13,7 @@ use super::head::Head;
 use super::named::{self, MODEL_NAMES};
 use super::weights::Weights;
 use super::yaml::{Block, Description};
+use crate::digest::sha256;
 use crate::{Error, Result, yaml};
 
 /// Red, green and blue: what the device's pre-processing makes and training reads.
@@ -75,15 +77,13 @@ impl Architecture {
         if let Some(description) = named::description(model) {
             return Self::parse(model, description, overrides, classes);
         }
-        let path = Path::new(model);
-        if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"))
-        {
+        let Some(path) = description_file(model) else {
             return Err(Error::model(
                 format!("no model is called {model:?}"),
                 format!("one of {}, or a description file FILE.yaml", MODEL_NAMES.join(", ")),
-                "check the spelling of --model",
+                "check the spelling",
             ));
-        }
+        };
         let text = read_description(path)?;
         let name =
             path.file_stem().map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -178,6 +178,21 @@ impl Architecture {
     pub fn has_batch_norm(&self) -> bool {
         self.graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm { .. }))
     }
+}
+
+/// SHA-256 of the description file `model` in hexadecimal; `None` for a built-in model, and for what is none.
+///
+/// # Errors
+/// As [`Architecture::load`] for a file that cannot be read.
+pub fn description_digest(model: &str) -> Result<Option<String>> {
+    description_file(model).map(|path| Ok(sha256(&yaml::read(path)?))).transpose()
+}
+
+/// The description file that `model` names, where it is not the name of a built-in model.
+fn description_file(model: &str) -> Option<&Path> {
+    let path = Path::new(model);
+    let is_yaml = |e: &OsStr| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml");
+    (named::description(model).is_none() && path.extension().is_some_and(is_yaml)).then_some(path)
 }
 
 fn read_description(path: &Path) -> Result<String> {

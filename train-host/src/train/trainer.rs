@@ -59,6 +59,7 @@ pub fn train(root: &Path, start: Start) -> Result<Outcome> {
         }
     };
     config.validate()?;
+    config.check_model()?;
     if folder.as_ref().is_some_and(RunFolder::has_state) {
         // The state replaces what the run started from, which may be gone by now.
         config.weights = None;
