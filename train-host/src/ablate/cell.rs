@@ -11,6 +11,9 @@ use crate::report::{self, Epoch};
 use crate::train::{Config, RunFolder};
 use crate::{Error, Result};
 
+/// Weights of the best epoch.
+const BEST: &str = "best.safetensors";
+
 /// A variant under a seed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
@@ -63,17 +66,35 @@ impl Cell {
     /// read.
     pub fn state(&self) -> Result<State> {
         let Some(found) = RunFolder::config(&self.folder)? else { return Ok(State::Absent) };
-        self.check_model(&found)?;
-        if let Some((setting, found, planned)) = difference(&found, &self.config)? {
-            return Err(Error::input(
-                format!("{} was trained with {setting} {found}", self.folder.display()),
-                format!("{setting} {planned}, as the plan says"),
-                "choose another --out for this plan, correct the plan, or remove that folder",
-            ));
+        if let Err(misfit) = self.check(&found) {
+            // What has not got anywhere keeps nobody from beginning anew.
+            let is_blank = !RunFolder::has_epochs(&self.folder) && !RunFolder::is_in_use(&self.folder)?;
+            return if is_blank { Ok(State::Absent) } else { Err(misfit) };
         }
         // The last row is written after the last weights: with it there, they are final.
         let done = self.epochs()?.len();
-        Ok(if done >= self.config.epochs { State::Finished } else { State::Begun(done) })
+        if done < self.config.epochs {
+            return Ok(State::Begun(done));
+        }
+        if !self.best_weights().is_file() {
+            return Err(Error::input(
+                format!("{} is finished but has no {}", self.folder.display(), BEST),
+                "the weights of its best epoch",
+                "put them back, or remove that folder, so that it is trained again",
+            ));
+        }
+        Ok(State::Finished)
+    }
+
+    /// Checks that what was trained as `found` is what the plan asks for.
+    fn check(&self, found: &Config) -> Result<()> {
+        self.check_model(found)?;
+        let Some((setting, found, planned)) = difference(found, &self.config)? else { return Ok(()) };
+        Err(Error::input(
+            format!("{} was trained with {setting} {found}", self.folder.display()),
+            format!("{setting} {planned}, as the plan says"),
+            "choose another --out for this plan, correct the plan, or remove that folder",
+        ))
     }
 
     /// Checks that a model that is a file was not edited after it was trained as `found`.
@@ -97,12 +118,12 @@ impl Cell {
         })
     }
 
-    /// Writes the settings, for a training that starts by resuming.
+    /// Writes the settings, for a training that starts by resuming; in place of those of one that finished no epoch.
     ///
     /// # Errors
-    /// I/O errors; [`Error::Input`] when a training was begun meanwhile.
+    /// As [`RunFolder::begin`].
     pub fn begin(&self) -> Result<()> {
-        RunFolder::create(&self.folder, &self.config).map(drop)
+        RunFolder::begin(&self.folder, &self.config).map(drop)
     }
 
     /// The epochs that are done.
@@ -115,7 +136,7 @@ impl Cell {
 
     /// Weights of its best epoch.
     pub fn best_weights(&self) -> PathBuf {
-        self.folder.join("best.safetensors")
+        self.folder.join(BEST)
     }
 }
 
@@ -175,19 +196,41 @@ mod tests {
         assert_eq!(cell.state().unwrap(), State::Absent);
         cell.begin().unwrap();
         assert_eq!(cell.state().unwrap(), State::Begun(0));
-        assert!(cell.begin().is_err());
-        let results = cell.folder.join("results.csv");
-        std::fs::write(&results, "epoch,map\n0,0.1\n").unwrap();
+        finish_epochs(cell, 1);
         assert_eq!(cell.state().unwrap(), State::Begun(1));
-        std::fs::write(&results, "epoch,map\n0,0.1\n1,0.2\n").unwrap();
+        assert!(cell.begin().is_err());
+        finish_epochs(cell, 2);
+        let error = cell.state().unwrap_err().to_string();
+        assert!(error.contains("no best.safetensors") && error.contains("remove that folder"), "{error}");
+        std::fs::write(cell.best_weights(), "").unwrap();
         assert_eq!(cell.state().unwrap(), State::Finished);
+    }
+
+    #[test]
+    fn settings_that_trained_nothing_are_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let (wrong, right) = (plan(dir.path(), "device: cuda:7\n"), plan(dir.path(), ""));
+        all(&wrong, &out)[0].begin().unwrap();
+        let cell = &all(&right, &out)[0];
+        let held = std::fs::File::open(cell.folder.join("args.json")).unwrap();
+        held.lock().unwrap();
+        assert!(cell.state().unwrap_err().to_string().contains("cuda:7"), "another process trains it");
+        assert!(cell.begin().is_err());
+        held.unlock().unwrap();
+        assert_eq!(cell.state().unwrap(), State::Absent);
+        cell.begin().unwrap();
+        assert_eq!(cell.state().unwrap(), State::Begun(0));
+        assert_eq!(RunFolder::config(&cell.folder).unwrap().unwrap().device, "cpu");
     }
 
     #[test]
     fn another_training_in_the_folder_is_named_by_its_difference() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
-        all(&plan(dir.path(), ""), &out)[0].begin().unwrap();
+        let cell = all(&plan(dir.path(), ""), &out).remove(0);
+        cell.begin().unwrap();
+        finish_epochs(&cell, 1);
         for (more, named) in [("batch: 8\n", "batch 16"), ("threads: 2\n", "threads 1")] {
             let error = all(&plan(dir.path(), more), &out)[0].state().unwrap_err().to_string();
             assert!(error.contains(named) && error.contains("seed-4"), "{error}");
@@ -195,7 +238,7 @@ mod tests {
         std::fs::write(dir.path().join("hyp.yaml"), "lr0: 0.5\n").unwrap();
         let error = all(&plan(dir.path(), "hyp: hyp.yaml\n"), &out)[0].state().unwrap_err().to_string();
         assert!(error.contains("hyper.lr0 0.01") && error.contains("0.5"), "{error}");
-        assert_eq!(all(&plan(dir.path(), "workers: 2\n"), &out)[0].state().unwrap(), State::Begun(0));
+        assert_eq!(all(&plan(dir.path(), "workers: 2\n"), &out)[0].state().unwrap(), State::Begun(1));
     }
 
     #[test]

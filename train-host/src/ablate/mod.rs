@@ -35,6 +35,7 @@ use timing::{Engine, Timer, Timing};
 use crate::dataset::Source;
 use crate::model::{Architecture, Overrides};
 use crate::train::bench::{Subject, Workload};
+use crate::train::device;
 use crate::{Error, Result};
 
 pub use bar::{Bar, FUSED_LIMIT, UNFUSED_LIMIT, Verdict};
@@ -100,6 +101,7 @@ fn lock(out: &Path) -> Result<File> {
 /// Finds what cannot be trained before hours of training the rest.
 fn check(plan: &Plan, cells: &[Cell]) -> Result<()> {
     plan.workload().validate()?;
+    device(&plan.device)?;
     let classes = Source::open(&plan.data, plan.broken)?.classes().to_vec();
     for cell in cells {
         cell.config.validate()?;
