@@ -32,6 +32,7 @@ use plan::Plan;
 use serde::Serialize;
 use timing::{Engine, Timer, Timing};
 
+use crate::console::say;
 use crate::dataset::Source;
 use crate::model::{Architecture, Overrides};
 use crate::train::bench::{Subject, Workload};
@@ -156,7 +157,7 @@ fn training_cost(plan: &Plan, place: &Place, firsts: &[&Cell]) -> Result<Cost> {
     let (workload, subjects) = (plan.workload(), plan.subjects());
     let inputs = CostInputs::new(&workload, &subjects, firsts);
     sealed::keep(&Output::COST.in_folder(&place.out), &inputs, || {
-        eprintln!("measuring what training costs");
+        say(format_args!("measuring what training costs"));
         cost::measure(&place.program, &subjects, &workload)
     })
 }

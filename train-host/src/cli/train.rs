@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::json::JsonArgs;
 use crate::Result;
+use crate::console::say;
 use crate::dataset::Broken;
 use crate::model::{Activation, Block, description_digest};
 use crate::train::{Config, ConvFormat, Decay, Hyper, Start, train};
@@ -90,7 +91,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let start = if args.resume { Start::Resume } else { Start::New(Box::new(config(&args)?)) };
     let outcome = train(&args.out, start)?;
-    eprintln!("best weights: {}", outcome.best.display());
+    say(format_args!("best weights: {}", outcome.best.display()));
     args.json.emit(&outcome)
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::console::say;
 
 /// What to do with a broken label or image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ pub(crate) fn settle(what: &str, faults: &[BrokenFile], policy: Broken) -> Resul
             "repair or remove them, or pass --skip-broken to leave them out",
         )),
         Broken::Skip => {
-            eprintln!("warning: left out: {found}");
+            say(format_args!("warning: left out: {found}"));
             Ok(())
         }
     }
