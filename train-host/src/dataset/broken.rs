@@ -76,7 +76,7 @@ pub(crate) fn settle(what: &str, faults: &[BrokenFile], policy: Broken) -> Resul
         Broken::Refuse => Err(Error::data(
             found,
             "labels inside the image, of a known class, beside images that open",
-            "repair or remove them, or pass --skip-broken to leave them out",
+            "repair or remove them, or leave them out with --skip-broken (in a plan: `skip_broken: true`)",
         )),
         Broken::Skip => {
             say(format_args!("warning: left out: {found}"));

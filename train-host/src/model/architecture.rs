@@ -156,7 +156,7 @@ impl Architecture {
             return Err(Error::input(
                 format!("an image size of {imgsz} px"),
                 format!("a multiple of {step}, the largest stride, up to {MAX_SIDE_PX}"),
-                format!("try --imgsz {}", imgsz.clamp(1, MAX_SIDE_PX).next_multiple_of(step)),
+                format!("try {} px", imgsz.clamp(1, MAX_SIDE_PX).next_multiple_of(step)),
             ));
         }
         let shapes = self.graph.shapes(imgsz, imgsz)?;

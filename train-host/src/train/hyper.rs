@@ -197,7 +197,11 @@ impl Hyper {
 }
 
 fn refused(name: &str, value: f64, expected: &str) -> Error {
-    Error::input(format!("hyper-parameter {name} is {value}"), expected, "correct it in the --hyp file")
+    Error::input(
+        format!("hyper-parameter {name} is {value}"),
+        expected,
+        "correct it in the file of hyper-parameters",
+    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use super::{Changes, Plan, Variant, wrong};
 use crate::ablate::outputs::is_reserved;
 use crate::dataset::{Broken, Split};
 use crate::model::{Activation, Block, MODEL_NAMES};
-use crate::train::Hyper;
+use crate::train::bench::MAX_STEPS;
+use crate::train::{Hyper, MAX_BATCH, MAX_EPOCHS, MAX_THREADS};
 use crate::{Error, Result, yaml};
 
 const MAX_VARIANTS: usize = 64;
@@ -142,8 +143,7 @@ fn parse(path: &Path, text: &[u8], changes: Changes) -> Result<Plan> {
     })
 }
 
-/// Checks what the types do not; returns the index of the baseline. Sizes of a training are checked with the rest of
-/// its settings.
+/// Checks what the types do not; returns the index of the baseline.
 fn check(path: &Path, raw: &Raw, changes: &Changes) -> Result<usize> {
     let frames = changes.frames.as_ref().unwrap_or(&raw.frames);
     for (name, count, limit) in [
@@ -158,6 +158,21 @@ fn check(path: &Path, raw: &Raw, changes: &Changes) -> Result<usize> {
                 format!("1 to {limit} of them"),
                 "correct the list",
             ));
+        }
+    }
+    for (key, value, limit) in [
+        ("epochs", raw.epochs, MAX_EPOCHS),
+        // Whether it fits the models' strides is for `Architecture::check_imgsz` to say.
+        ("imgsz", raw.imgsz, artifact::MAX_SIDE_PX),
+        ("batch", raw.batch, MAX_BATCH),
+        ("nbs", raw.nbs, MAX_BATCH),
+        ("threads", raw.threads, MAX_THREADS),
+        ("workers", raw.workers, MAX_THREADS),
+        ("bench_steps", raw.bench_steps, MAX_STEPS),
+    ] {
+        if !(1..=limit).contains(&value) {
+            let hint = format!("correct {key}");
+            return Err(wrong(path, format!("{key}: {value}"), format!("1 to {limit}"), &hint));
         }
     }
     for &count in frames {
@@ -248,13 +263,18 @@ fn no_data(path: &Path) -> Error {
     )
 }
 
+/// Other names of things that have one here: Swish with β = 1 is SiLU (arXiv 1710.05941).
+const SYNONYMS: [(&str, &str); 1] = [("swish", "silu")];
+
 /// What was probably meant by the unknown word in serde's message, which quotes it first and then the known ones:
 /// "unknown field `epoch`, expected one of `data`, `epochs`".
 fn suggestion(message: &str) -> Option<String> {
     message.contains("unknown ").then_some(())?;
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
-    let near = nearest(unknown, quoted)?;
+    let known: Vec<&str> = quoted.collect();
+    let synonym = SYNONYMS.iter().find(|(other, ours)| unknown == *other && known.contains(ours));
+    let near = synonym.map(|(_, ours)| *ours).or_else(|| nearest(unknown, known))?;
     Some(format!("did you mean `{near}`?"))
 }
 

@@ -39,7 +39,7 @@ fn named_models_have_three_outputs_at_strides_8_16_32() {
         for (imgsz, suggestion) in [(0, "32"), (321, "352"), (8193, "8192"), (usize::MAX, "8192")] {
             let error = model.check_imgsz(imgsz).unwrap_err().to_string();
             assert!(error.contains("multiple of 32"), "{error}");
-            assert!(error.ends_with(&format!("--imgsz {suggestion}")), "{error}");
+            assert!(error.ends_with(&format!("try {suggestion} px")), "{error}");
         }
     }
 }

@@ -51,6 +51,8 @@ fn unknown_keys_are_named_with_their_line_and_what_was_meant() {
     assert!(said.contains("did you mean `model`?"), "{said}");
     let said = refused(&SMALL.replace("leaky_relu", "leakyrelu"));
     assert!(said.contains("did you mean `leaky_relu`?"), "{said}");
+    let said = refused(&SMALL.replace("leaky_relu", "swish"));
+    assert!(said.contains("did you mean `silu`?"), "{said}");
     let said = refused(&format!("{SMALL}split: tset\n"));
     assert!(said.contains("write test"), "{said}");
 }
@@ -78,6 +80,19 @@ fn what_cannot_be_run_is_refused_by_name() {
     }
     let said = parse(Path::new("x.yaml"), SMALL.as_bytes(), Changes::default()).unwrap_err().to_string();
     assert!(said.contains("--data"), "{said}");
+}
+
+#[test]
+fn sizes_out_of_range_are_named_as_the_plan_names_them() {
+    for key in ["epochs", "imgsz", "batch", "nbs", "threads", "workers", "bench_steps"] {
+        for value in ["0", "1000001"] {
+            let kept: String =
+                SMALL.lines().filter(|line| !line.starts_with(key)).map(|l| format!("{l}\n")).collect();
+            let said = refused(&format!("{kept}{key}: {value}\n"));
+            assert!(said.contains(&format!("{key}: {value}")) && said.contains("x.yaml"), "{said}");
+            assert!(!said.contains("--") && !said.contains("args.json"), "{said}");
+        }
+    }
 }
 
 #[test]
