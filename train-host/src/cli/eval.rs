@@ -106,7 +106,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn subject(args: &Args) -> Result<Subject> {
-    if args.model.extension().is_some_and(|extension| extension == "bundle") {
+    if args.model.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("bundle")) {
         return bundle_subject(args);
     }
     let names = args.names.as_deref().map(import::read_names).transpose()?;
