@@ -17,6 +17,7 @@ mod outputs;
 mod pictures;
 pub mod plan;
 mod sealed;
+mod stale;
 mod timing;
 mod training;
 
@@ -81,6 +82,9 @@ pub fn run(plan: &Plan, place: &Place) -> Result<Document> {
         pictures,
     };
     write(&document, &place.out)?;
+    if let Some(note) = stale::note(plan, &cells, &document.pictures, &place.out)? {
+        say(note);
+    }
     Ok(document)
 }
 
