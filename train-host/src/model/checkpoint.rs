@@ -49,11 +49,24 @@ pub struct Provenance {
     pub hyper_parameters: serde_json::Map<String, serde_json::Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Form of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Stage {
+pub enum Stage {
+    /// Training form.
     Trained,
+    /// Deployed form.
     Fused,
+}
+
+impl Stage {
+    /// `trained` or `fused`, as in files and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Fused => "fused",
+        }
+    }
 }
 
 impl Checkpoint {
@@ -81,7 +94,8 @@ impl Checkpoint {
         }
     }
 
-    fn stage(&self) -> Stage {
+    /// Its form.
+    pub fn stage(&self) -> Stage {
         match self {
             Self::Trained(_) => Stage::Trained,
             Self::Fused(_) => Stage::Fused,
