@@ -2,7 +2,7 @@
 //! reading; the JSON document and the CSV files do not.
 
 mod accuracy;
-mod numbers;
+pub(super) mod numbers;
 mod speed;
 
 use std::path::Path;
