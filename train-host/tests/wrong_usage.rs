@@ -59,7 +59,9 @@ fn a_pipe_is_refused_and_not_waited_for() {
     let pipe = dir.path().join("pipe.pt");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     assert!(refused(dir.path(), 1, &["import", "pipe.pt", "--out", "o.safetensors"]).contains("a pipe"));
-    std::fs::rename(&pipe, dir.path().join("pipe.yaml")).unwrap();
+    std::fs::rename(&pipe, dir.path().join("pipe.onnx")).unwrap();
+    assert!(refused(dir.path(), 1, &["import", "pipe.onnx", "--out", "o.safetensors"]).contains("a pipe"));
+    std::fs::rename(dir.path().join("pipe.onnx"), dir.path().join("pipe.yaml")).unwrap();
     for words in [&["show", "pipe.yaml"][..], &["data", "inspect", "pipe.yaml"]] {
         assert!(refused(dir.path(), 2, words).contains("a pipe"));
     }

@@ -61,7 +61,7 @@ impl DataYaml {
 /// # Errors
 /// [`Error::Data`] when it is no YAML or its `names` and `nc` make no sense.
 pub(crate) fn yaml_names(text: &[u8], path: &Path) -> Result<Option<Vec<String>>, Error> {
-    let yaml: Value = serde_yaml_ng::from_slice(text).map_err(|e| wrong(path, &e.to_string()))?;
+    let yaml: Value = yaml::parse(text).map_err(|reason| wrong(path, &reason))?;
     classes(&yaml).map_err(|reason| wrong(path, &reason))
 }
 

@@ -197,14 +197,14 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
     if !file.is_file() {
         return Err(Error::input(
             format!("no file {}", file.display()),
-            "a .safetensors file written by train-host, another program's model (.pt), or a run folder",
+            "a .safetensors file written by train-host, another program's model (.pt or .onnx), or a run folder",
             "check the path; a run folder has best.safetensors after its first epoch",
         ));
     }
     if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
         return Err(Error::input(
             format!("{} is not a .safetensors file", file.display()),
-            "a .safetensors file written by train-host, another program's model (.pt), or a run folder",
+            "a .safetensors file written by train-host, another program's model (.pt or .onnx), or a run folder",
             other_extension(&file),
         ));
     }
@@ -222,7 +222,7 @@ fn other_extension(file: &Path) -> &'static str {
         Some("yaml" | "yml") => {
             "this is a description without weights: `train-host show` and `train` take it"
         }
-        _ => "give the weights of a run, or a YOLOv5 checkpoint",
+        _ => "give the weights of a run, a YOLOv5 checkpoint, or an ONNX detector",
     }
 }
 
