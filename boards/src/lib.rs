@@ -24,7 +24,8 @@ pub enum Error {
     },
     /// A board file is not TOML of the schema.
     #[error(
-        "boards/{name}/board.toml: {message}\n  expected: the fields of boards::Board and no others\n  help: compare with boards/host/board.toml"
+        "boards/{name}/board.toml: {message}\n  expected: the fields of boards::Board and no others\n  \
+         help: compare with boards/host/board.toml"
     )]
     Syntax {
         /// Folder of the board.

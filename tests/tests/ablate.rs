@@ -219,7 +219,9 @@ fn what_does_not_fit_the_plan_is_refused_before_anything_is_trained() -> Result<
         ("imgsz: 64", "imgsz: 65", "65"),
         ("model: repyolov5n", "model: repyolov6n", "repyolov6n"),
         ("batch: 8", "batsch: 8", "did you mean `batch`?"),
-        ("batch: 8", "batch: 0", "--batch 0"),
+        ("batch: 8", "batch: 0", "batch: 0"),
+        ("batch: 8", "device: cuda:99\nbatch: 8", "cuda:99"),
+        ("batch: 8", "device: tpu\nbatch: 8", "device \"tpu\""),
     ] {
         std::fs::write(&wrong, PLAN.replace(from, to))?;
         let said = ablate(&wrong, &elsewhere)?;

@@ -83,7 +83,7 @@ fn unknown_models_and_layers_are_named() -> Result<()> {
 #[test]
 fn sizes_and_devices_that_cannot_be_are_refused() -> Result<()> {
     let bench = Bench::new()?;
-    bench.training_refused("yolov5n", &["--device tpu", "cpu"], &["--device", "tpu"])?;
+    bench.training_refused("yolov5n", &["device \"tpu\"", "cpu"], &["--device", "tpu"])?;
     bench.training_refused("yolov5n", &["CUDA"], &["--device", "cuda:63"])?;
     bench.training_refused("yolov5n", &["nothing.safetensors"], &["--weights", "nothing.safetensors"])
 }

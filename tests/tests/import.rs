@@ -177,10 +177,21 @@ fn training_starts_from_a_checkpoint() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let data = dataset(folder.path())?;
     // The layout of the checkpoint with a rep block in place of a convolution.
-    let description = "nc: 2\ndepth_multiple: 0.33\nwidth_multiple: 0.0625\nanchors: [[10, 13, 16, 30], [30, 61, 62, 45]]
-backbone:\n  - [-1, 1, Conv, [64, 6, 2, 2]]\n  - [-1, 3, C3, [64]]\n  - [-1, 1, RepConv, [128, 3, 2]]\n  - [-1, 1, SPPF, [128, 5]]
-head:\n  - [-1, 1, nn.Upsample, [None, 2, nearest]]\n  - [[-1, 1], 1, Concat, [1]]\n  - [-1, 1, Conv, [64, 1, 1]]
-  - [[6, 3], 1, Detect, [nc, anchors]]\n";
+    let description = "nc: 2
+depth_multiple: 0.33
+width_multiple: 0.0625
+anchors: [[10, 13, 16, 30], [30, 61, 62, 45]]
+backbone:
+  - [-1, 1, Conv, [64, 6, 2, 2]]
+  - [-1, 3, C3, [64]]
+  - [-1, 1, RepConv, [128, 3, 2]]
+  - [-1, 1, SPPF, [128, 5]]
+head:
+  - [-1, 1, nn.Upsample, [None, 2, nearest]]
+  - [[-1, 1], 1, Concat, [1]]
+  - [-1, 1, Conv, [64, 1, 1]]
+  - [[6, 3], 1, Detect, [nc, anchors]]
+";
     let model = folder.path().join("rep.yaml");
     std::fs::write(&model, description)?;
     let out = folder.path().join("run");

@@ -2,10 +2,14 @@
 //! Everything but `train` and `ablate` builds and runs without libtorch. Never contains device code: pre-processing, decode
 //! and NMS come from `repedge`, so that what is measured here is what ships.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 #[cfg(feature = "torch")]
 pub mod ablate;
 pub mod cli;
+pub mod console;
 pub mod dataset;
+mod digest;
 pub mod error;
 pub mod evaluate;
 pub mod export;
@@ -16,5 +20,6 @@ pub mod report;
 pub mod statistics;
 #[cfg(feature = "torch")]
 pub mod train;
+mod yaml;
 
 pub use error::{Error, Result};

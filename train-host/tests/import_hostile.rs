@@ -8,6 +8,8 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use support::checkpoint::{
     Entry, GOLDEN, archive, archive_of, doubling, edited, entries, float, golden, pickle, replace, text,
 };
@@ -16,10 +18,15 @@ use support::checkpoint::{
 /// libtorch's code.
 const LIMIT_KIB: usize = 256 * 1024;
 
+/// A command of `program` under a limit.
+fn limited(program: &Path, limit_kib: usize) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &limit_kib.to_string()]).arg(program);
+    command
+}
+
 fn import(file: &Path, out: &Path, limit_kib: usize) -> Output {
-    Command::new("sh")
-        .args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &limit_kib.to_string()])
-        .arg(env!("CARGO_BIN_EXE_train-host"))
+    limited(Path::new(env!("CARGO_BIN_EXE_train-host")), limit_kib)
         .args(["import", file.to_str().unwrap(), "--out", out.to_str().unwrap()])
         .output()
         .unwrap()
@@ -50,6 +57,80 @@ fn with_junk(junk: &[u8]) -> Vec<u8> {
 fn list_of(item: &[u8], count: usize) -> Vec<u8> {
     let batch = [b"(", &item.repeat(1000)[..], b"e"].concat();
     [b"]", &batch.repeat(count / 1000)[..]].concat()
+}
+
+/// Set in the child process that fuzzes under the limit.
+const INSIDE: &str = "REPEDGE_FUZZ_UNDER_LIMIT";
+const FUZZ_CASES: u64 = 800;
+
+#[test]
+fn damaged_checkpoints_are_read_or_refused_within_the_limit() {
+    if std::env::var_os(INSIDE).is_some() {
+        (0..FUZZ_CASES).for_each(read_damaged);
+        println!("{FUZZ_CASES} damaged checkpoints");
+        return;
+    }
+    // This test again, in a process of its own: whoever asks for too much memory takes the process along.
+    let output = limited(&std::env::current_exe().unwrap(), LIMIT_KIB)
+        .args(["--exact", "damaged_checkpoints_are_read_or_refused_within_the_limit", "--nocapture"])
+        .env(INSIDE, "1")
+        .output()
+        .unwrap();
+    let told =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    assert!(output.status.success(), "{}: {told}", output.status);
+    assert!(told.contains("800 damaged checkpoints"), "{told}");
+}
+
+/// Opens a checkpoint that is damaged in one of four ways, the same for the same number.
+fn read_damaged(case: u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(case);
+    let name = GOLDEN[rng.random_range(0..GOLDEN.len())];
+    let mut entries = entries(name);
+    let bytes = match case % 4 {
+        0 => {
+            let mut bytes = std::fs::read(golden(name)).unwrap();
+            change(&mut bytes, &mut rng);
+            bytes
+        }
+        kind => {
+            let pickle = pickle(&mut entries);
+            match kind {
+                1 => change(pickle, &mut rng),
+                2 => move_piece(pickle, &mut rng),
+                _ => enlarge(pickle, &mut rng),
+            }
+            archive(&entries)
+        }
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("damaged.pt");
+    std::fs::write(&path, bytes).unwrap();
+    if let Ok(imported) = train_host::import::open(&path) {
+        imported.checkpoint.validate().unwrap();
+    }
+}
+
+fn change(bytes: &mut [u8], rng: &mut impl Rng) {
+    for _ in 0..rng.random_range(1..6) {
+        let at = rng.random_range(0..bytes.len());
+        bytes[at] = rng.random();
+    }
+}
+
+fn move_piece(bytes: &mut Vec<u8>, rng: &mut impl Rng) {
+    let from = rng.random_range(0..bytes.len());
+    let piece = bytes[from..(from + rng.random_range(1..200)).min(bytes.len())].to_vec();
+    let at = rng.random_range(0..=bytes.len());
+    bytes.splice(at..at, piece);
+}
+
+/// Puts a large number, of up to 31 bits, in place of a small one: sizes, counts and shapes.
+fn enlarge(bytes: &mut Vec<u8>, rng: &mut impl Rng) {
+    let small: Vec<usize> = (0..bytes.len() - 1).filter(|&at| bytes[at] == b'K').collect();
+    let at = small[rng.random_range(0..small.len())];
+    let large = rng.random_range(0..i32::MAX) >> rng.random_range(0..16);
+    bytes.splice(at..at + 2, [&b"J"[..], &large.to_le_bytes()].concat());
 }
 
 #[test]

@@ -50,6 +50,20 @@ fn official_weights_score_and_find_what_other_tools_do() {
     for session in [&mut trained as &mut dyn Session, &mut fused] {
         assert_same_map(session, &model, &dataset, &reference["given_pixels"]);
     }
+    assert_command_scores(&weights, &reference["given_pixels"]);
+}
+
+/// What a user sees: `train-host eval yolov5n.pt --data coco128 --json`.
+fn assert_command_scores(weights: &Path, reference: &Value) {
+    let data = shared("coco128/data.yaml");
+    let mut eval = Command::new(env!("CARGO_BIN_EXE_train-host"));
+    let output = eval.arg("eval").arg(weights).arg("--data").arg(data).arg("--json").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for key in ["map50", "map"] {
+        let (found, expected) = (found[key].as_f64().unwrap(), reference[key].as_f64().unwrap());
+        assert!((found - expected).abs() <= MAP_BAR, "{key}: {found}, reference {expected}");
+    }
 }
 
 fn shared(name: &str) -> PathBuf {

@@ -112,6 +112,8 @@ fn assert_folds(trained: &TrainedModel, what: &str) {
 fn assert_every_model_folds(act: Activation, block: Block) {
     for name in MODEL_NAMES {
         let trained = narrow_model(name, &overrides(act, block), CLASSES, IMGSZ);
+        let acts = || trained.architecture.graph.nodes.iter().filter(|node| matches!(node.op, Op::Act(_)));
+        assert!(acts().count() > 5 && acts().all(|node| node.op == Op::Act(act)), "{name} {act:?}");
         assert_folds(&trained, &format!("{name} {act:?} {block:?}"));
     }
 }

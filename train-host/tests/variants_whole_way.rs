@@ -1,5 +1,6 @@
 //! Every named model goes the whole way as a user sends it: trained for a few steps, fused, converted, evaluated, and
-//! looking at an image. With few channels, because here the structure is what may fail.
+//! looking at an image. With few channels, because here the structure is what may fail; with the activations in turn, so
+//! that each meets several models and both blocks.
 
 #![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests may")]
@@ -14,9 +15,17 @@ use serde_json::Value;
 use support::narrow_description;
 use train_host::cli::Cli;
 use train_host::import;
-use train_host::model::{Checkpoint, Overrides};
+use train_host::model::{Activation, Block, Checkpoint, MODEL_NAMES, Op, Overrides};
 
 const IMGSZ: &str = "64";
+const ACTS: [Activation; 4] = [Activation::LeakyRelu, Activation::Relu, Activation::Silu, Activation::Mish];
+
+/// Fifteen models in turn: every activation with three or four of them, every block with every activation.
+fn variant(name: &str) -> Overrides {
+    let at = MODEL_NAMES.iter().position(|known| *known == name).unwrap();
+    let block = if (at / ACTS.len()).is_multiple_of(2) { Block::Repvgg } else { Block::Qarepvgg };
+    Overrides { act: Some(ACTS[at % ACTS.len()]), block: Some(block) }
+}
 
 fn train_host(words: &[&str]) {
     let words = [&["train-host"], words].concat();
@@ -47,12 +56,13 @@ impl Way {
     fn go(&self, name: &str) {
         let path = |suffix: &str| self.path(&format!("{name}{suffix}"));
         let (model, run, bundle) = (path(".yaml"), path(""), path(".bundle"));
-        let description = narrow_description(name, &Overrides::default(), &["any".to_owned()]);
+        let variant = variant(name);
+        let description = narrow_description(name, &variant, &["any".to_owned()]);
         std::fs::write(&model, description).unwrap();
         let sizes = ["--epochs", "1", "--imgsz", IMGSZ, "--batch", "2", "--nbs", "2", "--threads", "1"];
         let what = ["train", "--model", &model, "--data", &self.path("data"), "--out", &run];
         train_host(&[&what[..], &sizes].concat());
-        self.assert_trained(&run);
+        self.assert_trained(&run, variant.act.unwrap());
         let json = |name: &str| format!("--json={}", self.path(name));
         train_host(&["fuse", &run, "--out", &path(".safetensors"), &json("fuse.json")]);
         assert!(self.json("fuse.json")["largest_error"].as_f64().unwrap() <= 1e-4);
@@ -62,7 +72,7 @@ impl Way {
         self.assert_detects(&bundle);
     }
 
-    fn assert_trained(&self, run: &str) {
+    fn assert_trained(&self, run: &str, act: Activation) {
         let rows = std::fs::read_to_string(Path::new(run).join("results.csv")).unwrap();
         let losses: Vec<f64> = rows
             .lines()
@@ -75,7 +85,11 @@ impl Way {
             .collect();
         assert!(losses.iter().all(|loss| loss.is_finite() && *loss > 0.0), "{losses:?}");
         // Weights that are not finite would have been refused.
-        assert!(matches!(import::load(Path::new(run)).unwrap(), Checkpoint::Trained(_)));
+        let Checkpoint::Trained(model) = import::load(Path::new(run)).unwrap() else {
+            panic!("{run} is fused")
+        };
+        let acts = || model.architecture.graph.nodes.iter().filter(|node| matches!(node.op, Op::Act(_)));
+        assert!(acts().count() > 5 && acts().all(|node| node.op == Op::Act(act)), "{run}: {act:?}");
     }
 
     fn assert_detects(&self, bundle: &str) {
@@ -88,6 +102,16 @@ impl Way {
         let found = detector.detect(image.frame()).unwrap();
         assert!(!found.boxes.is_empty(), "an untrained model finds something at so low a threshold");
         assert!(found.boxes.iter().all(|found| found.score.is_finite() && found.x0 < found.x1));
+    }
+}
+
+#[test]
+fn activations_meet_both_blocks_and_several_models() {
+    for act in ACTS {
+        let with = |name: &&&str| variant(name).act == Some(act);
+        let blocks: Vec<Block> =
+            MODEL_NAMES.iter().filter(with).map(|name| variant(name).block.unwrap()).collect();
+        assert!(blocks.len() >= 3 && blocks.contains(&Block::Repvgg) && blocks.contains(&Block::Qarepvgg));
     }
 }
 

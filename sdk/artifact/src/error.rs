@@ -34,7 +34,7 @@ pub enum Error {
     #[error("{0}")]
     Artifact(Fault),
     /// The operating system refused to read or write.
-    #[error("{}: {source}\n  help: check that the path exists, is yours to access, and that the disk is not full", path.display())]
+    #[error("{}: {source}\n  expected: a path that can be read or written\n  help: check that the path exists, is yours to access, and that the disk is not full", path.display())]
     Io {
         /// The file or folder concerned.
         path: PathBuf,

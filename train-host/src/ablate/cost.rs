@@ -3,12 +3,13 @@
 
 use std::path::Path;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::article::numbers::{counted, dash, mebibytes};
 use super::child;
 use super::machine::Machine;
 use crate::dataset::Broken;
+use crate::model::keyword;
 use crate::train::bench::{Alone, Paired, Subject, Workload, alone, paired};
 use crate::{Error, Result};
 
@@ -53,7 +54,7 @@ fn in_child(program: &Path, subject: &Subject, workload: &Workload) -> Result<Al
     ] {
         command.args([flag, &value.to_string()]);
     }
-    for (flag, value) in [("--act", keyword(subject.act)), ("--block", keyword(subject.block))] {
+    for (flag, value) in [("--act", subject.act.map(keyword)), ("--block", subject.block.map(keyword))] {
         command.args(value.map(|value| [flag.to_owned(), value]).into_iter().flatten());
     }
     if workload.broken == Broken::Skip {
@@ -66,25 +67,21 @@ fn in_child(program: &Path, subject: &Subject, workload: &Workload) -> Result<Al
     Ok(Alone { subject: subject.clone(), ..one })
 }
 
-/// The word that stands for a value on the command line.
-fn keyword(value: Option<impl ValueEnum>) -> Option<String> {
-    Some(value?.to_possible_value()?.get_name().to_owned())
-}
-
 impl std::fmt::Display for Cost {
     /// A line for each model; with several, their times beside the first model's.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let width = self.alone.iter().map(|one| one.subject.name.chars().count()).max().unwrap_or(0).max(5);
         let Workload { imgsz, batch, steps, threads, workers, .. } = self.workload;
         writeln!(f, "{}", self.machine)?;
-        writeln!(f, "{imgsz} px, batch {batch}, {threads} threads and {workers} workers, {steps} steps")?;
+        let (threads, workers) = (counted(threads, "thread"), counted(workers, "worker"));
+        writeln!(f, "{imgsz} px, batch {batch}, {threads} and {workers}, {}", counted(steps, "step"))?;
         write!(
             f,
             "{:<width$}{:>12}{:>14}{:>12}{:>18}{:>14}",
             "model", "images/s", "median step", "mean", "waiting for data", "peak memory"
         )?;
         for one in &self.alone {
-            let memory = one.peak_memory_bytes.map_or_else(|| "–".to_owned(), mebibytes);
+            let memory = one.peak_memory_bytes.map_or_else(dash, |bytes| format!("{} MiB", mebibytes(bytes)));
             write!(
                 f,
                 "\n{:<width$}{:>12.2}{:>11.1} ms{:>9.1} ms{:>16.1} %{memory:>14}",
@@ -107,7 +104,16 @@ impl std::fmt::Display for Cost {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ablate::document::tests::document;
+
+    #[test]
+    fn one_of_a_thing_is_not_told_as_several() {
+        let cost = document(1.2, 1.0).cost;
+        let workload = Workload { threads: 1, workers: 2, steps: 1, ..cost.workload.clone() };
+        let text = Cost { workload, ..cost }.to_string();
+        assert!(text.contains(", 1 thread and 2 workers, 1 step\n"), "{text}");
+    }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::cell::Cell;
 use super::plan::Plan;
 use super::sealed;
+use crate::console::say;
 use crate::dataset::{Dataset, Source, Split};
 use crate::evaluate::{Evaluation, Options, align, evaluate};
 use crate::export;
@@ -42,9 +43,12 @@ impl Labeled {
     pub fn read(plan: &Plan) -> Result<Self> {
         let source = Source::open(&plan.data, plan.broken)?;
         if !source.is_divided() {
-            eprintln!("note: {} has no splits: measured on the images trained on", plan.data.display());
+            say(format_args!(
+                "note: {} has no splits: measured on the images trained on",
+                plan.data.display()
+            ));
         } else if plan.split != Split::Test && source.has(Split::Test) {
-            eprintln!("note: measured on the {} split; the dataset has a test split", plan.split);
+            say(format_args!("note: measured on the {} split; the dataset has a test split", plan.split));
         }
         let dataset = source.split(plan.split)?;
         let boxes = |sample: &crate::dataset::Sample| -> Vec<(usize, [f32; 4])> {

@@ -8,8 +8,10 @@ use super::evaluation::trained;
 use super::plan::Plan;
 use super::sealed;
 use crate::Result;
-use crate::fuse::fuse;
-use crate::model::{Activation, Architecture, Complexity, Graph, Op, Overrides, TrainedModel, complexity};
+use crate::fuse::fused_graph;
+use crate::model::{
+    Activation, Architecture, Complexity, Graph, Op, Overrides, TrainedModel, complexity, keyword,
+};
 
 /// Whether batch norms and branches are still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,18 +81,19 @@ impl From<Complexity> for Size {
 /// Size and cost of a cell's model.
 ///
 /// # Errors
-/// As [`trained`], [`fuse`] and [`complexity::count`].
+/// As [`trained`], [`fused_graph`] and [`complexity::count`].
 pub fn sizes(cell: &Cell) -> Result<Sizes> {
     let model = trained(cell)?;
     let count = |graph: &Graph| complexity::count(graph, model.imgsz).map(Size::from);
-    Ok(Sizes { unfused: count(&model.architecture.graph)?, fused: count(&fuse(&model)?.architecture.graph)? })
+    let graph = &model.architecture.graph;
+    Ok(Sizes { unfused: count(graph)?, fused: count(&fused_graph(graph)?)? })
 }
 
 /// The forms of `plan`, with the weights of `cells`: one cell a variant, in the plan's order. The deployed baseline comes
 /// first.
 ///
 /// # Errors
-/// As [`trained`] and [`fuse`].
+/// As [`trained`] and [`fused_graph`].
 pub fn forms(plan: &Plan, cells: &[&Cell]) -> Result<Vec<Form>> {
     let models: Vec<TrainedModel> = cells.iter().map(|cell| trained(cell)).collect::<Result<_>>()?;
     let digests: Vec<String> =
@@ -116,7 +119,8 @@ pub fn forms(plan: &Plan, cells: &[&Cell]) -> Result<Vec<Form>> {
                 forms.len() - 1
             }),
         };
-        let role = plain.map_or(Ok(Role::Compared), |at| role(model, &forms[at].model))?;
+        let plain_graph = |at: usize| &forms[at].model.architecture.graph;
+        let role = plain.map_or(Ok(Role::Compared), |at| role(&model.architecture.graph, plain_graph(at)))?;
         for stage in [Stage::Unfused, Stage::Fused] {
             if (index, stage) == (plan.baseline, Stage::Fused) {
                 continue;
@@ -147,9 +151,9 @@ fn plain_with(plan: &Plan, baseline: &Form, act: Activation, at: usize) -> Resul
 }
 
 /// The bar applies where the training form has more to compute and folding leaves exactly the plain graph.
-fn role(model: &TrainedModel, plain: &TrainedModel) -> Result<Role> {
-    let has_branches = model.architecture.graph.nodes.len() > plain.architecture.graph.nodes.len();
-    let same = fuse(model)?.architecture.graph == fuse(plain)?.architecture.graph;
+fn role(graph: &Graph, plain: &Graph) -> Result<Role> {
+    let has_branches = graph.nodes.len() > plain.nodes.len();
+    let same = fused_graph(graph)? == fused_graph(plain)?;
     Ok(if has_branches && same { Role::Reparameterized } else { Role::Compared })
 }
 
@@ -170,10 +174,6 @@ fn label(variant: &str, stage: Stage) -> String {
     }
 }
 
-fn keyword(value: impl clap::ValueEnum) -> String {
-    value.to_possible_value().map_or_else(String::new, |possible| possible.get_name().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,7 +189,7 @@ mod tests {
         let path = folder.join("p.yaml");
         std::fs::write(&path, text).unwrap();
         let plan = Plan::read(&path, Changes { data: Some("d".into()), frames: None }).unwrap();
-        let cells = Cell::all(&plan, folder);
+        let cells = Cell::all(&plan, folder).unwrap();
         for cell in &cells {
             let overrides = Overrides { act: cell.config.act, block: cell.config.block };
             let architecture = Architecture::load(&cell.config.model, &overrides, &["a".to_owned()]).unwrap();

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use super::evaluation::{Labeled, trained};
+use super::outputs::Output;
 use super::plan::Plan;
 use super::sealed;
 use crate::Result;
@@ -25,6 +26,8 @@ const GAP_PX: usize = 8;
 /// Height of the caption's strip: the overlay's largest font, px.
 const STRIP_PX: usize = 22;
 const PAPER: [u8; 3] = [255; 3];
+/// Version of [`file_name`]: pictures under other names are drawn again.
+const NAMING: u32 = 2;
 
 /// The pictures of an ablation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,6 +38,8 @@ pub struct Pictures {
 
 #[derive(Serialize)]
 struct Inputs<'a> {
+    /// How the files are named.
+    naming: u32,
     labels: &'a str,
     count: usize,
     baseline: usize,
@@ -52,13 +57,13 @@ pub fn draw(plan: &Plan, cells: &[&Cell], labeled: &Labeled, out: &Path) -> Resu
     }
     let samples = &labeled.dataset.samples;
     let count = plan.pictures.min(samples.len());
-    let inputs = Inputs { labels: &labeled.digest, count, baseline: plan.baseline, weights };
-    let record = out.join("pictures/pictures.json");
+    let inputs = Inputs { naming: NAMING, labels: &labeled.digest, count, baseline: plan.baseline, weights };
+    let record = Output::PICTURES.in_folder(out).join("pictures.json");
     let make = || {
         let mut finders: Vec<Finder> = cells.iter().map(|cell| Finder::new(cell)).collect::<Result<_>>()?;
-        let chosen = (0..count).map(|at| &samples[at * samples.len() / count]);
+        let chosen = (0..count).map(|at| (at + 1, &samples[at * samples.len() / count]));
         let files: Result<Vec<Vec<PathBuf>>> =
-            chosen.map(|sample| draw_one(plan, cells, &mut finders, labeled, sample, out)).collect();
+            chosen.map(|numbered| draw_one(plan, cells, &mut finders, labeled, numbered, out)).collect();
         Ok(Pictures { files: files?.concat() })
     };
     let pictures: Pictures = sealed::keep(&record, &inputs, make)?;
@@ -75,7 +80,7 @@ fn draw_one(
     cells: &[&Cell],
     finders: &mut [Finder],
     labeled: &Labeled,
-    sample: &Sample,
+    (number, sample): (usize, &Sample),
     out: &Path,
 ) -> Result<Vec<PathBuf>> {
     let image = read_image(&sample.image)?;
@@ -90,14 +95,20 @@ fn draw_one(
         .zip(cells)
         .map(|(finder, cell)| finder.panel(&image, &cell.name))
         .collect::<Result<_>>()?;
-    let stem = sample.image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let mut files = Vec::new();
     for (index, variant) in plan.variants.iter().enumerate().filter(|(index, _)| *index != plan.baseline) {
-        let file = Path::new("pictures").join(format!("{stem}-{}.png", variant.name));
+        let file = file_name(number, &sample.image, &variant.name);
         write_png(&out.join(&file), &beside(&[&truth, &panels[plan.baseline], &panels[index]]))?;
         files.push(file);
     }
     Ok(files)
+}
+
+/// Name of the picture of `variant` on the image with that number, relative to the folder of the results. Images of two
+/// folders may be called alike, and so may two ends of names.
+fn file_name(number: usize, image: &Path, variant: &str) -> PathBuf {
+    let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+    Path::new(Output::PICTURES.name()).join(format!("{number}-{stem}-{variant}.png"))
 }
 
 /// A deployed model that finds objects in images.
@@ -188,6 +199,14 @@ mod tests {
         let pixel = |x: usize, y: usize| row.rgb[(y * row.width_px + x) * 3];
         assert_eq!((pixel(0, 0), pixel(1, 0), pixel(2, 0), pixel(0, 1)), (9, 9, 255, 255));
         assert_eq!((pixel(2 + GAP_PX, 0), pixel(2 + GAP_PX, 1)), (7, 7));
+    }
+
+    #[test]
+    fn no_two_pictures_share_a_name() {
+        let name = |number, image: &str, variant| file_name(number, Path::new(image), variant);
+        assert_eq!(name(1, "x/a.jpg", "rep"), Path::new("pictures/1-a-rep.png"));
+        assert_ne!(name(1, "x/a.jpg", "rep"), name(2, "y/a.jpg", "rep"));
+        assert_ne!(name(1, "a-b.jpg", "c"), name(2, "a.jpg", "b-c"));
     }
 
     #[test]

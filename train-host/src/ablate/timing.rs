@@ -145,7 +145,7 @@ impl<'a> Timer<'a> {
             labels: self.labels,
             forms: self.forms.iter().map(|form| (form.name.as_str(), form.digest.as_str())).collect(),
         };
-        let stem = format!("{}-{frames}-{repeat}", engine.name());
+        let stem = stem(engine, frames, repeat);
         sealed::keep(&self.folder.join(format!("{stem}.json")), &inputs, || {
             let times_us = self.measure(engine, frames, repeat)?;
             let path = self.folder.join(format!("{stem}.csv"));
@@ -205,6 +205,11 @@ impl<'a> Timer<'a> {
         }
         text
     }
+}
+
+/// Name of a timing's files without extension.
+pub fn stem(engine: Engine, frames: usize, repeat: usize) -> String {
+    format!("{}-{frames}-{repeat}", engine.name())
 }
 
 fn session(form: &Form, engine: Engine) -> Result<Box<dyn Session>> {

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::cell::{Cell, State};
 use super::child::{cannot_start, command};
+use crate::console::say;
 use crate::report::Epoch;
 use crate::train::RunFolder;
 use crate::{Error, Result};
@@ -171,7 +172,7 @@ impl<'a> Trainings<'a> {
 
     fn say(&self, text: &str) {
         // Not the bar's own `println`: that is silent when stderr is a file.
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| say(text));
     }
 }
 

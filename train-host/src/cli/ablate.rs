@@ -7,6 +7,7 @@ use super::train::absolute;
 use crate::ablate::child::own_program;
 use crate::ablate::plan::{Changes, Plan};
 use crate::ablate::{Document, Place, run as run_plan};
+use crate::console::say;
 use crate::{Error, Result};
 
 /// Trainings at once that can be asked for.
@@ -47,7 +48,7 @@ pub fn run(args: Args) -> Result<()> {
     args.json.emit(&document)?;
     let table = out.join("table.md");
     args.json.say(std::fs::read_to_string(&table).map_err(|e| Error::io(&table, e))?.trim_end())?;
-    eprintln!("results: {}", out.join("report.html").display());
+    say(format_args!("results: {}", out.join("report.html").display()));
     judge(&document, &out)
 }
 

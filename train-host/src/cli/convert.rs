@@ -11,7 +11,6 @@ use super::out_path;
 use crate::export::{bundle, onnx};
 use crate::fuse::fuse;
 use crate::import;
-
 use crate::model::FusedModel;
 use crate::model::checkpoint::Checkpoint;
 use crate::{Error, Result};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::json::{self, JsonArgs};
+use crate::console::say;
 use crate::dataset::{Broken, Inspection, Source, Split, inspect, synth};
 use crate::{Error, Result};
 
@@ -102,9 +103,9 @@ fn run_synth(args: &SynthArgs) -> Result<()> {
     match outcome {
         synth::Outcome::Made => {
             let total = args.train + args.val + args.test;
-            eprintln!("{}: {total} images of {} classes", yaml.display(), synth::CLASSES.len());
+            say(format_args!("{}: {total} images of {} classes", yaml.display(), synth::CLASSES.len()));
         }
-        synth::Outcome::AlreadyThere => eprintln!("{}: already there", yaml.display()),
+        synth::Outcome::AlreadyThere => say(format_args!("{}: already there", yaml.display())),
     }
     Ok(())
 }
@@ -113,7 +114,7 @@ fn run_inspect(args: &InspectArgs) -> Result<()> {
     let policy = if args.skip_broken { Broken::Skip } else { Broken::Refuse };
     let source = Source::open(&args.data, policy)?;
     if !source.is_divided() {
-        eprintln!("note: {} has no splits: every split is all of it", args.data.display());
+        say(format_args!("note: {} has no splits: every split is all of it", args.data.display()));
     }
     let splits: Vec<Split> = match args.split {
         Some(split) => vec![split],
@@ -129,7 +130,7 @@ fn run_inspect(args: &InspectArgs) -> Result<()> {
         args.json.say(&inspection.to_string())?;
     }
     if let Some(out) = &args.out {
-        eprintln!("plots and pictures: {}", out.display());
+        say(format_args!("plots and pictures: {}", out.display()));
     }
     if found.iter().all(|inspection| inspection.images == 0) {
         return Err(Error::data(

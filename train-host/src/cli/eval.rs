@@ -7,6 +7,7 @@ use repedge::backend::{BackendChoice, Session, open};
 use repedge::decode::Limits;
 
 use super::json::JsonArgs;
+use crate::console::say;
 use crate::dataset::{Broken, Source, Split};
 use crate::evaluate::{Evaluation, Options, align, evaluate};
 use crate::export;
@@ -83,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
     let source = Source::open(&args.data, broken)?;
     let split = args.split.unwrap_or(if source.has(Split::Test) { Split::Test } else { Split::Val });
     if !source.is_divided() {
-        eprintln!("note: {} has no splits: evaluating on all of it", args.data.display());
+        say(format_args!("note: {} has no splits: evaluating on all of it", args.data.display()));
     }
     let mut subject = subject(&args)?;
     let dataset = align(source.split(split)?, &subject.classes)?;
@@ -105,7 +106,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn subject(args: &Args) -> Result<Subject> {
-    if args.model.extension().is_some_and(|extension| extension == "bundle") {
+    if args.model.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("bundle")) {
         return bundle_subject(args);
     }
     let names = args.names.as_deref().map(import::read_names).transpose()?;
@@ -141,7 +142,7 @@ fn bundle_subject(args: &Args) -> Result<Subject> {
     };
     let opened = open(&mut bundle, choice)?;
     if let Some(reason) = &opened.fallback {
-        eprintln!("note: running on {} instead of the NPU: {reason}", opened.backend);
+        say(format_args!("note: running on {} instead of the NPU: {reason}", opened.backend));
     }
     let manifest = bundle.manifest();
     let preprocess = manifest.preprocess;

@@ -51,8 +51,8 @@ struct Size {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Input`] when `--out` is the trained model's own file; [`Error::Model`] when the model is already fused, cannot be folded, or folding it changed its outputs by more
-/// than [`MAX_FUSE_ERROR`]; then nothing is saved.
+/// [`Error::Input`] when `--out` is the trained model's own file; [`Error::Model`] when the model is already fused, cannot
+/// be folded, or folding it changed its outputs by more than [`MAX_FUSE_ERROR`]; then nothing is saved.
 pub fn run(args: Args) -> Result<()> {
     out_path::expect_other("--out", &args.out, "the trained model", &import::resolve(&args.model)?)?;
     let Imported { checkpoint, provenance } = import::open(&args.model)?;
@@ -75,12 +75,16 @@ pub fn run(args: Args) -> Result<()> {
         groups,
         out: args.out.clone(),
     };
+    let holds = summary.largest_error <= MAX_FUSE_ERROR;
+    if holds {
+        // Before anything is told, so that a document stands for a model that was saved or refused.
+        checkpoint::save_with(&args.out, &Checkpoint::Fused(fused), provenance.as_ref())?;
+    }
     args.json.emit(&summary)?;
     args.json.say(&table(&summary))?;
-    if summary.largest_error > MAX_FUSE_ERROR {
+    if !holds {
         return Err(beyond_bar(&summary));
     }
-    checkpoint::save_with(&args.out, &Checkpoint::Fused(fused), provenance.as_ref())?;
     args.json.say(&format!("saved {}", args.out.display()))
 }
 

@@ -74,10 +74,7 @@ fn summarize(checkpoint: &Checkpoint, provenance: Option<Provenance>, out: PathB
     };
     Ok(Summary {
         model: architecture.name.clone(),
-        stage: match checkpoint {
-            Checkpoint::Trained(_) => "trained",
-            Checkpoint::Fused(_) => "fused",
-        },
+        stage: checkpoint.stage().name(),
         classes: architecture.head.classes.clone(),
         parameters: complexity::count(&architecture.graph, checkpoint.imgsz())?.parameters,
         imgsz: checkpoint.imgsz(),

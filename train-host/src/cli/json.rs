@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::{Error, Result, console};
 
 /// Stands for stdout where a file name is expected.
 const STDOUT: &str = "-";
@@ -34,10 +34,11 @@ impl JsonArgs {
     /// Prints text for a person: on stdout, or on stderr where stdout belongs to the JSON document.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when stdout or stderr cannot be written.
+    /// [`Error::Artifact`] when stdout cannot be written.
     pub fn say(&self, text: &str) -> Result<()> {
         if self.owns_stdout() {
-            writeln!(std::io::stderr(), "{text}").map_err(|e| Error::io("stderr", e))
+            console::say(text);
+            Ok(())
         } else {
             print(&format!("{text}\n"))
         }

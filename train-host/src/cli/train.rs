@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::json::JsonArgs;
 use crate::Result;
+use crate::console::say;
 use crate::dataset::Broken;
-use crate::model::{Activation, Block};
+use crate::model::{Activation, Block, description_digest};
 use crate::train::{Config, ConvFormat, Decay, Hyper, Start, train};
 
 /// Arguments of `train-host train`.
@@ -90,14 +91,16 @@ pub fn run(args: Args) -> Result<()> {
     }
     let start = if args.resume { Start::Resume } else { Start::New(Box::new(config(&args)?)) };
     let outcome = train(&args.out, start)?;
-    eprintln!("best weights: {}", outcome.best.display());
+    say(format_args!("best weights: {}", outcome.best.display()));
     args.json.emit(&outcome)
 }
 
 fn config(args: &Args) -> Result<Config> {
     let hyper = args.hyp.as_deref().map(Hyper::read).transpose()?.unwrap_or_default();
+    let model = args.model.clone().unwrap_or_default();
     Ok(Config {
-        model: args.model.clone().unwrap_or_default(),
+        model_digest: description_digest(&model)?,
+        model,
         act: args.act,
         block: args.block,
         data: absolute(args.data.clone().unwrap_or_default())?,

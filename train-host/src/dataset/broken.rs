@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::console::say;
 
 /// What to do with a broken label or image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,10 +76,10 @@ pub(crate) fn settle(what: &str, faults: &[BrokenFile], policy: Broken) -> Resul
         Broken::Refuse => Err(Error::data(
             found,
             "labels inside the image, of a known class, beside images that open",
-            "repair or remove them, or pass --skip-broken to leave them out",
+            "repair or remove them, or leave them out with --skip-broken (in a plan: `skip_broken: true`)",
         )),
         Broken::Skip => {
-            eprintln!("warning: left out: {found}");
+            say(format_args!("warning: left out: {found}"));
             Ok(())
         }
     }

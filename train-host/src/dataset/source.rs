@@ -14,6 +14,7 @@ use super::verify::verify;
 use super::voc::VocFolder;
 use super::yaml::DataYaml;
 use super::{Broken, BrokenFile, Dataset, Notes, Reading, Split, files, first_repeated, progress, yolo};
+use crate::console::say;
 use crate::{Error, Result};
 
 /// Images handed to one scratch folder of panlabel.
@@ -112,14 +113,14 @@ impl Source {
         let what = format!("{} ({split})", self.path.display());
         settle(&what, &faults, self.policy)?;
         if dataset.notes != Notes::default() {
-            eprintln!("note: {what}: {}", dataset.notes);
+            say(format_args!("note: {what}: {}", dataset.notes));
         }
         if let Some(first) = orphans.first() {
-            eprintln!(
+            say(format_args!(
                 "note: {what}: {} without an image, as {}",
                 plural(orphans.len(), "label file"),
                 first.display()
-            );
+            ));
         }
         let boxes: usize = dataset.samples.iter().map(|sample| sample.boxes.len()).sum();
         if boxes == 0 {

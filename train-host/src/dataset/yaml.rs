@@ -1,13 +1,12 @@
 //! YOLO's data.yaml: `path`, `train`, `val`, `test`, `names`, `nc`. Reads the description only, no images or labels.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_yaml_ng::Value;
 
 use super::{Split, first_repeated};
-use crate::Error;
+use crate::{Error, yaml};
 
 /// A data.yaml with its paths resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +25,12 @@ impl DataYaml {
     /// # Errors
     /// [`Error::Artifact`] when it cannot be read, [`Error::Data`] when it is no data.yaml or names a missing path.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-        Self::parse(&bytes, path)
+        Self::parse(&yaml::read(path)?, path)
     }
 
     fn parse(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let wrong = |reason: String| wrong(path, &reason);
-        let yaml: Value = serde_yaml_ng::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
+        let yaml: Value = yaml::parse(bytes).map_err(wrong)?;
         if !yaml.is_mapping() {
             return Err(wrong("no keys at the top level".into()));
         }
@@ -63,7 +61,7 @@ impl DataYaml {
 /// # Errors
 /// [`Error::Data`] when it is no YAML or its `names` and `nc` make no sense.
 pub(crate) fn yaml_names(text: &[u8], path: &Path) -> Result<Option<Vec<String>>, Error> {
-    let yaml: Value = serde_yaml_ng::from_slice(text).map_err(|e| wrong(path, &e.to_string()))?;
+    let yaml: Value = yaml::parse(text).map_err(|reason| wrong(path, &reason))?;
     classes(&yaml).map_err(|reason| wrong(path, &reason))
 }
 
@@ -166,6 +164,8 @@ fn name(value: &Value) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn parse(text: &str) -> Result<DataYaml, Error> {
@@ -220,6 +220,13 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(named) && error.contains("data.yaml"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn aliases_do_not_make_a_small_file_large() {
+        let text = format!("train: &a [{}]\nval: [{}]\n", "x,".repeat(100_000), "*a,".repeat(20_000));
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains("aliases") && error.contains("data.yaml"), "{error}");
     }
 
     proptest::proptest! {

@@ -2,6 +2,7 @@
 //! and description files; never touches weights.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use artifact::{MAX_SIDE_PX, RawOutput};
@@ -11,8 +12,9 @@ use super::graph::{Activation, Graph, Op};
 use super::head::Head;
 use super::named::{self, MODEL_NAMES};
 use super::weights::Weights;
-use super::yaml::{Block, Description, MAX_TEXT_BYTES};
-use crate::{Error, Result};
+use super::yaml::{Block, Description};
+use crate::digest::sha256;
+use crate::{Error, Result, yaml};
 
 /// Red, green and blue: what the device's pre-processing makes and training reads.
 const IMAGE_CHANNELS: usize = 3;
@@ -75,15 +77,13 @@ impl Architecture {
         if let Some(description) = named::description(model) {
             return Self::parse(model, description, overrides, classes);
         }
-        let path = Path::new(model);
-        if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"))
-        {
+        let Some(path) = description_file(model) else {
             return Err(Error::model(
                 format!("no model is called {model:?}"),
                 format!("one of {}, or a description file FILE.yaml", MODEL_NAMES.join(", ")),
-                "check the spelling of --model",
+                "check the spelling",
             ));
-        }
+        };
         let text = read_description(path)?;
         let name =
             path.file_stem().map_or_else(|| model.to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -156,7 +156,7 @@ impl Architecture {
             return Err(Error::input(
                 format!("an image size of {imgsz} px"),
                 format!("a multiple of {step}, the largest stride, up to {MAX_SIDE_PX}"),
-                format!("try --imgsz {}", imgsz.clamp(1, MAX_SIDE_PX).next_multiple_of(step)),
+                format!("try {} px", imgsz.clamp(1, MAX_SIDE_PX).next_multiple_of(step)),
             ));
         }
         let shapes = self.graph.shapes(imgsz, imgsz)?;
@@ -180,16 +180,29 @@ impl Architecture {
     }
 }
 
+/// SHA-256 of the description file `model` in hexadecimal; `None` for a built-in model, and for what is none.
+///
+/// # Errors
+/// As [`Architecture::load`] for a file that cannot be read.
+pub fn description_digest(model: &str) -> Result<Option<String>> {
+    description_file(model).map(|path| Ok(sha256(&yaml::read(path)?))).transpose()
+}
+
+/// The description file that `model` names, where it is not the name of a built-in model.
+fn description_file(model: &str) -> Option<&Path> {
+    let path = Path::new(model);
+    let is_yaml = |e: &OsStr| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml");
+    (named::description(model).is_none() && path.extension().is_some_and(is_yaml)).then_some(path)
+}
+
 fn read_description(path: &Path) -> Result<String> {
-    let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if length > MAX_TEXT_BYTES as u64 {
-        return Err(Error::model(
-            format!("{}: {length} bytes", path.display()),
-            format!("a model description of at most {MAX_TEXT_BYTES} bytes"),
-            "check that --model names the description and not a weights file",
-        ));
-    }
-    std::fs::read_to_string(path).map_err(|e| Error::io(path, e))
+    String::from_utf8(yaml::read(path)?).map_err(|e| {
+        Error::model(
+            format!("{}: {}", path.display(), e.utf8_error()),
+            "a model description, which is UTF-8 text",
+            "check the path: this may be a weights file, or text in another encoding",
+        )
+    })
 }
 
 fn check_classes(classes: &[String]) -> Result<()> {

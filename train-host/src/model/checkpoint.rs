@@ -49,11 +49,24 @@ pub struct Provenance {
     pub hyper_parameters: serde_json::Map<String, serde_json::Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Form of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Stage {
+pub enum Stage {
+    /// Training form.
     Trained,
+    /// Deployed form.
     Fused,
+}
+
+impl Stage {
+    /// `trained` or `fused`, as in files and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trained => "trained",
+            Self::Fused => "fused",
+        }
+    }
 }
 
 impl Checkpoint {
@@ -81,7 +94,8 @@ impl Checkpoint {
         }
     }
 
-    fn stage(&self) -> Stage {
+    /// Its form.
+    pub fn stage(&self) -> Stage {
         match self {
             Self::Trained(_) => Stage::Trained,
             Self::Fused(_) => Stage::Fused,
@@ -183,18 +197,33 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
     if !file.is_file() {
         return Err(Error::input(
             format!("no file {}", file.display()),
-            "a .safetensors file written by train-host, or a run folder that holds best.safetensors",
-            "check the path; a run has best.safetensors after its first epoch",
+            "a .safetensors file written by train-host, another program's model (.pt or .onnx), or a run folder",
+            "check the path; a run folder has best.safetensors after its first epoch",
         ));
     }
     if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
         return Err(Error::input(
             format!("{} is not a .safetensors file", file.display()),
-            "a .safetensors file written by train-host, or a run folder",
-            "turn a model of another program into one with `train-host import`",
+            "a .safetensors file written by train-host, another program's model (.pt or .onnx), or a run folder",
+            other_extension(&file),
         ));
     }
     Ok(file)
+}
+
+/// What to do about a file of another kind.
+fn other_extension(file: &Path) -> &'static str {
+    let extension = file.extension().unwrap_or_default().to_ascii_lowercase();
+    match extension.to_str() {
+        Some("bundle") => "give the weights it was made of: a bundle is for devices and `train-host eval`",
+        Some("pth" | "ckpt" | "bin") => {
+            "rename it to .pt where it is a YOLOv5 checkpoint; others cannot be read"
+        }
+        Some("yaml" | "yml") => {
+            "this is a description without weights: `train-host show` and `train` take it"
+        }
+        _ => "give the weights of a run, a YOLOv5 checkpoint, or an ONNX detector",
+    }
 }
 
 fn check_fused(architecture: &Architecture) -> Result<()> {

@@ -27,7 +27,7 @@ pub mod warm_start;
 mod weights;
 mod yaml;
 
-pub use architecture::{Architecture, FusedModel, Overrides, TrainedModel};
+pub use architecture::{Architecture, FusedModel, Overrides, TrainedModel, description_digest};
 pub use checkpoint::Checkpoint;
 pub use complexity::Complexity;
 pub use graph::{Activation, Attention, Conv, Graph, LEAKY_SLOPE, Node, NodeId, Op};

@@ -17,8 +17,8 @@ pub const MAX_CHANNELS: usize = 16_384;
 pub const MAX_KERNEL: usize = 64;
 /// Most positions an attention may look at: its memory grows with their square.
 pub const MAX_POSITIONS: usize = 16_384;
-/// Most values the weights of a graph may have together (2 GB as f32).
-pub const MAX_VALUES: usize = 500_000_000;
+/// Most values the weights of a graph may have together (800 MB as f32): twice those of the largest YOLOv5, 86.7 M.
+pub const MAX_VALUES: usize = 200_000_000;
 
 /// Result of a check that does not yet know which node or row it is about.
 pub(super) type Outcome<T> = std::result::Result<T, Fault>;

@@ -10,10 +10,8 @@ use serde_yaml_ng::Value;
 
 use super::graph::Activation;
 use super::validate::Outcome;
-use crate::{Error, Result};
+use crate::{Error, Result, yaml};
 
-/// Longest description that is read.
-pub(super) const MAX_TEXT_BYTES: usize = 1 << 20;
 const MAX_ROWS: usize = 1000;
 const MAX_REPEATS: usize = 100;
 const MAX_MULTIPLE: f64 = 16.0;
@@ -62,7 +60,7 @@ pub(super) enum From {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "keys and values")]
 struct Raw {
     /// Required by the grammar, replaced by the dataset's class count.
     #[serde(rename = "nc")]
@@ -95,14 +93,14 @@ fn repvgg() -> Block {
 impl Description {
     /// Parses `text`; `origin` names it in errors.
     pub fn parse(origin: &str, text: &str) -> Result<Self> {
-        if text.len() > MAX_TEXT_BYTES {
+        if text.len() > yaml::MAX_BYTES {
             return Err(wrong(
                 origin,
                 format!("{} bytes", text.len()),
-                format!("at most {MAX_TEXT_BYTES} bytes"),
+                format!("at most {} bytes", yaml::MAX_BYTES),
             ));
         }
-        let raw: Raw = serde_yaml_ng::from_str(text).map_err(|error| {
+        let raw: Raw = yaml::parse(text.as_bytes()).map_err(|error| {
             wrong(
                 origin,
                 error,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::numbers::grouped;
 use super::table::Table;
 
 /// Outcome of a fusing.
@@ -23,9 +24,9 @@ pub struct FuseRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Size {
     /// Nodes of the graph.
-    pub nodes: u64,
+    pub nodes: usize,
     /// Learned values.
-    pub parameters: u64,
+    pub parameters: usize,
 }
 
 /// Difference of one group of output channels between trained (a) and fused (b).
@@ -61,19 +62,6 @@ impl FuseRecord {
     }
 }
 
-/// 7535293 as "7 535 293", with thin spaces that do not break.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -96,6 +84,6 @@ mod tests {
         });
         let record: FuseRecord = serde_json::from_value(document).unwrap();
         assert_eq!(record.errors().rows, [["output0 objectness", "2.00e-6", "8.00", "2.50e-7"]]);
-        assert_eq!(record.sizes().rows[0], ["trained", "3", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(record.sizes().rows[0], ["trained", "3", "1,234,567"]);
     }
 }

@@ -9,13 +9,13 @@ use super::hyper::Hyper;
 use super::net::ConvFormat;
 use super::schedule::Decay;
 use crate::dataset::Broken;
-use crate::model::{Activation, Block};
+use crate::model::{Activation, Block, description_digest};
 use crate::{Error, Result};
 
 /// Largest counts that make sense; beyond them memory or the progress counters give out.
-const MAX_EPOCHS: usize = 1_000_000;
-pub(super) const MAX_BATCH: usize = 65_536;
-pub(super) const MAX_THREADS: usize = 1024;
+pub(crate) const MAX_EPOCHS: usize = 1_000_000;
+pub(crate) const MAX_BATCH: usize = 65_536;
+pub(crate) const MAX_THREADS: usize = 1024;
 
 /// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub(super) const MAX_THREADS: usize = 1024;
 pub struct Config {
     /// Name of a built-in model, or a YAML file.
     pub model: String,
+    /// SHA-256 of the YAML file in hexadecimal; absent for a built-in model, and for runs older than this setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_digest: Option<String>,
     /// Activation instead of the model's own.
     pub act: Option<Activation>,
     /// Rep block instead of the model's own.
@@ -84,6 +87,23 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Checks that a model that is a file is the one that these settings were made with.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it has been edited since; what reading it reports.
+    pub fn check_model(&self) -> Result<()> {
+        if self.model_digest.is_none() || self.model_digest == description_digest(&self.model)? {
+            return Ok(());
+        }
+        Err(Error::input(
+            format!("{} has been edited since this run began", self.model),
+            "the description that the run began with",
+            "undo the edit, or begin a new run in another folder",
+        ))
+    }
+}
+
 /// The device called `name`, checked to be there.
 ///
 /// # Errors
@@ -97,15 +117,15 @@ pub fn device(name: &str) -> Result<Device> {
         _ => rest.strip_prefix(':')?.parse::<usize>().ok(),
     });
     let Some(index) = index else {
-        return Err(Error::input(format!("--device {name}"), "cpu, cuda or cuda:N", "correct --device"));
+        return Err(Error::input(format!("device {name:?}"), "cpu, cuda or cuda:N", "name one of these"));
     };
     super::ffi::load_cuda();
     let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
     if !Cuda::is_available() || index >= count {
         return Err(Error::backend(
-            format!("--device {name}, but libtorch finds {count} CUDA devices"),
+            format!("device {name:?}, but libtorch finds {count} CUDA devices"),
             "a CUDA device of that number and a libtorch built with CUDA",
-            "use --device cpu, or point LIBTORCH at a libtorch with CUDA and check `nvidia-smi`",
+            "use cpu, or point LIBTORCH at a libtorch with CUDA and check `nvidia-smi`",
         ));
     }
     Ok(Device::Cuda(index))

@@ -5,12 +5,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::augment::Strength;
-use crate::{Error, Result};
+use crate::{Error, Result, yaml};
 
 /// Training hyper-parameters. Keys and defaults are those of YOLOv5's `hyp.scratch-low`; a key that asks for what is
 /// not built here (mixup, copy-paste, perspective, focal loss) must stay 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "hyper-parameters, one `key: number` a line")]
 pub struct Hyper {
     /// Initial learning rate.
     pub lr0: f64,
@@ -115,8 +115,7 @@ impl Hyper {
     /// # Errors
     /// [`Error::Input`] for an unknown key, a value out of range, or a feature that is not built.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let hyper: Self = serde_yaml_ng::from_str(&text).map_err(|e| {
+        let hyper: Self = yaml::parse(&yaml::read(path)?).map_err(|e| {
             Error::input(
                 format!("{}: {e}", path.display()),
                 "YOLOv5 hyper-parameters, one `key: number` a line",
@@ -198,7 +197,11 @@ impl Hyper {
 }
 
 fn refused(name: &str, value: f64, expected: &str) -> Error {
-    Error::input(format!("hyper-parameter {name} is {value}"), expected, "correct it in the --hyp file")
+    Error::input(
+        format!("hyper-parameter {name} is {value}"),
+        expected,
+        "correct it in the file of hyper-parameters",
+    )
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ mod schedule;
 mod session;
 mod trainer;
 
-pub use config::Config;
+pub use config::{Config, device};
+pub(crate) use config::{MAX_BATCH, MAX_EPOCHS, MAX_THREADS};
 pub use hyper::Hyper;
 pub use net::{ConvFormat, Mode, Net};
 pub use run::RunFolder;

@@ -18,6 +18,8 @@ use crate::{Error, Result};
 pub const COLUMNS: &str = "epoch,box_loss,obj_loss,cls_loss,lr,precision,recall,map50,map,images_per_second,\
                            train_seconds,val_seconds";
 const ARGS: &str = "args.json";
+const RESULTS: &str = "results.csv";
+const STATE: &str = "state.safetensors";
 /// Version of `state.safetensors`.
 const STATE_FORMAT: &str = "1";
 
@@ -50,9 +52,27 @@ impl RunFolder {
     /// [`Error::Input`] when the folder already holds a run; I/O errors.
     pub fn create(root: &Path, config: &Config) -> Result<Self> {
         Self::expect_none(root)?;
+        Self::begin(root, config)
+    }
+
+    /// Starts a run, also where one was begun that has finished no epoch: its settings are replaced.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the folder holds a run that has, or one that a process trains right now; I/O errors.
+    pub fn begin(root: &Path, config: &Config) -> Result<Self> {
+        if Self::has_epochs(root) {
+            Self::expect_none(root)?;
+        }
+        let held = if root.join(ARGS).exists() { Some(Self::lock(root)?) } else { None };
         let text = serde_json::to_vec_pretty(config).map_err(|e| Error::io(root, e.into()))?;
         atomic::write(&root.join(ARGS), &text)?;
+        drop(held);
         Self::lock(root)
+    }
+
+    /// Whether the run in `root` has finished an epoch.
+    pub fn has_epochs(root: &Path) -> bool {
+        [RESULTS, STATE].iter().any(|name| root.join(name).exists())
     }
 
     /// Checks that `root` holds no run yet.
@@ -124,7 +144,7 @@ impl RunFolder {
     }
 
     fn state_file(&self) -> PathBuf {
-        self.root.join("state.safetensors")
+        self.root.join(STATE)
     }
 
     /// Whether an epoch has been finished and can be resumed from.
@@ -148,7 +168,7 @@ impl RunFolder {
             table.push_str(row);
             table.push('\n');
         }
-        atomic::write(&self.root.join("results.csv"), table.as_bytes())?;
+        atomic::write(&self.root.join(RESULTS), table.as_bytes())?;
         self.save_state(learner, progress)
     }
 

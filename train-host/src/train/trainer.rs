@@ -12,6 +12,7 @@ use super::run::{Progress, RunFolder};
 use super::schedule::Schedule;
 use super::session::TorchSession;
 use crate::Result;
+use crate::console::say;
 use crate::dataset::{Dataset, Source, Split};
 use crate::evaluate::{self, Evaluation, Evaluator, Inputs, Options};
 use crate::export::{bundle, onnx};
@@ -59,6 +60,7 @@ pub fn train(root: &Path, start: Start) -> Result<Outcome> {
         }
     };
     config.validate()?;
+    config.check_model()?;
     if folder.as_ref().is_some_and(RunFolder::has_state) {
         // The state replaces what the run started from, which may be gone by now.
         config.weights = None;
@@ -66,10 +68,10 @@ pub fn train(root: &Path, start: Start) -> Result<Outcome> {
     super::set_threads(config.threads);
     let source = Source::open(&config.data, config.broken)?;
     if !source.is_divided() {
-        eprintln!(
+        say(format_args!(
             "note: {} does not tell training from validation images: the best epoch is chosen on images it was trained on",
             config.data.display()
-        );
+        ));
     }
     let overrides = Overrides { act: config.act, block: config.block };
     let architecture = Architecture::load(&config.model, &overrides, source.classes())?;
@@ -215,12 +217,12 @@ impl Trainer {
         folder.save_epoch(&model, &self.learner, &self.progress)?;
         // Not the bar's own `println`: that is silent when stderr is a file, where these lines are the log.
         bar.suspend(|| {
-            eprintln!(
+            say(format_args!(
                 "epoch {:>4}/{}  box {boxes:.4}  obj {objectness:.4}  cls {classes:.4}  mAP50 {map50:.4}  \
                  mAP {map:.4}  {images_per_second:.1} img/s",
                 epoch + 1,
                 self.config.epochs
-            );
+            ));
         });
         Ok(images_per_second)
     }
@@ -235,14 +237,14 @@ impl Trainer {
 fn transfer(path: &Path, architecture: &Architecture, seed: u64) -> Result<crate::model::Weights> {
     let source = import::load(path)?;
     let (weights, report) = warm_start::transfer(&source, architecture, seed)?;
-    eprintln!(
+    say(format_args!(
         "warm start: {} layers copied, {} derived, {} start from random values",
         report.copied.len(),
         report.derived.len(),
         report.reinitialized.len()
-    );
+    ));
     for note in &report.notes {
-        eprintln!("warm start: {note}");
+        say(format_args!("warm start: {note}"));
     }
     Ok(weights)
 }

@@ -5,6 +5,7 @@ use super::{Plots, plot};
 use crate::Result;
 use crate::ablate::document::{Document, SeedResult, VariantResult};
 use crate::ablate::forms::Sizes;
+use crate::ablate::outputs::Output;
 use crate::report::{self, Curve, Samples, Section, Table};
 use crate::statistics::mean;
 
@@ -44,18 +45,18 @@ pub(super) fn accuracy(document: &Document, plots: &mut Plots) -> Result<Option<
         ..Section::default()
     };
     let title = format!("mAP50-95 on {split}, percent");
-    plot(&mut section, plots, "map.svg", |surface| report::dots(&title, &map, surface))?;
+    plot(&mut section, plots, Output::MAP, |surface| report::dots(&title, &map, surface))?;
     let title = format!("mAP50 on {split}, percent");
-    plot(&mut section, plots, "map50.svg", |surface| report::dots(&title, &map50, surface))?;
-    let title = "mAP50-95 on validation, mean over seeds";
-    plot(&mut section, plots, "curves.svg", |surface| report::curves(title, "epoch", &curves, surface))?;
+    plot(&mut section, plots, Output::MAP50, |surface| report::dots(&title, &map50, surface))?;
+    let title = "mAP50-95 on validation, percent, mean over seeds";
+    plot(&mut section, plots, Output::CURVES, |surface| report::curves(title, "epoch", &curves, surface))?;
     Ok(Some(section))
 }
 
-/// Validation mAP over the epochs, as far as every seed has it.
+/// Validation mAP in percent over the epochs, as far as every seed has it.
 fn curve(variant: &VariantResult) -> Curve {
     let course = |seed: &SeedResult| -> Vec<(f64, f64)> {
-        seed.epochs.iter().filter_map(|e| Some((e.epoch, e.map?))).collect()
+        seed.epochs.iter().filter_map(|e| Some((e.epoch, e.map? * 100.0))).collect()
     };
     let courses: Vec<Vec<(f64, f64)>> = variant.seeds.iter().map(course).collect();
     let common = courses.iter().map(Vec::len).min().unwrap_or(0);
@@ -112,5 +113,7 @@ mod tests {
         assert_eq!(curve(&one).courses.len(), 2);
         one.seeds.truncate(1);
         assert!(curve(&one).courses.is_empty() && curve(&one).mean.len() == 2);
+        let percent = one.seeds[0].epochs[1].map.unwrap() * 100.0;
+        assert!(percent > 1.0 && curve(&one).mean[1].1 == percent);
     }
 }

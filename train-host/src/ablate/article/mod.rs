@@ -2,19 +2,20 @@
 //! reading; the JSON document and the CSV files do not.
 
 mod accuracy;
-mod numbers;
+pub(super) mod numbers;
 mod speed;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::document::Document;
+use super::outputs::Output;
 use crate::Result;
 use crate::export::bundle::{CONFIDENCE, IOU};
 use crate::report::{Article, Picture, Section, Surface};
 use numbers::counted;
 
 /// Plots as files: name and SVG document.
-type Plots = Vec<(PathBuf, String)>;
+type Plots = Vec<(Output, String)>;
 
 /// The article and the plots it refers to.
 pub struct Written {
@@ -92,13 +93,13 @@ fn pictures(document: &Document, out: &Path) -> Result<Option<Section>> {
 fn plot(
     section: &mut Section,
     plots: &mut Plots,
-    file: &str,
+    file: Output,
     draw: impl Fn(Surface) -> Result<Option<String>>,
 ) -> Result<()> {
     if let (Some(page), Some(svg)) = (draw(Surface::Page)?, draw(Surface::File)?) {
         section.plots.push(page);
-        section.files.push(file.into());
-        plots.push((file.into(), svg));
+        section.files.push(file.name().into());
+        plots.push((file, svg));
     }
     Ok(())
 }
@@ -125,8 +126,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-        let names: Vec<&Path> = written.plots.iter().map(|(name, _)| name.as_path()).collect();
-        assert_eq!(names, ["map.svg", "map50.svg", "curves.svg", "timing-tract.svg"].map(Path::new));
+        let names: Vec<&str> = written.plots.iter().map(|(file, _)| file.name()).collect();
+        assert_eq!(names, ["map.svg", "map50.svg", "curves.svg", "timing-tract.svg"]);
         assert!(written.article.html().unwrap().contains("61.00 ± 1.41"));
     }
 

@@ -19,11 +19,13 @@ pub(super) fn interval(ratio: &Ratio) -> String {
     format!("{:.3} ({:.3}–{:.3})", ratio.median, ratio.low, ratio.high)
 }
 
-pub(super) fn dash() -> String {
+/// What stands for a number that could not be measured.
+pub fn dash() -> String {
     "–".into()
 }
 
-pub(super) fn counted(count: usize, what: &str) -> String {
+/// A count and its noun, in the plural where that is due.
+pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
@@ -35,7 +37,8 @@ pub(super) fn billions(count: u64) -> String {
     format!("{:.2}", float(count) / 1e9)
 }
 
-pub(super) fn mebibytes(bytes: u64) -> String {
+/// Bytes in MiB, without the unit.
+pub fn mebibytes(bytes: u64) -> String {
     format!("{:.0}", float(bytes) / f64::from(1 << 20))
 }
 

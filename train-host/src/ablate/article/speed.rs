@@ -7,6 +7,7 @@ use crate::ablate::bar::{Bar, Verdict};
 use crate::ablate::cost::Cost;
 use crate::ablate::document::Document;
 use crate::ablate::forms::{Role, Stage};
+use crate::ablate::outputs::Output;
 use crate::ablate::timing::{Engine, FormTime, Timing};
 use crate::report::{self, Section, Table};
 use crate::statistics::{mean, spread};
@@ -82,8 +83,8 @@ pub(super) fn inference(document: &Document, plots: &mut Plots) -> Result<Option
         section.tables.push(times(&timings, longest, &document.plan.baseline));
         let title = format!("{} on {} frames, median ms", engine.name(), longest.frames);
         let bars: Vec<report::Bar> = longest.forms.iter().map(|form| bar(&timings, longest, form)).collect();
-        let file = format!("timing-{}.svg", engine.name());
-        plot(&mut section, plots, &file, |surface| report::bars(&title, &bars, surface))?;
+        let file = Output::timing_plot(engine);
+        plot(&mut section, plots, file, |surface| report::bars(&title, &bars, surface))?;
     }
     Ok(Some(section))
 }

@@ -85,10 +85,11 @@ impl Plan {
         text::read(path, changes)
     }
 
-    /// The settings that `variant` is trained with under `seed`.
-    pub fn config(&self, variant: &Variant, seed: u64) -> Config {
+    /// The settings that `variant` is trained with under `seed`; `model_digest` is that of its model, where that is a file.
+    pub fn config(&self, variant: &Variant, seed: u64, model_digest: Option<String>) -> Config {
         Config {
             model: variant.model.clone(),
+            model_digest,
             act: variant.act,
             block: variant.block,
             data: self.data.clone(),

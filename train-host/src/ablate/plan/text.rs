@@ -8,13 +8,13 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::{Changes, Plan, Variant, wrong};
+use crate::ablate::outputs::is_reserved;
 use crate::dataset::{Broken, Split};
 use crate::model::{Activation, Block, MODEL_NAMES};
-use crate::train::Hyper;
-use crate::{Error, Result};
+use crate::train::bench::MAX_STEPS;
+use crate::train::{Hyper, MAX_BATCH, MAX_EPOCHS, MAX_THREADS};
+use crate::{Error, Result, yaml};
 
-/// Longest file that is read.
-const MAX_TEXT_BYTES: u64 = 1 << 20;
 const MAX_VARIANTS: usize = 64;
 const MAX_SEEDS: usize = 100;
 /// The article's longest timing is 118,287 frames; this is a day's.
@@ -22,11 +22,9 @@ const MAX_FRAMES: usize = 10_000_000;
 const MAX_TIMINGS: usize = 100;
 const MAX_PICTURES: usize = 1000;
 const MAX_NAME_BYTES: usize = 64;
-/// Folders that the results go to, beside those of the variants.
-const RESERVED: [&str; 2] = ["timing", "pictures"];
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a plan, which is keys and values")]
 struct Raw {
     data: Option<PathBuf>,
     #[serde(default = "test")]
@@ -57,7 +55,7 @@ struct Raw {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a variant: {name: …, model: …}")]
 struct RawVariant {
     name: String,
     model: String,
@@ -101,18 +99,11 @@ fn article() -> Vec<usize> {
 }
 
 pub(super) fn read(path: &Path, changes: Changes) -> Result<Plan> {
-    let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if length > MAX_TEXT_BYTES {
-        let found = format!("{length} bytes");
-        return Err(wrong(path, found, "a plan of at most 1 MiB", "check that PLAN names the plan"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-    parse(path, &text, changes)
+    parse(path, &yaml::read(path)?, changes)
 }
 
-fn parse(path: &Path, text: &str, changes: Changes) -> Result<Plan> {
-    let raw: Raw = serde_yaml_ng::from_str(text).map_err(|error| {
-        let message = error.to_string();
+fn parse(path: &Path, text: &[u8], changes: Changes) -> Result<Plan> {
+    let raw: Raw = yaml::parse(text).map_err(|message| {
         let hint = suggestion(&message)
             .unwrap_or_else(|| "compare with the plans in train-host/plans, which explain each key".into());
         wrong(
@@ -152,8 +143,7 @@ fn parse(path: &Path, text: &str, changes: Changes) -> Result<Plan> {
     })
 }
 
-/// Checks what the types do not; returns the index of the baseline. Sizes of a training are checked with the rest of
-/// its settings.
+/// Checks what the types do not; returns the index of the baseline.
 fn check(path: &Path, raw: &Raw, changes: &Changes) -> Result<usize> {
     let frames = changes.frames.as_ref().unwrap_or(&raw.frames);
     for (name, count, limit) in [
@@ -168,6 +158,21 @@ fn check(path: &Path, raw: &Raw, changes: &Changes) -> Result<usize> {
                 format!("1 to {limit} of them"),
                 "correct the list",
             ));
+        }
+    }
+    for (key, value, limit) in [
+        ("epochs", raw.epochs, MAX_EPOCHS),
+        // Whether it fits the models' strides is for `Architecture::check_imgsz` to say.
+        ("imgsz", raw.imgsz, artifact::MAX_SIDE_PX),
+        ("batch", raw.batch, MAX_BATCH),
+        ("nbs", raw.nbs, MAX_BATCH),
+        ("threads", raw.threads, MAX_THREADS),
+        ("workers", raw.workers, MAX_THREADS),
+        ("bench_steps", raw.bench_steps, MAX_STEPS),
+    ] {
+        if !(1..=limit).contains(&value) {
+            let hint = format!("correct {key}");
+            return Err(wrong(path, format!("{key}: {value}"), format!("1 to {limit}"), &hint));
         }
     }
     for &count in frames {
@@ -211,11 +216,11 @@ fn check_names(path: &Path, variants: &[RawVariant]) -> Result<()> {
             && !name.starts_with('.')
             && name.len() <= MAX_NAME_BYTES
             && name.chars().all(is_plain);
-        if !is_folder_name || RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+        if !is_folder_name || is_reserved(name) {
             return Err(wrong(
                 path,
                 format!("a variant called {name:?}"),
-                "letters, digits, `-`, `_` and `.`: it becomes the name of a folder beside `timing` and `pictures`",
+                "letters, digits, `-`, `_` and `.`: it becomes the name of a folder beside results such as table.md",
                 "rename the variant",
             ));
         }
@@ -258,13 +263,18 @@ fn no_data(path: &Path) -> Error {
     )
 }
 
+/// Other names of things that have one here: Swish with β = 1 is SiLU (arXiv 1710.05941).
+const SYNONYMS: [(&str, &str); 1] = [("swish", "silu")];
+
 /// What was probably meant by the unknown word in serde's message, which quotes it first and then the known ones:
 /// "unknown field `epoch`, expected one of `data`, `epochs`".
 fn suggestion(message: &str) -> Option<String> {
     message.contains("unknown ").then_some(())?;
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
-    let near = nearest(unknown, quoted)?;
+    let known: Vec<&str> = quoted.collect();
+    let synonym = SYNONYMS.iter().find(|(other, ours)| unknown == *other && known.contains(ours));
+    let near = synonym.map(|(_, ours)| *ours).or_else(|| nearest(unknown, known))?;
     Some(format!("did you mean `{near}`?"))
 }
 

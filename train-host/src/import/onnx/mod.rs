@@ -23,6 +23,7 @@ use self::inferred::Inferred;
 use self::metadata::Metadata;
 use self::net::Net;
 use super::Options;
+use crate::console::say;
 use crate::fuse::fuse_graph;
 use crate::model::checkpoint::name_file;
 use crate::model::{Architecture, Checkpoint, FusedModel};
@@ -39,10 +40,16 @@ const OPSETS: std::ops::RangeInclusive<i64> = 11..=21;
 /// [`Error::Model`] when it is no detector that can be taken, naming the first node that is not supported;
 /// [`Error::Input`] when an option does not fit it; an I/O error when it cannot be read.
 pub(super) fn load(path: &Path, options: &Options) -> Result<Checkpoint> {
-    let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
-    if length > MAX_FILE_BYTES {
+    let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    let length = metadata.len();
+    // Reading a pipe would wait for someone to write into it.
+    if !metadata.is_file() || length > MAX_FILE_BYTES {
         return Err(Error::model(
-            format!("{}: {length} bytes", path.display()),
+            format!(
+                "{}: {}",
+                path.display(),
+                if metadata.is_file() { format!("{length} bytes") } else { "a pipe or a device".into() }
+            ),
             format!("an ONNX model of at most {MAX_FILE_BYTES} bytes"),
             "check that it is a detector",
         ));
@@ -52,7 +59,7 @@ pub(super) fn load(path: &Path, options: &Options) -> Result<Checkpoint> {
     let Understood { checkpoint, notes } =
         read(&bytes, &name, options).map_err(|error| name_file(path, error))?;
     for note in notes {
-        eprintln!("note: {}: {note}", path.display());
+        say(format_args!("note: {}: {note}", path.display()));
     }
     Ok(checkpoint)
 }

@@ -46,6 +46,10 @@ impl Archive {
     /// Opens the archive at `path` and checks its directory.
     pub fn open(path: &Path) -> Result<Self> {
         let io = |error| Error::io(path, error);
+        // Opening a pipe would wait for someone to write into it.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(refuse("a pipe or a device", "a file"));
+        }
         let mut file = File::open(path).map_err(io)?;
         let file_len = file.metadata().map_err(io)?.len();
         let mut magic = [0; 4];

@@ -39,7 +39,7 @@ fn named_models_have_three_outputs_at_strides_8_16_32() {
         for (imgsz, suggestion) in [(0, "32"), (321, "352"), (8193, "8192"), (usize::MAX, "8192")] {
             let error = model.check_imgsz(imgsz).unwrap_err().to_string();
             assert!(error.contains("multiple of 32"), "{error}");
-            assert!(error.ends_with(&format!("--imgsz {suggestion}")), "{error}");
+            assert!(error.ends_with(&format!("try {suggestion} px")), "{error}");
         }
     }
 }
@@ -188,7 +188,7 @@ fn odd_sizes_and_absurd_models_are_refused() {
         .replace("depth_multiple: 0.33", "depth_multiple: 16");
     let error = error_of(&deep);
     assert!(error.contains("layer 2 ") && error.contains("more than"), "{error}");
-    assert!(error_of(&"#".repeat(MAX_TEXT_BYTES + 1)).contains("bytes"));
+    assert!(error_of(&"#".repeat(yaml::MAX_BYTES + 1)).contains("bytes"));
 }
 
 #[test]
@@ -251,6 +251,16 @@ const PIECES: &[&str] = &[
     "qarepvgg",
     "relu",
 ];
+
+#[test]
+fn aliases_do_not_make_a_small_description_large() {
+    let rows =
+        format!("[-1, 1, Conv, &a [{}]], [-1, 1, Conv, [{}]]", "1,".repeat(100_000), "*a,".repeat(20_000));
+    let text = format!(
+        "depth_multiple: 1.0\nwidth_multiple: 1.0\nanchors: [[1, 1]]\nbackbone: [{rows}]\nhead: [[-1, 1, Conv, [1]]]\n"
+    );
+    assert!(error_of(&text).contains("aliases that make more"));
+}
 
 proptest! {
     #[test]

@@ -32,7 +32,7 @@ const SEED: u64 = 0;
 /// optimizer step adds up a full nominal batch.
 const EPOCHS: usize = 100;
 /// Largest number of steps that can be asked for.
-const MAX_STEPS: usize = 1_000_000;
+pub(crate) const MAX_STEPS: usize = 1_000_000;
 
 /// A model to be measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
