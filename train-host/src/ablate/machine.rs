@@ -33,11 +33,9 @@ impl Machine {
 
 impl std::fmt::Display for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}, {} cores; train-host {}, libtorch {}, tract {}",
-            self.processor, self.cores, self.train_host, self.libtorch, self.tract
-        )
+        let Self { processor, cores, train_host, libtorch, tract } = self;
+        let cores = if *cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+        write!(f, "{processor}, {cores}; train-host {train_host}, libtorch {libtorch}, tract {tract}")
     }
 }
 
