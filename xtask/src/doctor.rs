@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use crate::libtorch;
-use crate::system::{COMPILER, Need, PIP, VENV, on_path};
+use crate::system::{COMPILER, LIBCLANG, Need, PIP, VENV, on_path};
 use crate::workspace::{Workspace, capture, succeeds};
 
 /// Arguments of `cargo xtask doctor`.
@@ -37,7 +37,7 @@ pub fn run(_args: &Args) -> Result<()> {
 }
 
 fn findings(workspace: &Workspace) -> Vec<Finding> {
-    let mut findings: Vec<_> = [COMPILER, PIP, VENV].iter().map(of_need).collect();
+    let mut findings: Vec<_> = [COMPILER, PIP, VENV, LIBCLANG].iter().map(of_need).collect();
     findings.push(Finding {
         name: "libtorch",
         purpose: "training",

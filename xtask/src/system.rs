@@ -2,7 +2,7 @@
 //! It names what is missing and installs it only where it may (root, with apt-get); it never calls sudo.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -44,6 +44,14 @@ pub const VENV: Need = Need {
     package: "python3-venv",
     purpose: "the environment that checks our ONNX files",
     is_met: || succeeds("python3", &["-c", "import venv, ensurepip"]),
+};
+
+/// libclang, which bindgen parses C with.
+pub const LIBCLANG: Need = Need {
+    name: "libclang",
+    package: "libclang1",
+    purpose: "generating the binding of the NPU runtime",
+    is_met: has_libclang,
 };
 
 /// Makes sure that every need is met, installing packages where we are root on Debian.
@@ -90,6 +98,24 @@ pub fn install_hint(missing: &[Need]) -> String {
     let what: Vec<_> = missing.iter().map(|need| format!("{} for {}", need.name, need.purpose)).collect();
     let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
     format!("{} (`sudo apt-get install {}`)", what.join(", "), packages.join(" "))
+}
+
+/// Whether a folder that bindgen looks into holds a libclang.
+fn has_libclang() -> bool {
+    let named = env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    let system = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
+    let below = |folder: &PathBuf| entries(folder).into_iter().flat_map(|entry| [entry.join("lib"), entry]);
+    let folders: Vec<_> =
+        named.into_iter().chain(system.iter().flat_map(below)).chain(system.clone()).collect();
+    folders.iter().flat_map(entries).any(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libclang.so") || name.starts_with("libclang-") && name.contains(".so")
+    })
+}
+
+fn entries(folder: &PathBuf) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 fn unmet(needs: &[Need]) -> Vec<Need> {

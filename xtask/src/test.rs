@@ -67,6 +67,7 @@ impl Bench {
     fn sort_ignored(&self) -> Result<(Vec<IgnoredTest>, Vec<IgnoredTest>)> {
         let mut available = vec![Need::Python];
         available.extend(self.shared_data.as_ref().map(|_| Need::SharedData));
+        available.extend(has_vendor_header(&self.workspace).then_some(Need::VendorHeader));
         let tree = Tree::read(&self.workspace)?;
         let sources = tree.rust_files();
         let all = sources.flat_map(|file| ignored::find(&file.path, &file.text));
@@ -112,6 +113,17 @@ fn shared_data(workspace: &Workspace) -> Result<Option<PathBuf>> {
     }
     let folder = beside.canonicalize().with_context(|| format!("cannot resolve {}", beside.display()))?;
     Ok(Some(folder))
+}
+
+/// Whether the sources of the crate that holds the vendor's header of the NPU runtime are fetched; cargo fetches them
+/// with the rest of Cargo.lock where it can.
+fn has_vendor_header(workspace: &Workspace) -> bool {
+    let Ok(metadata) = workspace.metadata(&[]) else { return false };
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let manifests = packages.filter(|package| package["name"] == "rknn-sys-rs").map(|p| &p["manifest_path"]);
+    manifests
+        .filter_map(|path| path.as_str())
+        .any(|path| Path::new(path).with_file_name("rknn_api.h").is_file())
 }
 
 /// Programs of our own find libtorch by their rpath; documentation tests and other packages' tests have none.
