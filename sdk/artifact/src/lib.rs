@@ -7,6 +7,7 @@ mod bundle;
 mod digest;
 mod error;
 mod manifest;
+pub mod rknn;
 mod tensor;
 
 pub use bundle::{Bundle, Written};
