@@ -25,12 +25,15 @@ pub enum Need {
     Python,
     /// A package of Cargo.lock that is read, never compiled.
     VendorHeader,
+    /// Rockchip's library for aarch64, which only `cargo xtask test --aarch64` runs.
+    VendorRuntime,
 }
 
-const NEEDS: [(Need, &str); 3] = [
+const NEEDS: [(Need, &str); 4] = [
     (Need::SharedData, "../shared/data"),
     (Need::Python, "the Python venv of cargo xtask"),
     (Need::VendorHeader, "the crate rknn-sys-rs"),
+    (Need::VendorRuntime, "the vendor's librknnrt.so of cargo xtask test --aarch64"),
 ];
 
 /// Whether a reason begins with "needs" and names something that we know how to look for.

@@ -2,6 +2,7 @@
 //! It only starts other programs and reads files: it never links torch, tract or the sdk, so that it builds in
 //! seconds on a machine that is not ready yet.
 
+mod aarch64;
 mod check;
 mod codegen;
 mod demo;

@@ -78,6 +78,24 @@ pub fn provide(needs: &[Need]) -> Result<()> {
     }
 }
 
+/// Installs packages of another architecture, where we are root on Debian.
+///
+/// # Errors
+/// Elsewhere, and when the installation fails; names the commands, after `otherwise`, another way to the same.
+pub fn install_foreign(architecture: &str, packages: &[&str], otherwise: &str) -> Result<()> {
+    let list = packages.join(" ");
+    let hint = format!(
+        "{otherwise} `sudo dpkg --add-architecture {architecture} && sudo apt-get update && sudo apt-get install {list}`"
+    );
+    if !(is_root() && on_path("apt-get")) {
+        bail!("missing for {architecture}: {list} ({hint})");
+    }
+    eprintln!("installing: {list}");
+    run(Command::new("dpkg").args(["--add-architecture", architecture]))?;
+    run(&mut apt_get(&["update"]))?;
+    run(apt_get(&["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
 /// The command that runs pip, as words: `python3 -m pip` where that works.
 pub fn pip_command() -> Option<&'static [&'static str]> {
     const CANDIDATES: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];

@@ -12,11 +12,14 @@ use crate::check::Tree;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{libtorch, python, workspace};
+use crate::{aarch64, libtorch, python, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Instead run the suites of what ships to boards, compiled for aarch64, under qemu.
+    #[arg(long, conflicts_with = "arguments")]
+    aarch64: bool,
     /// Further arguments for `cargo nextest run` (or `cargo test`), such as a test's name.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -28,6 +31,9 @@ pub struct Args {
 /// When the machine cannot be made ready or a test fails.
 pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
+    if args.aarch64 {
+        return aarch64::test(&workspace);
+    }
     system::provide(&[COMPILER])?;
     let bench = Bench {
         libtorch: libtorch::provide(&workspace)?,
