@@ -108,7 +108,7 @@ fn run(args: &Args) -> Result<()> {
             inputs.len()
         );
     }
-    report.finish();
+    report.finish(&detector);
     say(args, &report.summary())?;
     emit_json(args, &report)
 }
@@ -130,8 +130,16 @@ fn detect(detector: &mut Detector, input: &Path, picture: Option<&Path>) -> Resu
     let started = Instant::now();
     let mut image = frame::read_image(input)?;
     let read_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let found = detector.detect(image.frame())?;
-    let (boxes, times) = (found.boxes.to_vec(), found.times);
+    let (boxes, times) = loop {
+        match detector.detect(image.frame()) {
+            Ok(found) => break (found.boxes.to_vec(), found.times),
+            // An image can wait, unlike a camera's frame. The NPU is given up when it fails too often in a row.
+            Err(repedge::Error::Npu { failure, fault }) if failure.may_pass() => {
+                eprintln!("note: once more, because {}", fault.found);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
     if let Some(path) = picture {
         draw::draw_detections(&mut image, &boxes, detector.classes());
         frame::write_png(path, &image)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use repedge::backend::rknn::PoolReport;
 use repedge::decode::count_names;
 use repedge::{Detection, Detector, Image, StageTimes};
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub struct Report {
     backend: String,
     payload: String,
     fallback: Option<String>,
+    /// What happened on the NPU, where it ran.
+    npu: Option<PoolReport>,
     classes: Vec<String>,
     pub images: Vec<ImageReport>,
     skipped: Vec<Skipped>,
@@ -73,6 +76,7 @@ impl Report {
             backend: detector.backend().to_string(),
             payload: detector.payload().to_owned(),
             fallback: detector.fallback().map(str::to_owned),
+            npu: detector.npu_report(),
             classes: detector.classes().to_vec(),
             images: Vec::new(),
             skipped: Vec::new(),
@@ -84,8 +88,12 @@ impl Report {
         self.skipped.push(Skipped { image: image.to_path_buf(), reason: error.to_string() });
     }
 
-    /// Fills in the times over all images.
-    pub fn finish(&mut self) {
+    /// Fills in the times over all images, and the engine that ran last.
+    pub fn finish(&mut self, detector: &Detector) {
+        self.backend = detector.backend().to_string();
+        detector.payload().clone_into(&mut self.payload);
+        self.fallback = detector.fallback().map(str::to_owned);
+        self.npu = detector.npu_report();
         let spread = |stage: fn(&Times<u64>) -> u64| {
             Spread::of(self.images.iter().map(|image| stage(&image.times_us)).collect())
         };

@@ -158,12 +158,12 @@ fn a_backend_that_is_not_there_is_never_replaced_silently() {
     ];
     Bundle::write(&scene.path("both.bundle"), &common::manifest(payloads), &[b"RKNN", &onnx]).unwrap();
     let complaint = scene.complaint(1, &["both.bundle", "pictures", "--backend", "rknn"]);
-    assert!(complaint.contains("no RKNN backend"), "{complaint}");
+    assert!(complaint.contains("no NPU runtime"), "{complaint}");
     let output = scene.run(&["both.bundle", "pictures/a.png", "--json"]);
     assert!(text(&output.stderr).contains("running on tract because"));
     let report = json(&output);
     assert_eq!(report["backend"], "tract");
-    assert!(report["fallback"].as_str().unwrap().contains("no RKNN backend"));
+    assert!(report["fallback"].as_str().unwrap().contains("no NPU runtime"));
 }
 
 #[test]

@@ -1,22 +1,26 @@
-//! The whole way from a frame to detections over one bundle, each stage timed.
+//! The whole way from a frame to detections over one bundle, each stage timed. Where the caller lets it choose the engine,
+//! an NPU that is given up is followed by the CPU.
 
 use std::path::Path;
 use std::time::Instant;
 
 use artifact::{BackendKind, Bundle, Manifest, Tensor};
 
+use crate::backend::rknn::{PoolReport, RknnOptions};
 use crate::backend::{self, BackendChoice, Opened};
 use crate::decode::{Decoder, Detection, Limits};
-use crate::preprocess::Preprocessor;
+use crate::preprocess::{LetterboxMap, Preprocessor};
 use crate::{Error, Frame};
 
 /// How a bundle is run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Which engine may run it.
     pub backend: BackendChoice,
     /// What is kept; the bundle's own thresholds where absent.
     pub limits: Option<Limits>,
+    /// How the NPU is used, should it be the engine.
+    pub npu: RknnOptions,
 }
 
 /// How long each stage of a frame took.
@@ -41,44 +45,52 @@ pub struct Detections<'a> {
 
 /// A bundle ready to look at frames.
 pub struct Detector {
-    preprocessor: Preprocessor,
+    engine: Engine,
+    bundle: Bundle,
+    limits: Limits,
+    options: Options,
+    /// What happened on an NPU that the CPU has taken over from.
+    past_npu: Option<PoolReport>,
+}
+
+/// A session and everything made for its tensors.
+struct Engine {
     opened: Opened,
+    preprocessor: Preprocessor,
     decoder: Decoder,
     input: Tensor,
     outputs: Vec<Tensor>,
-    manifest: Manifest,
 }
 
 impl Detector {
     /// Opens the bundle at `path` and loads its model.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when the bundle is damaged, [`Error::Backend`] when no engine can run it, [`Error::Input`]
-    /// when a limit is out of range.
+    /// [`Error::Artifact`] when the bundle is damaged, [`Error::Backend`] or [`Error::Npu`] when no engine can run it,
+    /// [`Error::Input`] when a limit is out of range.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
         let mut bundle = Bundle::open(path)?;
-        let opened = backend::open(&mut bundle, options.backend)?;
-        let manifest = bundle.into_manifest();
+        let opened = backend::open(&mut bundle, options.backend, &options.npu)?;
+        let manifest = bundle.manifest();
         let limits = options.limits.unwrap_or(Limits::device(manifest.confidence, manifest.iou));
-        let session = &opened.session;
-        let decoder = Decoder::new(&manifest.decode, manifest.classes.len(), session.outputs(), limits)?;
-        let preprocessor = Preprocessor::new(&manifest.preprocess, session.input())?;
-        let input = Tensor::zeroed(session.input());
-        let outputs = session.outputs().iter().map(Tensor::zeroed).collect();
-        Ok(Self { preprocessor, decoder, input, outputs, manifest, opened })
+        let engine = Engine::new(opened, manifest, limits)?;
+        Ok(Self { engine, bundle, limits, options, past_npu: None })
     }
 
-    /// Finds objects in `frame`.
+    /// Finds objects in `frame`. Under [`BackendChoice::Auto`], once the NPU is given up, a bundle with a CPU model goes
+    /// on with that, from this frame on: see [`Detector::fallback`].
     ///
     /// # Errors
-    /// [`Error::Input`] when the frame's sides and bytes do not fit together; [`Error::Backend`] when the engine fails.
+    /// [`Error::Input`] when the frame's sides and bytes do not fit together; [`Error::Backend`] or [`Error::Npu`] when
+    /// the engine fails.
     pub fn detect(&mut self, frame: Frame<'_>) -> Result<Detections<'_>, Error> {
         let started = Instant::now();
-        let map = self.preprocessor.run(frame, &mut self.input)?;
-        let preprocessed = Instant::now();
-        self.opened.session.run(&self.input, &mut self.outputs)?;
-        let inferred = Instant::now();
-        let boxes = self.decoder.detect(&self.outputs, &map)?;
+        let inferred = match self.engine.infer(frame) {
+            Err(error) if self.cpu_takes_over(&error)? => self.engine.infer(frame)?,
+            outcome => outcome?,
+        };
+        let Inferred { map, preprocessed, inferred } = inferred;
+        let boxes = self.engine.decoder.detect(&self.engine.outputs, &map)?;
         let times = StageTimes {
             preprocess_us: micros(started, preprocessed),
             inference_us: micros(preprocessed, inferred),
@@ -92,35 +104,85 @@ impl Detector {
     /// # Errors
     /// [`Error::Input`] when a limit is out of range.
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), Error> {
-        let Manifest { decode, classes, .. } = &self.manifest;
-        self.decoder = Decoder::new(decode, classes.len(), self.opened.session.outputs(), limits)?;
+        self.engine.decoder = decoder(&self.engine.opened, self.bundle.manifest(), limits)?;
+        self.limits = limits;
         Ok(())
     }
 
     /// What the bundle says about its model.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        self.bundle.manifest()
     }
 
     /// Class names by [`Detection::class`].
     pub fn classes(&self) -> &[String] {
-        &self.manifest.classes
+        &self.manifest().classes
     }
 
     /// The engine that runs.
     pub fn backend(&self) -> BackendKind {
-        self.opened.backend
+        self.engine.opened.backend
     }
 
     /// Name of the payload that runs.
     pub fn payload(&self) -> &str {
-        &self.opened.payload
+        &self.engine.opened.payload
     }
 
-    /// Why [`BackendChoice::Auto`] passed over a better engine, if it did.
+    /// Why [`BackendChoice::Auto`] passed over a better engine, or left it, if it did.
     pub fn fallback(&self) -> Option<&str> {
-        self.opened.fallback.as_deref()
+        self.engine.opened.fallback.as_deref()
     }
+
+    /// What happened on the NPU so far, whether it still runs or the CPU has taken over; none where it never ran.
+    pub fn npu_report(&self) -> Option<PoolReport> {
+        self.engine.opened.session.npu_report().or(self.past_npu)
+    }
+
+    /// Changes to the CPU where `error` is the NPU's last and the caller leaves the choice to us; says whether it did.
+    fn cpu_takes_over(&mut self, error: &Error) -> Result<bool, Error> {
+        let Some(reason) = backend::given_up(error).filter(|_| self.options.backend == BackendChoice::Auto)
+        else {
+            return Ok(false);
+        };
+        if !backend::has_payload(&self.bundle, BackendKind::Tract) {
+            return Ok(false);
+        }
+        let opened = backend::open(&mut self.bundle, BackendChoice::Tract, &self.options.npu)?;
+        self.past_npu = self.engine.opened.session.npu_report();
+        let opened = Opened { fallback: Some(reason), ..opened };
+        self.engine = Engine::new(opened, self.bundle.manifest(), self.limits)?;
+        Ok(true)
+    }
+}
+
+/// A frame whose outputs are there.
+struct Inferred {
+    map: LetterboxMap,
+    preprocessed: Instant,
+    inferred: Instant,
+}
+
+impl Engine {
+    fn new(opened: Opened, manifest: &Manifest, limits: Limits) -> Result<Self, Error> {
+        let session = &opened.session;
+        let preprocessor = Preprocessor::new(&manifest.preprocess, session.input())?;
+        let input = Tensor::zeroed(session.input());
+        let outputs = session.outputs().iter().map(Tensor::zeroed).collect();
+        let decoder = decoder(&opened, manifest, limits)?;
+        Ok(Self { preprocessor, decoder, input, outputs, opened })
+    }
+
+    fn infer(&mut self, frame: Frame<'_>) -> Result<Inferred, Error> {
+        let map = self.preprocessor.run(frame, &mut self.input)?;
+        let preprocessed = Instant::now();
+        self.opened.session.run(&self.input, &mut self.outputs)?;
+        Ok(Inferred { map, preprocessed, inferred: Instant::now() })
+    }
+}
+
+fn decoder(opened: &Opened, manifest: &Manifest, limits: Limits) -> Result<Decoder, Error> {
+    Decoder::new(&manifest.decode, manifest.classes.len(), opened.session.outputs(), limits)
 }
 
 fn micros(from: Instant, to: Instant) -> u64 {

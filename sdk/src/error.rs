@@ -14,4 +14,12 @@ pub enum Error {
     /// The engine is missing or refused the model.
     #[error("{0}")]
     Backend(Fault),
+    /// The NPU, its driver or its runtime is missing, refused the model, or failed at a frame.
+    #[error("{fault}")]
+    Npu {
+        /// What happened, to match on.
+        failure: crate::backend::rknn::NpuFailure,
+        /// What to tell.
+        fault: Fault,
+    },
 }

@@ -63,6 +63,27 @@ impl Preprocessor {
         Ok(map)
     }
 
+    /// As [`Preprocessor::run`], into bytes that lie elsewhere, such as in memory of the NPU: rows of RGB, where the
+    /// model takes plain pixels.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the frame's sides and bytes do not fit together, the model takes something else than u8
+    /// NHWC, or `pixels` are not as many as it takes.
+    pub fn run_pixels(&mut self, frame: Frame<'_>, pixels: &mut [u8]) -> Result<LetterboxMap, Error> {
+        frame.check()?;
+        if self.spec.dtype != DType::U8 || pixels.len() != self.spec.len() {
+            return Err(Error::Input(Fault::new(
+                format!("{} bytes of pixels", pixels.len()),
+                format!("the pixels of {:?}", self.spec),
+                "use Preprocessor::run with a tensor of the session's input",
+            )));
+        }
+        let map = LetterboxMap::fit(frame.width_px, frame.height_px, &self.recipe);
+        self.resizer.prepare(&map);
+        self.fill_pixels(frame, &map, pixels);
+        Ok(map)
+    }
+
     fn wrong_input(&self, input: &Tensor) -> Error {
         Error::Input(Fault::new(
             format!("an input tensor of shape {:?}", input.shape),

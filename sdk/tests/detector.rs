@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
+#[path = "common/npu.rs"]
+mod npu;
 
 use artifact::{BackendKind, Bundle};
 use prost::Message;
+use repedge::backend::rknn::{NpuFailure, PoolReport, RknnOptions};
 use repedge::{BackendChoice, Detector, Error, Image, Limits, Options};
+use stand_in::{Action, Scenario};
 
 const RED: [u8; 3] = [255, 0, 0];
 const BLUE: [u8; 3] = [0, 0, 255];
@@ -34,6 +38,39 @@ fn choose(backend: BackendChoice) -> Options {
     Options { backend, ..Options::default() }
 }
 
+/// As on a machine without an NPU.
+fn without_runtime(backend: BackendChoice) -> Options {
+    let npu = RknnOptions { library: Some("nowhere.so".into()), ..RknnOptions::default() };
+    Options { backend, npu, ..Options::default() }
+}
+
+/// A bundle on disk with an NPU model, and a CPU model beside it where `kinds` says so.
+fn npu_bundle(scenario: &Scenario, kinds: &[BackendKind]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let (onnx, file) = (common::onnx().encode_to_vec(), npu::rknn(scenario));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("squares.bundle");
+    let described = kinds.iter().map(|kind| match kind {
+        BackendKind::Rknn => (npu::payload(&file), &file[..]),
+        BackendKind::Tract => (common::payload("host", BackendKind::Tract, &onnx), &onnx[..]),
+    });
+    let (payloads, bytes): (Vec<_>, Vec<_>) = described.unzip();
+    Bundle::write(&path, &common::manifest(payloads), &bytes).unwrap();
+    (dir, path)
+}
+
+/// A red and a blue square, and what is to be found of them.
+fn squares() -> (Image, [(usize, [f32; 4]); 2]) {
+    let mut image = Image::filled(256, 256, [0; 3]);
+    paint(&mut image, (0, 128), 128, RED);
+    paint(&mut image, (128, 0), 128, BLUE);
+    (image, [(1, [128.0, 0.0, 256.0, 128.0]), (0, [0.0, 128.0, 128.0, 256.0])])
+}
+
+fn boxes(detector: &mut Detector, image: &Image) -> Result<Vec<(usize, [f32; 4])>, Error> {
+    let found = detector.detect(image.frame())?;
+    Ok(found.boxes.iter().map(|b| (b.class, [b.x0, b.y0, b.x1, b.y1])).collect())
+}
+
 #[test]
 fn squares_are_found_where_they_are_in_the_source() {
     let dir = tempfile::tempdir().unwrap();
@@ -41,15 +78,14 @@ fn squares_are_found_where_they_are_in_the_source() {
     common::write_bundle(&path);
     let mut detector = Detector::open(&path, Options::default()).unwrap();
     // 256x128 is shrunk by 4 and gets bars of 16 px, so cell (0, 0) of stride 32 covers half bar, half frame.
-    let mut image = Image::filled(256, 256, [0; 3]);
-    paint(&mut image, (0, 128), 128, RED);
-    paint(&mut image, (128, 0), 128, BLUE);
+    let (image, _) = squares();
     let found = detector.detect(image.frame()).unwrap();
     let boxes: Vec<_> = found.boxes.iter().map(|b| (b.class, [b.x0, b.y0, b.x1, b.y1])).collect();
     assert_eq!(boxes, [(1, [128.0, 0.0, 256.0, 128.0]), (0, [0.0, 128.0, 128.0, 256.0])]);
     assert!(found.boxes.iter().all(|b| b.score > 0.99));
     assert_eq!(detector.classes(), ["red", "blue"]);
     assert_eq!((detector.backend(), detector.payload()), (BackendKind::Tract, "host"));
+    assert_eq!(detector.npu_report(), None);
     let gray = Image::filled(100, 37, [114; 3]);
     assert_eq!(detector.detect(gray.frame()).unwrap().boxes, []);
 }
@@ -73,11 +109,13 @@ fn a_missing_engine_is_an_error_that_says_so() {
     let (_dir, path) = bundle(&[(BackendKind::Tract, &onnx)]);
     let error = Detector::open(&path, choose(BackendChoice::Rknn)).map(drop).unwrap_err();
     assert!(matches!(&error, Error::Backend(_)));
-    assert!(error.to_string().contains("no RKNN backend"), "{error}");
+    assert!(error.to_string().contains("payloads for tract only"), "{error}");
     let (_dir, path) = bundle(&[(BackendKind::Rknn, b"RKNN")]);
     for backend in [BackendChoice::Rknn, BackendChoice::Auto] {
-        let error = Detector::open(&path, choose(backend)).map(drop).unwrap_err().to_string();
-        assert!(error.contains("no RKNN backend") && error.contains("--backend tract"), "{error}");
+        let error = Detector::open(&path, without_runtime(backend)).map(drop).unwrap_err();
+        assert!(matches!(error, Error::Npu { failure: NpuFailure::MissingLibrary, .. }));
+        let text = error.to_string();
+        assert!(text.contains("no NPU runtime") && text.contains("--backend tract"), "{text}");
     }
     let error = Detector::open(&path, choose(BackendChoice::Tract)).map(drop).unwrap_err();
     assert!(error.to_string().contains("payloads for rknn only"), "{error}");
@@ -87,12 +125,81 @@ fn a_missing_engine_is_an_error_that_says_so() {
 fn only_auto_falls_back_and_says_why() {
     let onnx = common::onnx().encode_to_vec();
     let (_dir, path) = bundle(&[(BackendKind::Rknn, b"RKNN"), (BackendKind::Tract, &onnx)]);
-    let auto = Detector::open(&path, choose(BackendChoice::Auto)).unwrap();
+    let auto = Detector::open(&path, without_runtime(BackendChoice::Auto)).unwrap();
     assert_eq!((auto.backend(), auto.payload()), (BackendKind::Tract, "tract"));
-    assert!(auto.fallback().unwrap().contains("no RKNN backend"));
-    let tract = Detector::open(&path, choose(BackendChoice::Tract)).unwrap();
+    assert!(auto.fallback().unwrap().contains("no NPU runtime"));
+    let tract = Detector::open(&path, without_runtime(BackendChoice::Tract)).unwrap();
     assert_eq!(tract.fallback(), None);
-    assert!(Detector::open(&path, choose(BackendChoice::Rknn)).is_err());
+    assert!(Detector::open(&path, without_runtime(BackendChoice::Rknn)).is_err());
+}
+
+#[test]
+fn the_npu_finds_what_the_cpu_finds() {
+    let (image, expected) = squares();
+    let both = [BackendKind::Tract, BackendKind::Rknn];
+    let (_dir, path) = npu_bundle(&npu::scenario("detected"), &both);
+    for (backend, kind) in [
+        (BackendChoice::Auto, BackendKind::Rknn),
+        (BackendChoice::Rknn, BackendKind::Rknn),
+        (BackendChoice::Tract, BackendKind::Tract),
+    ] {
+        let options = Options { backend, npu: npu::options(), ..Options::default() };
+        let mut detector = Detector::open(&path, options).unwrap();
+        assert_eq!((detector.backend(), detector.fallback()), (kind, None));
+        assert_eq!(boxes(&mut detector, &image).unwrap(), expected, "{kind}");
+        let gray = Image::filled(100, 37, [114; 3]);
+        assert_eq!(boxes(&mut detector, &gray).unwrap(), []);
+    }
+}
+
+#[test]
+fn a_model_of_another_chip_is_passed_over_by_auto_only() {
+    let scenario = Scenario { platforms: vec!["rk3576".into()], ..npu::scenario("detected elsewhere") };
+    let (_dir, path) = npu_bundle(&scenario, &[BackendKind::Tract, BackendKind::Rknn]);
+    let options = |backend| Options { backend, npu: npu::options(), ..Options::default() };
+    let auto = Detector::open(&path, options(BackendChoice::Auto)).unwrap();
+    assert_eq!(auto.backend(), BackendKind::Tract);
+    assert!(auto.fallback().unwrap().contains("rk3576"));
+    assert!(Detector::open(&path, options(BackendChoice::Rknn)).is_err());
+}
+
+#[test]
+fn the_cpu_takes_over_from_an_npu_that_is_given_up() {
+    let (image, expected) = squares();
+    let broken = |name: &str| npu::scenario(name).with_fault("rknn_run", 2, u64::MAX - 2, Action::Error(-2));
+    let options = |backend| Options { backend, npu: npu::options(), ..Options::default() };
+    let timed_out = |outcome: Result<Vec<_>, Error>| {
+        matches!(outcome, Err(Error::Npu { failure: NpuFailure::Timeout, .. }))
+    };
+    let (_dir, path) = npu_bundle(&broken("taken over"), &[BackendKind::Tract, BackendKind::Rknn]);
+    let mut detector = Detector::open(&path, options(BackendChoice::Auto)).unwrap();
+    assert_eq!(boxes(&mut detector, &image).unwrap(), expected);
+    assert!((0..3).all(|_| timed_out(boxes(&mut detector, &image))));
+    assert_eq!(detector.backend(), BackendKind::Rknn);
+    assert_eq!(boxes(&mut detector, &image).unwrap(), expected);
+    assert_eq!((detector.backend(), detector.payload()), (BackendKind::Tract, "host"));
+    assert!(detector.fallback().unwrap().contains("3 frames in a row"));
+    let report = PoolReport { finished: 1, failed: 3, ..PoolReport::default() };
+    assert_eq!(detector.npu_report(), Some(report));
+    detector.set_limits(Limits { max_detections: 1, ..Limits::device(0.4, 0.5) }).unwrap();
+    assert_eq!(boxes(&mut detector, &image).unwrap().len(), 1);
+
+    for (name, backend, kinds) in [
+        ("asked for", BackendChoice::Rknn, &[BackendKind::Tract, BackendKind::Rknn][..]),
+        ("alone", BackendChoice::Auto, &[BackendKind::Rknn][..]),
+    ] {
+        let (_dir, path) = npu_bundle(&broken(name), kinds);
+        let mut detector = Detector::open(&path, options(backend)).unwrap();
+        assert_eq!(boxes(&mut detector, &image).unwrap(), expected);
+        assert!((0..3).all(|_| timed_out(boxes(&mut detector, &image))));
+        for _ in 0..2 {
+            let error = boxes(&mut detector, &image).unwrap_err();
+            assert!(
+                matches!(error, Error::Npu { failure: NpuFailure::GivenUp { .. }, .. }),
+                "{name}: {error}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn letterbox(image: &Image, dtype: DType, layout: Layout) -> (Tensor, LetterboxM
     const SIDE_PX: usize = 640;
     let shape = match layout {
         Layout::Nhwc => [1, SIDE_PX, SIDE_PX, 3],
-        Layout::Nchw => [1, 3, SIDE_PX, SIDE_PX],
+        Layout::Nchw | Layout::Nc1hwc2 { .. } => [1, 3, SIDE_PX, SIDE_PX],
     };
     let spec = TensorSpec { name: "images".into(), dtype, layout, shape, quant: None };
     let mut input = Tensor::zeroed(&spec);

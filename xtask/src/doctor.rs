@@ -3,9 +3,9 @@
 
 use anyhow::Result;
 
-use crate::libtorch;
-use crate::system::{COMPILER, Need, PIP, VENV, on_path};
-use crate::workspace::{Workspace, capture, succeeds};
+use crate::system::{COMPILER, LIBCLANG, Need, PIP, VENV};
+use crate::workspace::{Workspace, succeeds};
+use crate::{aarch64, libtorch};
 
 /// Arguments of `cargo xtask doctor`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub fn run(_args: &Args) -> Result<()> {
 }
 
 fn findings(workspace: &Workspace) -> Vec<Finding> {
-    let mut findings: Vec<_> = [COMPILER, PIP, VENV].iter().map(of_need).collect();
+    let mut findings: Vec<_> = [COMPILER, PIP, VENV, LIBCLANG].iter().map(of_need).collect();
     findings.push(Finding {
         name: "libtorch",
         purpose: "training",
@@ -53,15 +53,11 @@ fn findings(workspace: &Workspace) -> Vec<Finding> {
     findings.push(Finding {
         name: "Rust for aarch64",
         purpose: "building for boards",
-        is_there: has_aarch64(),
-        remedy: "`rustup target add aarch64-unknown-linux-gnu`, or use `cross`".into(),
+        is_there: aarch64::has_rust(),
+        remedy: "`rustup target add aarch64-unknown-linux-gnu`, or on Debian `cargo xtask setup --aarch64`"
+            .into(),
     });
-    let aarch64_compiler = ("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu", "linking for boards");
-    let qemu = ("qemu-aarch64-static", "qemu-user-static", "running board programs here");
-    for (program, package, purpose) in [aarch64_compiler, qemu] {
-        let remedy = format!("`sudo apt-get install {package}`");
-        findings.push(Finding { name: program, purpose, is_there: on_path(program), remedy });
-    }
+    findings.extend([aarch64::CROSS_COMPILER, aarch64::EMULATOR].iter().map(of_need));
     findings
 }
 
@@ -72,11 +68,4 @@ fn of_need(need: &Need) -> Finding {
         is_there: (need.is_met)(),
         remedy: format!("`sudo apt-get install {}`", need.package),
     }
-}
-
-fn has_aarch64() -> bool {
-    let target = "aarch64-unknown-linux-gnu";
-    let mut rustc = std::process::Command::new("rustc");
-    let folder = capture(rustc.args(["--print", "target-libdir", "--target", target]));
-    folder.is_ok_and(|folder| std::path::Path::new(folder.trim()).is_dir())
 }

@@ -23,10 +23,18 @@ pub enum Need {
     SharedData,
     /// The Python environment that `cargo xtask test` makes.
     Python,
+    /// A package of Cargo.lock that is read, never compiled.
+    VendorHeader,
+    /// Rockchip's library for aarch64, which only `cargo xtask test --aarch64` runs.
+    VendorRuntime,
 }
 
-const NEEDS: [(Need, &str); 2] =
-    [(Need::SharedData, "../shared/data"), (Need::Python, "the Python venv of cargo xtask")];
+const NEEDS: [(Need, &str); 4] = [
+    (Need::SharedData, "../shared/data"),
+    (Need::Python, "the Python venv of cargo xtask"),
+    (Need::VendorHeader, "the crate rknn-sys-rs"),
+    (Need::VendorRuntime, "the vendor's librknnrt.so of cargo xtask test --aarch64"),
+];
 
 /// Whether a reason begins with "needs" and names something that we know how to look for.
 pub fn is_understood(reason: &str) -> bool {

@@ -2,7 +2,9 @@
 //! It only starts other programs and reads files: it never links torch, tract or the sdk, so that it builds in
 //! seconds on a machine that is not ready yet.
 
+mod aarch64;
 mod check;
+mod codegen;
 mod demo;
 mod doctor;
 mod ignored;
@@ -36,6 +38,8 @@ enum Command {
     Test(test::Args),
     /// Check the invariants of ARCHITECTURE.md.
     Check(check::Args),
+    /// Regenerate what is generated and committed: the binding of the NPU runtime.
+    Codegen(codegen::Args),
     /// Make the machine ready: libtorch and the system packages it needs.
     Setup(setup::Args),
     /// Say what this machine has and lacks.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Codegen(args) => codegen::run_command(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::system::{self, COMPILER};
 use crate::workspace::Workspace;
-use crate::{libtorch, python};
+use crate::{aarch64, libtorch, python};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,9 @@ pub struct Args {
     /// Also make toolchains/venv, the Python environment of the tests.
     #[arg(long)]
     python: bool,
+    /// Also install what `cargo xtask test --aarch64` needs.
+    #[arg(long)]
+    aarch64: bool,
 }
 
 /// Runs the command.
@@ -33,6 +36,9 @@ pub fn run(args: &Args) -> Result<()> {
     };
     if args.python {
         python::provide(&workspace)?;
+    }
+    if args.aarch64 {
+        aarch64::set_up(&workspace)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! It names what is missing and installs it only where it may (root, with apt-get); it never calls sudo.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -46,6 +46,14 @@ pub const VENV: Need = Need {
     is_met: || succeeds("python3", &["-c", "import venv, ensurepip"]),
 };
 
+/// libclang, which bindgen parses C with.
+pub const LIBCLANG: Need = Need {
+    name: "libclang",
+    package: "libclang1",
+    purpose: "generating the binding of the NPU runtime",
+    is_met: has_libclang,
+};
+
 /// Makes sure that every need is met, installing packages where we are root on Debian.
 ///
 /// # Errors
@@ -70,6 +78,24 @@ pub fn provide(needs: &[Need]) -> Result<()> {
     }
 }
 
+/// Installs packages of another architecture, where we are root on Debian.
+///
+/// # Errors
+/// Elsewhere, and when the installation fails; names the commands, after `otherwise`, another way to the same.
+pub fn install_foreign(architecture: &str, packages: &[&str], otherwise: &str) -> Result<()> {
+    let list = packages.join(" ");
+    let hint = format!(
+        "{otherwise} `sudo dpkg --add-architecture {architecture} && sudo apt-get update && sudo apt-get install {list}`"
+    );
+    if !(is_root() && on_path("apt-get")) {
+        bail!("missing for {architecture}: {list} ({hint})");
+    }
+    eprintln!("installing: {list}");
+    run(Command::new("dpkg").args(["--add-architecture", architecture]))?;
+    run(&mut apt_get(&["update"]))?;
+    run(apt_get(&["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
 /// The command that runs pip, as words: `python3 -m pip` where that works.
 pub fn pip_command() -> Option<&'static [&'static str]> {
     const CANDIDATES: [&[&str]; 3] = [&["python3", "-m", "pip"], &["pip3"], &["pip"]];
@@ -90,6 +116,24 @@ pub fn install_hint(missing: &[Need]) -> String {
     let what: Vec<_> = missing.iter().map(|need| format!("{} for {}", need.name, need.purpose)).collect();
     let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
     format!("{} (`sudo apt-get install {}`)", what.join(", "), packages.join(" "))
+}
+
+/// Whether a folder that bindgen looks into holds a libclang.
+fn has_libclang() -> bool {
+    let named = env::var_os("LIBCLANG_PATH").map(PathBuf::from);
+    let system = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
+    let below = |folder: &PathBuf| entries(folder).into_iter().flat_map(|entry| [entry.join("lib"), entry]);
+    let folders: Vec<_> =
+        named.into_iter().chain(system.iter().flat_map(below)).chain(system.clone()).collect();
+    folders.iter().flat_map(entries).any(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libclang.so") || name.starts_with("libclang-") && name.contains(".so")
+    })
+}
+
+fn entries(folder: &PathBuf) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 fn unmet(needs: &[Need]) -> Vec<Need> {

@@ -12,11 +12,14 @@ use crate::check::Tree;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{libtorch, python, workspace};
+use crate::{aarch64, libtorch, python, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Instead run the suites of what ships to boards, compiled for aarch64, under qemu.
+    #[arg(long, conflicts_with = "arguments")]
+    aarch64: bool,
     /// Further arguments for `cargo nextest run` (or `cargo test`), such as a test's name.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -28,6 +31,9 @@ pub struct Args {
 /// When the machine cannot be made ready or a test fails.
 pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
+    if args.aarch64 {
+        return aarch64::test(&workspace);
+    }
     system::provide(&[COMPILER])?;
     let bench = Bench {
         libtorch: libtorch::provide(&workspace)?,
@@ -67,6 +73,7 @@ impl Bench {
     fn sort_ignored(&self) -> Result<(Vec<IgnoredTest>, Vec<IgnoredTest>)> {
         let mut available = vec![Need::Python];
         available.extend(self.shared_data.as_ref().map(|_| Need::SharedData));
+        available.extend(has_vendor_header(&self.workspace).then_some(Need::VendorHeader));
         let tree = Tree::read(&self.workspace)?;
         let sources = tree.rust_files();
         let all = sources.flat_map(|file| ignored::find(&file.path, &file.text));
@@ -112,6 +119,17 @@ fn shared_data(workspace: &Workspace) -> Result<Option<PathBuf>> {
     }
     let folder = beside.canonicalize().with_context(|| format!("cannot resolve {}", beside.display()))?;
     Ok(Some(folder))
+}
+
+/// Whether the sources of the crate that holds the vendor's header of the NPU runtime are fetched; cargo fetches them
+/// with the rest of Cargo.lock where it can.
+fn has_vendor_header(workspace: &Workspace) -> bool {
+    let Ok(metadata) = workspace.metadata(&[]) else { return false };
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let manifests = packages.filter(|package| package["name"] == "rknn-sys-rs").map(|p| &p["manifest_path"]);
+    manifests
+        .filter_map(|path| path.as_str())
+        .any(|path| Path::new(path).with_file_name("rknn_api.h").is_file())
 }
 
 /// Programs of our own find libtorch by their rpath; documentation tests and other packages' tests have none.

@@ -60,7 +60,7 @@ fn fetch_one(wheel: &Wheel, cache: &Path) -> Result<PathBuf> {
 
 fn download(wheel: &Wheel, folder: &Path, file: &Path) -> Result<()> {
     eprintln!("downloading {}", wheel.requirement);
-    run(&mut pip_download(&wheel.requirement, folder)?)?;
+    run(&mut pip_download(wheel, folder)?)?;
     let fresh = folder.join(&wheel.file);
     ensure!(fresh.exists(), "pip saved no {} for {}", wheel.file, wheel.requirement);
     verify(wheel, &fresh)?;
@@ -68,7 +68,7 @@ fn download(wheel: &Wheel, folder: &Path, file: &Path) -> Result<()> {
 }
 
 /// The wheel is named by the tags of the pinned file, whatever Python runs pip.
-fn pip_download(requirement: &str, folder: &Path) -> Result<Command> {
+fn pip_download(wheel: &Wheel, folder: &Path) -> Result<Command> {
     let words = pip_command().context("pip is gone")?;
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).args([
@@ -78,10 +78,11 @@ fn pip_download(requirement: &str, folder: &Path) -> Result<Command> {
         "--no-deps",
     ]);
     command.args(["--only-binary=:all:", "--python-version", "3.11", "--abi", "cp311", "--abi", "none"]);
-    for tag in ["2_28", "2_27", "2_25", "2_17"] {
-        command.args(["--platform", &format!("manylinux_{tag}_x86_64")]);
+    let machine = if wheel.file.contains("_aarch64") { "aarch64" } else { "x86_64" };
+    for tag in ["_2_28", "_2_27", "_2_25", "_2_17", "2014"] {
+        command.args(["--platform", &format!("manylinux{tag}_{machine}")]);
     }
-    command.args(["--platform", "manylinux2014_x86_64", "--dest"]).arg(folder).arg(requirement);
+    command.arg("--dest").arg(folder).arg(&wheel.requirement);
     Ok(command)
 }
 
@@ -89,9 +90,10 @@ fn verify(wheel: &Wheel, file: &Path) -> Result<()> {
     let found = digest_with_bar(file).with_context(|| format!("cannot read {}", file.display()))?;
     ensure!(
         found == wheel.sha256,
-        "{} has SHA-256 {found}, toolchains/libtorch.toml pins {}",
+        "{} has SHA-256 {found}, toolchains/ pins {} for {}",
         file.display(),
-        wheel.sha256
+        wheel.sha256,
+        wheel.requirement
     );
     Ok(())
 }

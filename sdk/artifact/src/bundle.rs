@@ -90,11 +90,6 @@ impl<S: Read + Seek> Bundle<S> {
         &self.manifest
     }
 
-    /// As [`Bundle::manifest`], once the payloads have been read.
-    pub fn into_manifest(self) -> Manifest {
-        self.manifest
-    }
-
     /// The bytes of payload `index` of [`Manifest::payloads`], verified again as they are read.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod bundle;
 mod digest;
 mod error;
 mod manifest;
+pub mod rknn;
 mod tensor;
 
 pub use bundle::{Bundle, Written};
@@ -14,4 +15,4 @@ pub use error::{Error, Fault};
 pub use manifest::{
     BackendKind, Color, Decode, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Precision, Preprocess, RawOutput,
 };
-pub use tensor::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};
+pub use tensor::{DType, Layout, Quant, Tensor, TensorData, TensorSpec, TensorView, ViewData};

@@ -6,7 +6,9 @@ use std::io::{Read, Seek};
 use artifact::{BackendKind, Bundle, Fault, Payload, Tensor, TensorSpec};
 
 use crate::Error;
+use rknn::RknnOptions;
 
+pub mod rknn;
 #[cfg(feature = "tract")]
 pub mod tract;
 
@@ -24,6 +26,11 @@ pub trait Session: Send {
     /// # Errors
     /// [`Error::Backend`] when the engine fails or `input` has another type or shape than [`Session::input`].
     fn run(&mut self, input: &Tensor, outputs: &mut [Tensor]) -> Result<(), Error>;
+
+    /// What happened on the NPU so far; none where another engine runs.
+    fn npu_report(&self) -> Option<rknn::PoolReport> {
+        None
+    }
 }
 
 /// Which engine may run a bundle.
@@ -50,42 +57,73 @@ pub struct Opened {
     pub fallback: Option<String>,
 }
 
-/// Loads the payload of `bundle` that `choice` asks for.
+/// Loads the payload of `bundle` that `choice` asks for; `npu` says how, should it be the NPU's.
 ///
 /// # Errors
 /// [`Error::Backend`] when the bundle has no such payload, this build has no such engine, or the engine refuses the
-/// model; [`Error::Artifact`] when the payload cannot be read.
-pub fn open<S: Read + Seek>(bundle: &mut Bundle<S>, choice: BackendChoice) -> Result<Opened, Error> {
+/// model; [`Error::Npu`] when the NPU's runtime is missing or fails; [`Error::Artifact`] when the payload cannot be read.
+pub fn open<S: Read + Seek>(
+    bundle: &mut Bundle<S>,
+    choice: BackendChoice,
+    npu: &RknnOptions,
+) -> Result<Opened, Error> {
     match choice {
-        BackendChoice::Tract => open_kind(bundle, BackendKind::Tract),
-        BackendChoice::Rknn => open_kind(bundle, BackendKind::Rknn),
-        BackendChoice::Auto => open_best(bundle),
+        BackendChoice::Tract => open_kind(bundle, BackendKind::Tract, npu),
+        BackendChoice::Rknn => open_kind(bundle, BackendKind::Rknn, npu),
+        BackendChoice::Auto => open_best(bundle, npu),
     }
 }
 
-fn open_best<S: Read + Seek>(bundle: &mut Bundle<S>) -> Result<Opened, Error> {
-    if find(bundle, BackendKind::Rknn).is_none() {
-        return open_kind(bundle, BackendKind::Tract);
+fn open_best<S: Read + Seek>(bundle: &mut Bundle<S>, npu: &RknnOptions) -> Result<Opened, Error> {
+    if !has_payload(bundle, BackendKind::Rknn) {
+        return open_kind(bundle, BackendKind::Tract, npu);
     }
-    match open_kind(bundle, BackendKind::Rknn) {
-        Err(Error::Backend(reason)) if find(bundle, BackendKind::Tract).is_some() => {
-            let opened = open_kind(bundle, BackendKind::Tract)?;
-            Ok(Opened { fallback: Some(reason.found), ..opened })
+    let best = open_kind(bundle, BackendKind::Rknn, npu);
+    match best.as_ref().err().and_then(of_this_machine) {
+        Some(reason) if has_payload(bundle, BackendKind::Tract) => {
+            let opened = open_kind(bundle, BackendKind::Tract, npu)?;
+            Ok(Opened { fallback: Some(reason), ..opened })
         }
-        outcome => outcome,
+        _ => best,
     }
 }
 
-fn open_kind<S: Read + Seek>(bundle: &mut Bundle<S>, backend: BackendKind) -> Result<Opened, Error> {
+/// What was found, where `error` says that the NPU is given up.
+pub(crate) fn given_up(error: &Error) -> Option<String> {
+    match error {
+        Error::Npu { failure, fault } if failure.is_final() => Some(fault.found.clone()),
+        _ => None,
+    }
+}
+
+/// Whether `bundle` has a payload for `backend`.
+pub(crate) fn has_payload<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> bool {
+    find(bundle, backend).is_some()
+}
+
+/// What was found, where an engine cannot be used on this machine; none where the bundle itself is at fault.
+fn of_this_machine(error: &Error) -> Option<String> {
+    match error {
+        Error::Backend(fault) => Some(fault.found.clone()),
+        Error::Npu { fault, .. } => Some(fault.found.clone()),
+        _ => None,
+    }
+}
+
+fn open_kind<S: Read + Seek>(
+    bundle: &mut Bundle<S>,
+    backend: BackendKind,
+    npu: &RknnOptions,
+) -> Result<Opened, Error> {
     let load = loader(backend)?;
     let Some((index, payload)) = find(bundle, backend) else {
         return Err(no_payload(bundle, backend));
     };
-    let session = load(&bundle.read_payload(index)?, &payload)?;
+    let session = load(bundle.read_payload(index)?, &payload, npu)?;
     Ok(Opened { session, backend, payload: payload.name, fallback: None })
 }
 
-type Loader = fn(&[u8], &Payload) -> Result<Box<dyn Session>, Error>;
+type Loader = fn(Vec<u8>, &Payload, &RknnOptions) -> Result<Box<dyn Session>, Error>;
 
 /// What loads payloads for `backend`, where this build has it.
 fn loader(backend: BackendKind) -> Result<Loader, Error> {
@@ -98,11 +136,7 @@ fn loader(backend: BackendKind) -> Result<Loader, Error> {
             "a build of repedge with its feature `tract`",
             "build without `--no-default-features`, or choose another backend",
         ))),
-        BackendKind::Rknn => Err(Error::Backend(Fault::new(
-            "this build has no RKNN backend",
-            "a build of repedge that can talk to a Rockchip NPU",
-            "run on the CPU with `--backend tract`, or use a version of RepEdge with NPU support",
-        ))),
+        BackendKind::Rknn => Ok(load_rknn),
     }
 }
 
@@ -112,8 +146,14 @@ fn find<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Option<(usi
 }
 
 #[cfg(feature = "tract")]
-fn load_tract(bytes: &[u8], payload: &Payload) -> Result<Box<dyn Session>, Error> {
-    Ok(Box::new(tract::TractSession::from_onnx(bytes, payload.input.clone(), payload.outputs.clone())?))
+#[expect(clippy::needless_pass_by_value, reason = "a loader may keep the bytes")]
+fn load_tract(bytes: Vec<u8>, payload: &Payload, _npu: &RknnOptions) -> Result<Box<dyn Session>, Error> {
+    Ok(Box::new(tract::TractSession::from_onnx(&bytes, payload.input.clone(), payload.outputs.clone())?))
+}
+
+fn load_rknn(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Box<dyn Session>, Error> {
+    let (input, outputs) = (payload.input.clone(), payload.outputs.clone());
+    Ok(Box::new(rknn::RknnSession::from_rknn(bytes, input, outputs, npu)?))
 }
 
 fn no_payload<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Error {

@@ -5,10 +5,11 @@ mod candidates;
 mod logits;
 mod nms;
 mod real;
+mod steps;
 mod yolo;
 mod yolov8;
 
-use artifact::{Decode, Fault, Tensor, TensorSpec};
+use artifact::{Decode, Fault, Tensor, TensorSpec, TensorView};
 
 use crate::Error;
 use crate::preprocess::LetterboxMap;
@@ -125,15 +126,21 @@ impl Heads {
     }
 
     /// Adds the boxes above the threshold; the outputs have the shapes given to [`Heads::new`].
-    fn decode(&self, outputs: &[Tensor], limits: &Limits, found: &mut Candidates) -> Result<(), Error> {
+    fn decode<'v>(
+        &self,
+        outputs: impl Iterator<Item = TensorView<'v>> + Clone,
+        limits: &Limits,
+        found: &mut Candidates,
+    ) -> Result<(), Error> {
         match self {
             Self::Yolov5(heads) => {
                 heads.iter().zip(outputs).try_for_each(|(head, output)| head.decode(output, limits, found))
             }
-            Self::Yolov8(levels) => levels
-                .iter()
-                .zip(outputs.as_chunks::<2>().0)
-                .try_for_each(|(level, [boxes, scores])| level.decode(boxes, scores, limits, found)),
+            Self::Yolov8(levels) => {
+                let (boxes, scores) = (outputs.clone().step_by(2), outputs.skip(1).step_by(2));
+                let mut pairs = levels.iter().zip(boxes.zip(scores));
+                pairs.try_for_each(|(level, (boxes, scores))| level.decode(boxes, scores, limits, found))
+            }
         }
     }
 }
@@ -182,7 +189,19 @@ impl Decoder {
     /// # Errors
     /// [`Error::Input`] when `outputs` are not of the specifications given to [`Decoder::new`].
     pub fn detect(&mut self, outputs: &[Tensor], map: &LetterboxMap) -> Result<&[Detection], Error> {
-        self.check_outputs(outputs)?;
+        self.detect_views(outputs.iter().map(Tensor::view), map)
+    }
+
+    /// As [`Decoder::detect`], over outputs that are read where they lie.
+    ///
+    /// # Errors
+    /// As [`Decoder::detect`].
+    pub fn detect_views<'v>(
+        &mut self,
+        outputs: impl ExactSizeIterator<Item = TensorView<'v>> + Clone,
+        map: &LetterboxMap,
+    ) -> Result<&[Detection], Error> {
+        self.check_outputs(outputs.clone())?;
         self.candidates.clear();
         self.heads.decode(outputs, &self.limits, &mut self.candidates)?;
         nms::suppress(self.candidates.best_first(), &self.limits, &mut self.kept);
@@ -191,13 +210,16 @@ impl Decoder {
         Ok(&self.detections)
     }
 
-    fn check_outputs(&self, outputs: &[Tensor]) -> Result<(), Error> {
+    fn check_outputs<'v>(
+        &self,
+        outputs: impl ExactSizeIterator<Item = TensorView<'v>> + Clone,
+    ) -> Result<(), Error> {
         let fit = outputs.len() == self.outputs.len()
-            && outputs.iter().zip(&self.outputs).all(|(tensor, spec)| tensor.matches(spec));
+            && outputs.clone().zip(&self.outputs).all(|(output, spec)| output.matches(spec));
         if fit {
             return Ok(());
         }
-        let shapes: Vec<_> = outputs.iter().map(|tensor| tensor.shape).collect();
+        let shapes: Vec<_> = outputs.map(|output| output.shape).collect();
         Err(Error::Input(Fault::new(
             format!("outputs of shapes {shapes:?}"),
             format!("the outputs this decoder was made for: {:?}", self.outputs),

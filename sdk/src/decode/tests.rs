@@ -16,7 +16,7 @@ fn decode() -> Decode {
 
 fn specs(dtype: DType, layout: Layout, quant: Option<Quant>) -> Vec<TensorSpec> {
     let shape = |height, width| match layout {
-        Layout::Nchw => [1, CHANNELS, height, width],
+        Layout::Nchw | Layout::Nc1hwc2 { .. } => [1, CHANNELS, height, width],
         Layout::Nhwc => [1, height, width, CHANNELS],
     };
     let sizes = [(3, 4), (1, 2)];
@@ -244,6 +244,28 @@ fn interleave<T: Copy>(planes: &[T]) -> Vec<T> {
     (0..planes.len()).map(|i| planes[i % CHANNELS * cells + i / CHANNELS]).collect()
 }
 
+/// Specifications of outputs in blocks of `c2` channels, planes filled up to a multiple of `align` cells.
+fn blocked_specs(c2: usize, align: usize, quant: Quant) -> Vec<TensorSpec> {
+    let mut specs = specs(DType::I8, Layout::Nchw, Some(quant));
+    for spec in &mut specs {
+        let plane = (spec.shape[2] * spec.shape[3]).next_multiple_of(align);
+        spec.layout = Layout::Nc1hwc2 { c2, plane };
+    }
+    specs
+}
+
+/// Reorders channels-first values to blocks of channels; what fills them up would be found if it were read.
+fn block(planes: &[i8], spec: &TensorSpec) -> Vec<i8> {
+    let Layout::Nc1hwc2 { c2, plane } = spec.layout else { unreachable!() };
+    let cells = spec.shape[2] * spec.shape[3];
+    let mut blocks = vec![i8::MAX; spec.len()];
+    for (index, &value) in planes.iter().enumerate() {
+        let (channel, cell) = (index / cells, index % cells);
+        blocks[(channel / c2 * plane + cell) * c2 + channel % c2] = value;
+    }
+    blocks
+}
+
 /// One output each of [`decode`], channels first.
 fn values<T: Clone + std::fmt::Debug>(
     element: impl Strategy<Value = T> + Clone,
@@ -323,6 +345,24 @@ proptest! {
         let shift = |v: &Vec<i8>| TensorData::U8(interleave(v).into_iter().map(shifted).collect());
         let outputs = tensors(&unsigned, stored.iter().map(shift).collect());
         prop_assert_eq!(&unclipped(&outputs, &unsigned, limits), &expected);
+    }
+
+    #[test]
+    fn blocks_of_channels_decode_as_planes(
+        stored in values(any::<i8>()),
+        c2 in prop_oneof![Just(1_usize), Just(3), Just(8), Just(16)],
+        align in 1_usize..6,
+        labels in any_labels(),
+        confidence in 0.001_f32..0.9,
+    ) {
+        let quant = Quant { scale: 0.05, zero_point: 10 };
+        let limits = Limits { labels, max_candidates: 1000, ..Limits::device(confidence, 0.5) };
+        let plain = specs(DType::I8, Layout::Nchw, Some(quant));
+        let outputs = tensors(&plain, stored.iter().cloned().map(TensorData::I8).collect());
+        let expected = unclipped(&outputs, &plain, limits);
+        let blocked = blocked_specs(c2, align, quant);
+        let data = stored.iter().zip(&blocked).map(|(values, spec)| TensorData::I8(block(values, spec)));
+        prop_assert_eq!(&unclipped(&tensors(&blocked, data.collect()), &blocked, limits), &expected);
     }
 
     #[test]

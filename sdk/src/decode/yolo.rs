@@ -2,11 +2,12 @@
 //! it comes in (logits, or quantized logits), so that sigmoids and dequantization are spent on few cells only.
 //! Formulas: ultralytics/yolov5, Detect (v6): `xy = (2σ - 0.5 + cell) * stride`, `wh = (2σ)² * anchor`.
 
-use artifact::{Layout, Tensor, TensorData, TensorSpec};
+use artifact::{TensorSpec, TensorView, ViewData};
 
 use super::candidates::Candidates;
 use super::logits::{logit, sigmoid};
 use super::real::{Floats, Real};
+use super::steps::Steps;
 use super::{Labels, Limits, misfit};
 use crate::Error;
 
@@ -24,9 +25,7 @@ pub(super) struct Head {
     classes: usize,
     width: usize,
     cells: usize,
-    /// Distance in memory of a cell's channels, and of a channel's cells.
-    channel_step: usize,
-    cell_step: usize,
+    steps: Steps,
 }
 
 /// One head an output.
@@ -68,21 +67,9 @@ impl Head {
         }
         let (height, width) = spec.height_width();
         let cells = height * width;
-        let (channel_step, cell_step) = match spec.layout {
-            Layout::Nchw => (cells, 1),
-            Layout::Nhwc => (1, channels),
-        };
         #[expect(clippy::cast_precision_loss, reason = "strides are small")]
         let stride_px = stride_px as f32;
-        Ok(Self {
-            stride_px,
-            anchors_px: anchors_px.to_vec(),
-            classes,
-            width,
-            cells,
-            channel_step,
-            cell_step,
-        })
+        Ok(Self { stride_px, anchors_px: anchors_px.to_vec(), classes, width, cells, steps: Steps::of(spec) })
     }
 
     /// Number of boxes the output holds.
@@ -93,15 +80,15 @@ impl Head {
     /// Adds the boxes of `output`, which has the shape given to [`heads`], above the threshold.
     pub(super) fn decode(
         &self,
-        output: &Tensor,
+        output: TensorView<'_>,
         limits: &Limits,
         found: &mut Candidates,
     ) -> Result<(), Error> {
-        match (&output.data, output.quant) {
-            (TensorData::F32(values), _) => self.decode_values(values, &Floats, limits, found),
-            (TensorData::I8(values), Some(quant)) => self.decode_values(values, &quant, limits, found),
-            (TensorData::U8(values), Some(quant)) => self.decode_values(values, &quant, limits, found),
-            (TensorData::I8(_) | TensorData::U8(_), None) => {
+        match (output.data, output.quant) {
+            (ViewData::F32(values), _) => self.decode_values(values, &Floats, limits, found),
+            (ViewData::I8(values), Some(quant)) => self.decode_values(values, &quant, limits, found),
+            (ViewData::U8(values), Some(quant)) => self.decode_values(values, &quant, limits, found),
+            (ViewData::I8(_) | ViewData::U8(_), None) => {
                 return Err(misfit(
                     "an integer output without quantization".into(),
                     "a scale and a zero point",
@@ -121,17 +108,14 @@ impl Head {
         let threshold = real.threshold(logit(limits.confidence));
         for anchor in 0..self.anchors_px.len() {
             let first_channel = anchor * (BOX_CHANNELS + self.classes);
-            let plane = &values[(first_channel + OBJECTNESS) * self.channel_step..];
+            let plane = &values[self.steps.channel(first_channel + OBJECTNESS)..];
             self.for_cells_above(
                 plane,
                 |value| real.above(value, threshold),
                 |cell| {
-                    let at = |channel: usize| {
-                        real.value(
-                            values[(first_channel + channel) * self.channel_step + cell * self.cell_step],
-                        )
-                    };
-                    self.push_box(anchor, cell, at, limits, found);
+                    let stored =
+                        Stored { values, first_channel, cell: self.steps.cell(cell), steps: self.steps };
+                    self.push_box(anchor, cell, &stored, real, limits, found);
                 },
             );
         }
@@ -139,8 +123,8 @@ impl Head {
 
     /// Calls `hit` for each cell of `plane` that is `above`, in order.
     fn for_cells_above<T: Copy>(&self, plane: &[T], above: impl Fn(T) -> bool, mut hit: impl FnMut(usize)) {
-        if self.cell_step != 1 {
-            (0..self.cells).filter(|cell| above(plane[cell * self.cell_step])).for_each(hit);
+        if !self.steps.has_dense_cells() {
+            (0..self.cells).filter(|cell| above(plane[self.steps.cell(*cell)])).for_each(hit);
             return;
         }
         for (group, values) in plane[..self.cells].chunks(GROUP).enumerate() {
@@ -152,43 +136,55 @@ impl Head {
         }
     }
 
-    fn push_box(
+    fn push_box<T: Copy, R: Real<T>>(
         &self,
         anchor: usize,
         cell: usize,
-        at: impl Fn(usize) -> f32,
+        stored: &Stored<'_, T>,
+        real: &R,
         limits: &Limits,
         found: &mut Candidates,
     ) {
+        let at = |channel: usize| real.value(stored.at(channel));
         let objectness = sigmoid(at(OBJECTNESS));
         let mut geometry = None;
-        let mut push = |class: usize, score: f32| {
+        let mut push = |class: usize, stored: T| {
+            let score = objectness * sigmoid(real.value(stored));
             if score > limits.confidence {
-                let (center, size) = *geometry.get_or_insert_with(|| self.geometry(anchor, cell, &at));
+                let (center, size) = *geometry.get_or_insert_with(|| self.geometry(anchor, cell, at));
                 found.push(class, score, center, size);
             }
         };
-        let class_logit = |class: usize| at(BOX_CHANNELS + class);
         match limits.labels {
             Labels::Best => {
-                let best = (0..self.classes).fold((0, f32::NEG_INFINITY), |best, class| {
-                    let logit = class_logit(class);
-                    if logit > best.1 { (class, logit) } else { best }
-                });
-                push(best.0, objectness * sigmoid(best.1));
+                let (class, highest) = self.best_class(stored, real);
+                push(class, highest);
             }
             Labels::Multi => {
                 // A class passes where objectness * sigmoid(logit) > confidence; the margin covers rounding, the
                 // exact comparison follows in `push`.
-                let enough = logit(limits.confidence / objectness) - 1e-3;
-                for class in 0..self.classes {
-                    let logit = class_logit(class);
-                    if logit >= enough {
-                        push(class, objectness * sigmoid(logit));
+                let enough = real.threshold(logit(limits.confidence / objectness) - 1e-3);
+                stored.for_runs(self.classes, |first, run| {
+                    for (class, &value) in (first..).zip(run).filter(|(_, value)| real.above(**value, enough))
+                    {
+                        push(class, value);
                     }
-                }
+                });
             }
         }
+    }
+
+    /// The class with the highest stored value, which is the one with the highest score; of equal ones the first.
+    fn best_class<T: Copy, R: Real<T>>(&self, stored: &Stored<'_, T>, real: &R) -> (usize, T) {
+        let mut best = (0, R::LOWEST);
+        stored.for_runs(self.classes, |first, run| {
+            let highest = real.highest(run);
+            if real.exceeds(highest, best.1) {
+                let within = run.iter().position(|&value| !real.exceeds(highest, value)).unwrap_or(0);
+                best = (first + within, highest);
+            }
+        });
+        best
     }
 
     /// Center and size in pixels of the model input.
@@ -199,5 +195,32 @@ impl Head {
         let center = [(x - 0.5 + column) * self.stride_px, (y - 0.5 + row) * self.stride_px];
         let [anchor_width, anchor_height] = self.anchors_px[anchor];
         (center, [w * w * anchor_width, h * h * anchor_height])
+    }
+}
+
+/// The channels of one anchor at one cell, as they are stored.
+struct Stored<'a, T> {
+    values: &'a [T],
+    first_channel: usize,
+    /// Where the cell lies in each channel.
+    cell: usize,
+    steps: Steps,
+}
+
+impl<T: Copy> Stored<'_, T> {
+    fn at(&self, channel: usize) -> T {
+        self.values[self.steps.channel(self.first_channel + channel) + self.cell]
+    }
+
+    /// Gives the class channels run by run, each as long as they lie side by side, with the run's first class.
+    fn for_runs(&self, classes: usize, mut each: impl FnMut(usize, &[T])) {
+        let mut class = 0;
+        while class < classes {
+            let channel = self.first_channel + BOX_CHANNELS + class;
+            let length = self.steps.dense_channels(channel).min(classes - class);
+            let start = self.steps.channel(channel) + self.cell;
+            each(class, &self.values[start..start + length]);
+            class += length;
+        }
     }
 }

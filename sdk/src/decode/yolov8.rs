@@ -4,11 +4,12 @@
 
 use std::ops::Range;
 
-use artifact::{Layout, MAX_BINS, Tensor, TensorData, TensorSpec};
+use artifact::{MAX_BINS, TensorSpec, TensorView, ViewData};
 
 use super::candidates::Candidates;
 use super::logits::{logit, sigmoid};
 use super::real::{Floats, Real, Values};
+use super::steps::Steps;
 use super::{Labels, Limits, misfit};
 use crate::Error;
 
@@ -29,13 +30,6 @@ pub(super) struct Level {
     cells: usize,
     boxes: Steps,
     scores: Steps,
-}
-
-/// Distance in memory of a cell's channels, and of a channel's cells.
-#[derive(Debug, Clone, Copy)]
-struct Steps {
-    channel: usize,
-    cell: usize,
 }
 
 /// One level for each stride, over its pair of outputs.
@@ -85,11 +79,8 @@ impl Level {
         let cells = height * width;
         #[expect(clippy::cast_precision_loss, reason = "strides are small")]
         let stride_px = stride_px as f32;
-        let steps = |spec: &TensorSpec| match spec.layout {
-            Layout::Nchw => Steps { channel: cells, cell: 1 },
-            Layout::Nhwc => Steps { channel: 1, cell: spec.channels() },
-        };
-        Ok(Self { stride_px, bins, classes, width, cells, boxes: steps(boxes), scores: steps(scores) })
+        let (boxes, scores) = (Steps::of(boxes), Steps::of(scores));
+        Ok(Self { stride_px, bins, classes, width, cells, boxes, scores })
     }
 
     /// Number of boxes the outputs hold.
@@ -100,18 +91,18 @@ impl Level {
     /// Adds the boxes above the threshold; the outputs have the shapes given to [`levels`].
     pub(super) fn decode(
         &self,
-        boxes: &Tensor,
-        scores: &Tensor,
+        boxes: TensorView<'_>,
+        scores: TensorView<'_>,
         limits: &Limits,
         found: &mut Candidates,
     ) -> Result<(), Error> {
         let boxes = Values::of(boxes).ok_or_else(bare_integers)?;
         let job = Job { boxes, limits, enough: logit(limits.confidence) - MARGIN };
-        match (&scores.data, scores.quant) {
-            (TensorData::F32(values), _) => self.decode_scores(values, &Floats, &job, found),
-            (TensorData::I8(values), Some(quant)) => self.decode_scores(values, &quant, &job, found),
-            (TensorData::U8(values), Some(quant)) => self.decode_scores(values, &quant, &job, found),
-            (TensorData::I8(_) | TensorData::U8(_), None) => return Err(bare_integers()),
+        match (scores.data, scores.quant) {
+            (ViewData::F32(values), _) => self.decode_scores(values, &Floats, &job, found),
+            (ViewData::I8(values), Some(quant)) => self.decode_scores(values, &quant, &job, found),
+            (ViewData::U8(values), Some(quant)) => self.decode_scores(values, &quant, &job, found),
+            (ViewData::I8(_) | ViewData::U8(_), None) => return Err(bare_integers()),
         }
         Ok(())
     }
@@ -134,7 +125,7 @@ impl Level {
                     Labels::Multi => 0..self.classes,
                 };
                 let logit_of =
-                    |class: usize| real.value(values[class * self.scores.channel + cell * self.scores.cell]);
+                    |class: usize| real.value(values[self.scores.channel(class) + self.scores.cell(cell)]);
                 self.push_cell(cell, classes, logit_of, job, found);
             }
         }
@@ -145,17 +136,17 @@ impl Level {
         let lanes = GROUP.min(self.cells - start);
         let mut best = Best { logits: [R::LOWEST; GROUP], classes: [0; GROUP] };
         for class in 0..self.classes {
-            let row = &values[class * self.scores.channel + start * self.scores.cell..];
+            let row = &values[self.scores.channel(class) + self.scores.cell(start)..];
             let mut compare = |lane: usize, value: T| {
                 // Two selections and no branch, so that the compiler compares many cells at once.
                 let better = value > best.logits[lane];
                 best.logits[lane] = if better { value } else { best.logits[lane] };
                 best.classes[lane] = if better { class } else { best.classes[lane] };
             };
-            if self.scores.cell == 1 {
+            if self.scores.has_dense_cells() {
                 row[..lanes].iter().enumerate().for_each(|(lane, &value)| compare(lane, value));
             } else {
-                (0..lanes).for_each(|lane| compare(lane, row[lane * self.scores.cell]));
+                (0..lanes).for_each(|lane| compare(lane, row[self.scores.cell(lane)]));
             }
         }
         best
@@ -198,8 +189,7 @@ impl Level {
     /// Distance of a side from the middle of its cell, in cells.
     #[expect(clippy::cast_precision_loss, reason = "there are at most 64 bins")]
     fn distance(&self, side: usize, cell: usize, boxes: &Values) -> f32 {
-        let at =
-            |bin: usize| boxes.get((side * self.bins + bin) * self.boxes.channel + cell * self.boxes.cell);
+        let at = |bin: usize| boxes.get(self.boxes.channel(side * self.bins + bin) + self.boxes.cell(cell));
         if self.bins == 1 {
             return at(0);
         }

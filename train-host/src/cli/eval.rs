@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use artifact::{Bundle, Decode, Preprocess};
+use repedge::backend::rknn::RknnOptions;
 use repedge::backend::{BackendChoice, Session, open};
 use repedge::decode::Limits;
 
@@ -140,7 +141,7 @@ fn bundle_subject(args: &Args) -> Result<Subject> {
         Backend::Tract => BackendChoice::Tract,
         Backend::Rknn => BackendChoice::Rknn,
     };
-    let opened = open(&mut bundle, choice)?;
+    let opened = open(&mut bundle, choice, &RknnOptions::default())?;
     if let Some(reason) = &opened.fallback {
         say(format_args!("note: running on {} instead of the NPU: {reason}", opened.backend));
     }

@@ -39,7 +39,7 @@ fn a_split_head_becomes_a_bundle_that_says_how_to_decode_it() {
     let [names, bundle] = ["names.txt", "x.bundle"].map(|name| dir.path().join(name));
     std::fs::write(&names, "cat\ndog\n").unwrap();
     train_host(&["convert", text(&model), "--names", text(&names), "--out", text(&bundle)]).unwrap();
-    let manifest = Bundle::open(&bundle).unwrap().into_manifest();
+    let manifest = Bundle::open(&bundle).unwrap().manifest().clone();
     assert_eq!(
         (manifest.model.as_str(), &manifest.classes[..]),
         ("foreign", &["cat".to_owned(), "dog".to_owned()][..])
@@ -132,7 +132,7 @@ fn image_sizes_are_chosen_where_they_are_open_and_changed_where_not() {
     let model = save(dir.path(), &open);
     let convert = |size: &[&str]| {
         train_host(&[&["convert", text(&model), "--out", text(&bundle)], size].concat())
-            .map(|()| Bundle::open(&bundle).unwrap().into_manifest().preprocess.width_px)
+            .map(|()| Bundle::open(&bundle).unwrap().manifest().preprocess.width_px)
     };
     let error = convert(&[]).unwrap_err().to_string();
     assert!(error.contains("foreign.onnx") && error.contains("--imgsz"), "{error}");

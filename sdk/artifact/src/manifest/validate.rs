@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Decode, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Preprocess, RawOutput};
-use crate::{DType, Error, Fault, TensorSpec, digest};
+use crate::{DType, Error, Fault, Layout, TensorSpec, digest};
 
 type Check = Result<(), Error>;
 
@@ -150,6 +150,9 @@ fn check_anchors(strides: &[usize], anchors_px: &[Vec<[f32; 2]>]) -> Check {
 /// A usable tensor: batch 1, a size that does not overflow, and a quantization exactly where one is needed.
 fn check_tensor(payload: &str, spec: &TensorSpec) -> Check {
     let at = || format!("tensor {:?} of payload {payload:?}", spec.name);
+    require(!matches!(spec.layout, Layout::Nc1hwc2 { .. }), || {
+        (format!("{} is in an order that only an NPU's memory has", at()), "nchw or nhwc")
+    })?;
     let elements = spec.shape.iter().try_fold(1_usize, |n, &dim| n.checked_mul(dim));
     let sane = spec.shape[0] == 1 && elements.is_some_and(|n| n > 0 && n <= u32::MAX as usize);
     require(sane, || (format!("{} has shape {:?}", at(), spec.shape), "batch 1 and no empty dimension"))?;

@@ -1,4 +1,4 @@
-use artifact::{DType, Decode, Preprocess, Quant};
+use artifact::{DType, Decode, Layout, Preprocess, Quant, Tensor, TensorData};
 use proptest::prelude::*;
 
 use super::*;
@@ -18,7 +18,7 @@ fn decode(reg_max: usize) -> Decode {
 fn specs(reg_max: usize, dtype: DType, layout: Layout, quant: Option<Quant>) -> Vec<TensorSpec> {
     let spec = |(height, width), channels| {
         let shape = match layout {
-            Layout::Nchw => [1, channels, height, width],
+            Layout::Nchw | Layout::Nc1hwc2 { .. } => [1, channels, height, width],
             Layout::Nhwc => [1, height, width, channels],
         };
         TensorSpec { name: "o".into(), dtype, layout, shape, quant }
@@ -206,6 +206,18 @@ fn interleave<T: Copy>(spec: &TensorSpec, planes: &[T]) -> Vec<T> {
     (0..planes.len()).map(|i| planes[i % spec.channels() * cells + i / spec.channels()]).collect()
 }
 
+/// Reorders channels-first values to blocks of channels; what fills them up would be found if it were read.
+fn block(spec: &TensorSpec, planes: &[i8]) -> Vec<i8> {
+    let Layout::Nc1hwc2 { c2, plane } = spec.layout else { unreachable!() };
+    let cells = planes.len() / spec.channels();
+    let mut blocks = vec![i8::MAX; spec.len()];
+    for (index, &value) in planes.iter().enumerate() {
+        let (channel, cell) = (index / cells, index % cells);
+        blocks[(channel / c2 * plane + cell) * c2 + channel % c2] = value;
+    }
+    blocks
+}
+
 fn any_labels() -> impl Strategy<Value = Labels> {
     prop_oneof![Just(Labels::Best), Just(Labels::Multi)]
 }
@@ -251,6 +263,13 @@ proptest! {
         let signed = specs(BINS, DType::I8, Layout::Nchw, Some(Quant { scale, zero_point }));
         let outputs = tensors(&signed, stored.iter().cloned().map(TensorData::I8).collect());
         prop_assert_eq!(&unclipped(BINS, &outputs, &signed, limits), &expected);
+        let mut blocked = signed;
+        for spec in &mut blocked {
+            let (height, width) = spec.height_width();
+            spec.layout = Layout::Nc1hwc2 { c2: 16, plane: height * width + 3 };
+        }
+        let data = blocked.iter().zip(&stored).map(|(spec, v)| TensorData::I8(block(spec, v))).collect();
+        prop_assert_eq!(&unclipped(BINS, &tensors(&blocked, data), &blocked, limits), &expected);
         let quant = Some(Quant { scale, zero_point: zero_point + 128 });
         let unsigned = specs(BINS, DType::U8, Layout::Nhwc, quant);
         let shifted = |spec: &TensorSpec, v: &[i8]| -> TensorData {

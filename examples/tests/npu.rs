@@ -1,0 +1,96 @@
+//! `detect-image` on a machine with an NPU, which the stand-in library plays: found as the real one is, through the
+//! dynamic linker's path.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../../sdk/tests/common/mod.rs"]
+mod common;
+#[path = "../../sdk/tests/common/npu.rs"]
+mod npu;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use artifact::{BackendKind, Bundle};
+use prost::Message;
+use repedge::{Image, frame};
+use serde_json::{Value, json};
+use stand_in::{Action, Scenario};
+
+/// A bundle with the NPU model of a scenario and a CPU model, and a picture that is all red.
+fn scene(scenario: &Scenario) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(npu::runtime(), dir.path().join("librknnrt.so")).unwrap();
+    let (file, onnx) = (npu::rknn(scenario), common::onnx().encode_to_vec());
+    let payloads = vec![npu::payload(&file), common::payload("host", BackendKind::Tract, &onnx)];
+    let manifest = common::manifest(payloads);
+    Bundle::write(&dir.path().join("squares.bundle"), &manifest, &[&file, &onnx]).unwrap();
+    frame::write_png(&dir.path().join("red.png"), &Image::filled(64, 64, [255, 0, 0])).unwrap();
+    dir
+}
+
+fn detect(dir: &Path, backend: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_detect-image"));
+    command.args(["squares.bundle", "red.png", "--json", "--backend", backend]).current_dir(dir);
+    command.env("LD_LIBRARY_PATH", dir).output().unwrap()
+}
+
+fn report(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_npu_is_used_where_its_runtime_is_found() {
+    let dir = scene(&npu::scenario("program"));
+    let with_npu = report(&detect(dir.path(), "auto"));
+    assert_eq!((&with_npu["backend"], &with_npu["payload"]), (&"rknn".into(), &"npu".into()));
+    assert_eq!(with_npu["fallback"], Value::Null);
+    assert_eq!(with_npu["npu"], json!({"finished": 1, "failed": 0, "quarantined": 0, "reopened": 0}));
+    let on_cpu = report(&detect(dir.path(), "tract"));
+    assert_eq!(on_cpu["npu"], Value::Null);
+    assert_eq!(with_npu["images"][0]["detections"], on_cpu["images"][0]["detections"]);
+    assert_eq!(with_npu["images"][0]["detections"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_model_too_new_for_the_runtime_is_refused_or_passed_over() {
+    let dir = scene(&Scenario { toolkit: "7.0.0".into(), ..npu::scenario("too new") });
+    let refused = detect(dir.path(), "rknn");
+    assert_eq!(refused.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+    for part in ["7.0.0", "2.3.2", "help: ", "update librknnrt.so"] {
+        assert!(complaint.contains(part), "no {part:?} in {complaint}");
+    }
+    let passed_over = report(&detect(dir.path(), "auto"));
+    assert_eq!(passed_over["backend"], "tract");
+    assert!(passed_over["fallback"].as_str().unwrap().contains("7.0.0"));
+}
+
+#[test]
+fn an_image_that_the_npu_fails_at_is_tried_again() {
+    let dir = scene(&npu::scenario("passing").with_fault("rknn_run", 1, 2, Action::Error(-2)));
+    let output = detect(dir.path(), "rknn");
+    let found = report(&output);
+    assert_eq!(found["npu"], json!({"finished": 1, "failed": 2, "quarantined": 0, "reopened": 0}));
+    assert_eq!(found["images"][0]["detections"].as_array().unwrap().len(), 4);
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        notes.matches("once more, because rknn_run: the NPU did not finish in time").count(),
+        2,
+        "{notes}"
+    );
+}
+
+#[test]
+fn an_npu_that_is_given_up_ends_the_program_or_leaves_the_rest_to_the_cpu() {
+    let dir = scene(&npu::scenario("dead").with_fault("rknn_run", 1, u64::MAX - 1, Action::Error(-3)));
+    let ended = detect(dir.path(), "rknn");
+    assert_eq!(ended.status.code(), Some(1), "for the watchdog");
+    let complaint = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(complaint.contains("error: the NPU: 3 frames in a row failed"), "{complaint}");
+    let taken_over = report(&detect(dir.path(), "auto"));
+    assert_eq!(taken_over["backend"], "tract");
+    assert!(taken_over["fallback"].as_str().unwrap().contains("3 frames in a row"));
+    assert_eq!(taken_over["npu"]["failed"], 3);
+    assert_eq!(taken_over["images"][0]["detections"].as_array().unwrap().len(), 4);
+}

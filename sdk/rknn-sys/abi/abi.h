@@ -1,0 +1,3 @@
+/* What bindings are generated from. */
+#include "types.h"
+#include "functions.h"

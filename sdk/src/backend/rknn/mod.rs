@@ -1,0 +1,28 @@
+//! The Rockchip NPU, through its vendor's runtime library loaded at run time. A [`Pool`] runs a model on one or more
+//! cores, a [`RknnSession`] is the same for one frame at a time. Contexts stay on the thread that uses them, memory is
+//! never freed under a call, and every error of the runtime is an [`NpuFailure`] with a hint.
+//!
+//! `ffi` alone calls the runtime. A worker thread (`worker`) owns a context and its memory (`bench`), following a `plan`
+//! made from the runtime's answers; `buffers` and `slot` carry frames to it and back.
+
+mod bench;
+mod buffers;
+mod failure;
+mod ffi;
+mod options;
+mod plan;
+mod pool;
+mod recipe;
+mod runtime;
+mod session;
+mod slot;
+mod weights;
+mod worker;
+
+pub use bench::Usage;
+pub use failure::NpuFailure;
+pub use options::{Chip, Cores, IoPath, LayerTiming, Priority, RknnOptions, Sram, TimeLimits};
+pub use pool::{Completed, Pool, PoolReport};
+pub use runtime::chip;
+pub use session::RknnSession;
+pub use slot::{DmaBuffer, Finished, Slot};

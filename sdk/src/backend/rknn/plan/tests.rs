@@ -1,0 +1,179 @@
+use artifact::{DType, Layout, Quant, Tensor};
+use proptest::prelude::*;
+
+use super::*;
+use crate::backend::rknn::buffers::{Buffer, Output};
+
+const QUANT: Quant = Quant { scale: 0.5, zero_point: 3 };
+const BOTH: Paths = Paths { zero_copy: true, copied: true };
+
+fn attr(name: &str, dims: &[u32], fmt: rknn_tensor_format, type_: rknn_tensor_type) -> rknn_tensor_attr {
+    let mut attr =
+        rknn_tensor_attr { fmt, type_, scale: QUANT.scale, zp: QUANT.zero_point, ..Default::default() };
+    attr.qnt_type = rknn_tensor_qnt_type::RKNN_TENSOR_QNT_AFFINE_ASYMMETRIC;
+    attr.n_dims = u32::try_from(dims.len()).unwrap();
+    attr.dims[..dims.len()].copy_from_slice(dims);
+    for (to, byte) in attr.name.iter_mut().zip(name.bytes()) {
+        *to = std::ffi::c_char::from_ne_bytes([byte]);
+    }
+    attr.n_elems = dims.iter().product();
+    attr.size = attr.n_elems * if type_ == rknn_tensor_type::RKNN_TENSOR_FLOAT16 { 2 } else { 1 };
+    attr.size_with_stride = attr.size;
+    attr
+}
+
+const INT8: rknn_tensor_type = rknn_tensor_type::RKNN_TENSOR_INT8;
+
+/// 21 channels of 3x5 cells, in blocks of 16 channels.
+fn native() -> rknn_tensor_attr {
+    attr("o", &[1, 2, 3, 5, 16], rknn_tensor_format::RKNN_TENSOR_NC1HWC2, INT8)
+}
+
+fn spec() -> TensorSpec {
+    let shape = [1, 21, 3, 5];
+    TensorSpec { name: "o".into(), dtype: DType::I8, layout: Layout::Nchw, shape, quant: Some(QUANT) }
+}
+
+fn complaint(attr: &rknn_tensor_attr, spec: &TensorSpec) -> String {
+    native_output(attr, spec).map(drop).expect_err("was planned").to_string()
+}
+
+#[test]
+fn an_output_in_blocks_is_read_in_place() {
+    let plan = native_output(&native(), &spec()).unwrap();
+    assert_eq!(plan.spec.layout, Layout::Nc1hwc2 { c2: 16, plane: 15 });
+    assert_eq!((plan.bytes, plan.reading, plan.spec.quant), (2 * 15 * 16, Reading::InPlace, Some(QUANT)));
+    // A plane filled up to 16 cells is given as one row.
+    let filled = attr("o", &[1, 2, 1, 16, 16], rknn_tensor_format::RKNN_TENSOR_NC1HWC2, INT8);
+    let plan = native_output(&filled, &spec()).unwrap();
+    assert_eq!(plan.spec.layout, Layout::Nc1hwc2 { c2: 16, plane: 16 });
+}
+
+#[test]
+fn memory_for_strides_is_more_than_the_elements_take() {
+    // As rk3588 tells of 255 channels: 1,632,000 elements in 1,638,400 bytes.
+    let mut attr = attr("o", &[1, 16, 80, 80, 16], rknn_tensor_format::RKNN_TENSOR_NC1HWC2, INT8);
+    (attr.size, attr.size_with_stride) = (1_632_000, 1_638_400);
+    let spec = TensorSpec { shape: [1, 255, 80, 80], ..spec() };
+    assert_eq!(native_output(&attr, &spec).unwrap().bytes, 1_638_400);
+    attr.size_with_stride = 1_632_000;
+    assert!(complaint(&attr, &spec).contains("1632000 bytes of memory"));
+}
+
+#[test]
+fn rows_that_are_padded_are_put_together() {
+    let mut attr = attr("o", &[1, 3, 5, 21], rknn_tensor_format::RKNN_TENSOR_NHWC, INT8);
+    attr.w_stride = 8;
+    attr.size_with_stride = 3 * 8 * 21;
+    let plan = native_output(&attr, &spec()).unwrap();
+    assert_eq!(plan.reading, Reading::Rows { length: 5 * 21, distance: 8 * 21 });
+    assert_eq!((plan.converted_bytes(), plan.spec.shape), (Some(3 * 5 * 21), [1, 3, 5, 21]));
+    let mut output = Output { raw: Buffer::zeroed(plan.bytes), converted: Some(Buffer::zeroed(3 * 5 * 21)) };
+    for (at, byte) in output.raw.bytes_mut().iter_mut().enumerate() {
+        *byte = if at % (8 * 21) < 5 * 21 { 7 } else { 99 };
+    }
+    plan.convert(&mut output);
+    let view = plan.view(&output);
+    assert!(view.matches(&plan.spec));
+    assert!(matches!(view.data, artifact::ViewData::I8(values) if values.iter().all(|value| *value == 7)));
+    attr.size_with_stride -= 1;
+    attr.size = 0;
+    assert!(complaint(&attr, &spec()).contains("bytes of memory"));
+}
+
+#[test]
+fn what_does_not_fit_the_bundle_is_named() {
+    let with = |change: fn(&mut rknn_tensor_attr)| {
+        let mut attr = native();
+        change(&mut attr);
+        attr
+    };
+    assert!(complaint(&with(|a| a.dims[1] = 1), &spec()).contains("[1, 1, 3, 5, 16]"));
+    assert!(complaint(&with(|a| a.dims[4] = 0), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| a.dims[2] = 2), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| a.n_dims = 16), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| a.n_dims = u32::MAX), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| a.fmt = rknn_tensor_format(77)), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| a.type_ = rknn_tensor_type(77)), &spec()).contains("element type 77"));
+    assert!(complaint(&with(|a| a.zp = 4), &spec()).contains("zero point 4"));
+    assert!(complaint(&with(|a| a.scale = f32::NAN), &spec()).contains("scale NaN"));
+    let unstated = TensorSpec { quant: None, ..spec() };
+    assert!(native_output(&native(), &unstated).is_ok());
+    let unquantized = with(|a| a.qnt_type = rknn_tensor_qnt_type::RKNN_TENSOR_QNT_NONE);
+    assert!(native_output(&unquantized, &unstated).is_err());
+}
+
+/// A model of one 4x6 image with 3 channels and one output.
+fn attributes() -> Attributes {
+    let nhwc = rknn_tensor_format::RKNN_TENSOR_NHWC;
+    Attributes {
+        input: attr("i", &[1, 4, 6, 3], nhwc, INT8),
+        native_input: Some(rknn_tensor_attr { w_stride: 8, ..attr("i", &[1, 4, 6, 3], nhwc, INT8) }),
+        outputs: vec![attr("o", &[1, 21, 3, 5], rknn_tensor_format::RKNN_TENSOR_NCHW, INT8)],
+        native_outputs: Some(vec![native()]),
+    }
+}
+
+fn input(dtype: DType, layout: Layout) -> TensorSpec {
+    let shape = if layout == Layout::Nchw { [1, 3, 4, 6] } else { [1, 4, 6, 3] };
+    let quant = (dtype == DType::I8).then_some(QUANT);
+    TensorSpec { name: "i".into(), dtype, layout, shape, quant }
+}
+
+#[test]
+fn the_first_path_that_fits_is_taken() {
+    let plan = |attributes: &Attributes, input: TensorSpec, wanted: &[Path], paths| {
+        Plan::new(attributes, &input, &[spec()], wanted, paths).map(|plan| plan.path)
+    };
+    let pixels = input(DType::U8, Layout::Nhwc);
+    let both = [Path::ZeroCopy, Path::Copied];
+    assert_eq!(plan(&attributes(), pixels.clone(), &both, BOTH).unwrap(), Path::ZeroCopy);
+    // Floats for a quantized model are for the runtime to quantize.
+    assert_eq!(plan(&attributes(), input(DType::F32, Layout::Nchw), &both, BOTH).unwrap(), Path::Copied);
+    assert!(plan(&attributes(), input(DType::F32, Layout::Nchw), &both[..1], BOTH).is_err());
+    let untold = Attributes { native_outputs: None, ..attributes() };
+    assert_eq!(plan(&untold, pixels.clone(), &both, BOTH).unwrap(), Path::Copied);
+    let neither = Paths { zero_copy: false, copied: false };
+    assert!(plan(&attributes(), pixels, &both, neither).is_err());
+}
+
+#[test]
+fn input_rows_are_spread_over_padded_memory() {
+    let plan = Plan::new(&attributes(), &input(DType::U8, Layout::Nhwc), &[spec()], &[Path::ZeroCopy], BOTH)
+        .unwrap();
+    assert_eq!((plan.input.bytes, plan.input.row_elements, plan.input.is_dense()), (4 * 8 * 3, 24, false));
+    let mut tensor = Tensor::zeroed(&plan.input.spec);
+    tensor.data = artifact::TensorData::U8((0..72).collect());
+    let mut bytes = vec![255; plan.input.bytes];
+    plan.input.write(tensor.view(), &mut bytes);
+    for (row, found) in bytes.chunks(24).enumerate() {
+        let first = u8::try_from(row * 18).unwrap();
+        assert_eq!(found[..18], (first..first + 18).collect::<Vec<_>>());
+        assert_eq!(found[18..], [255; 6]);
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_runtime_says_is_planned_or_refused(
+        n_dims in any::<u32>(),
+        dims in any::<[u32; 16]>(),
+        small in any::<[bool; 16]>(),
+        kinds in any::<[u8; 3]>(),
+        numbers in any::<[u32; 4]>(),
+    ) {
+        let mut attr = native();
+        attr.n_dims = if small[0] { n_dims % 6 } else { n_dims };
+        for ((to, from), small) in attr.dims.iter_mut().zip(dims).zip(small) {
+            *to = if small { from % 20 } else { from };
+        }
+        attr.fmt = rknn_tensor_format((kinds[0] % 4).into());
+        attr.type_ = rknn_tensor_type((kinds[1] % 4).into());
+        [attr.size, attr.size_with_stride, attr.w_stride, attr.h_stride] = numbers;
+        if let Ok(plan) = native_output(&attr, &spec()) {
+            prop_assert!(plan.bytes >= plan.spec.len());
+        }
+        let _ = native_input(&attr, attr, &input(DType::U8, Layout::Nhwc));
+        let _ = copied_output(&attr, &spec());
+    }
+}

@@ -1,0 +1,76 @@
+//! A hundred thousand frames through three cores: memory, file descriptors and the stand-in's allocations stay what they
+//! were. A process of its own, whose memory is only its own.
+#![cfg(feature = "tract")]
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod common;
+#[path = "common/npu.rs"]
+mod npu;
+
+use artifact::ViewData;
+use repedge::backend::rknn::{Cores, Pool, RknnOptions};
+
+const REDS: [u8; 5] = [20, 80, 140, 200, 250];
+const FRAMES: u64 = 100_000;
+const WARM_UP: u64 = 10_000;
+
+/// What this process holds.
+#[derive(Debug, PartialEq)]
+struct Held {
+    descriptors: usize,
+    memories: u64,
+    contexts: u64,
+    outputs: u64,
+}
+
+fn held(scenario: &stand_in::Scenario) -> Held {
+    let counters = npu::counters(scenario);
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    Held { descriptors, memories: counters.memories, contexts: counters.contexts, outputs: counters.outputs }
+}
+
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// Runs frames up to number `until` and checks that each is its own.
+fn run(pool: &mut Pool, submitted: &mut u64, finished: &mut u64, until: u64, objectness: &[i8]) {
+    while *finished < until {
+        while *submitted < until {
+            let Some(mut slot) = pool.slot().unwrap() else { break };
+            let red = REDS[usize::try_from(*submitted % 5).unwrap()];
+            slot.pixels().unwrap().as_chunks_mut::<3>().0.fill([red, 0, 0]);
+            assert_eq!(pool.submit(slot), *submitted);
+            *submitted += 1;
+        }
+        let completed = pool.next().unwrap();
+        assert_eq!(completed.frame, *finished);
+        let outputs = completed.result.unwrap();
+        let ViewData::I8(stored) = outputs.outputs().last().unwrap().data else { unreachable!() };
+        assert_eq!(stored[4], objectness[usize::try_from(*finished % 5).unwrap()], "frame {finished}");
+        *finished += 1;
+    }
+}
+
+#[test]
+fn a_hundred_thousand_frames_leave_nothing_behind() {
+    let model = npu::replay(npu::scenario("soak"), &[0], &REDS);
+    let objectness: Vec<i8> = model.recordings.iter().map(|r| r.outputs[2][4 * 4].cast_signed()).collect();
+    assert_eq!(objectness.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+    let options = RknnOptions { cores: Cores::Each(3), ..npu::options() };
+    let mut pool = Pool::open(model.pack(), npu::input(), npu::outputs(), &options).unwrap();
+    let (mut submitted, mut finished) = (0, 0);
+    run(&mut pool, &mut submitted, &mut finished, WARM_UP, &objectness);
+    let (before, bytes_before) = (held(&model.scenario), resident_bytes());
+    run(&mut pool, &mut submitted, &mut finished, FRAMES, &objectness);
+    let bytes_after = resident_bytes();
+    assert_eq!(held(&model.scenario), before);
+    let grown = bytes_after.saturating_sub(bytes_before);
+    // 32 bytes a frame would be 2.9 MB; what the allocator keeps for threads is less.
+    assert!(grown < 2 << 20, "{grown} bytes more than after {WARM_UP} frames");
+    assert_eq!(pool.report().finished, FRAMES);
+    drop(pool);
+    let counters = npu::counters(&model.scenario);
+    assert_eq!((counters.contexts, counters.memories, counters.violations.len()), (0, 0, 0));
+}

@@ -1,0 +1,278 @@
+//! What queueing over several NPU cores gives: one core and several, measured in one run over the stand-in library, which
+//! replays a model of YOLOv5s' output shapes at the speed that was published for RK3588. The host does its real work:
+//! letterbox of a camera's frames, decode and NMS. Prints both sides and the ratio; asserts order, nothing else.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use artifact::{DType, Decode, Layout, Preprocess, Quant, TensorSpec};
+use repedge::backend::rknn::{Chip, Completed, Cores, Pool, RknnOptions};
+use repedge::decode::Decoder;
+use repedge::preprocess::{LetterboxMap, Preprocessor};
+use repedge::{Image, Limits};
+use serde_json::{Value, json};
+use stand_in::{Element, Input, Kind, Mode, Model, Order, Output, Recording, Scenario, control, digest};
+
+const SIDE_PX: usize = 640;
+const CLASSES: usize = 80;
+const STRIDES: [usize; 3] = [8, 16, 32];
+/// Different frames; the n-th shows n + 1 objects.
+const PICTURES: usize = 6;
+const QUANT: Quant = Quant { scale: 0.1, zero_point: 20 };
+
+/// `cargo run -p tests --example npu-bench -- [FRAMES] [CORES] [MICROSECONDS]`: by default 2000 frames, 3 cores, and
+/// 15128 µs a frame, which is 66.1 frames a second: yolov5s with ReLU on one core of RK3588 (rknn_model_zoo 2.3.2).
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |default: u64| arguments.next().map_or(Ok(default), |text| text.parse());
+    let (frames, cores, latency_us) = (next(2000)?, u8::try_from(next(3)?)?, next(15_128)?);
+    let pictures: Vec<Image> = (0..PICTURES).map(picture).collect();
+    let model = model(&pictures, latency_us)?;
+    let one = measure(&model, &pictures, 1, frames / u64::from(cores))?;
+    let all = measure(&model, &pictures, cores, frames)?;
+    let camera = measure_camera(&model, &pictures, cores, frames)?;
+    let fps = |side: &Value| side["frames_per_second"].as_f64().unwrap_or(f64::NAN);
+    let report = json!({
+        "frame_us": latency_us,
+        "one_core": one,
+        "all_cores": all,
+        "ratio": fps(&all) / fps(&one),
+        "camera": camera,
+    });
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
+}
+
+/// Frames through `cores` cores as fast as they are taken, from pixels to boxes.
+fn measure(model: &Model, pictures: &[Image], cores: u8, frames: u64) -> Result<Value> {
+    let mut pool = open(model, cores)?;
+    let mut bench = Bench::new(&pool)?;
+    let mut maps = VecDeque::new();
+    let (mut submitted, mut finished) = (0, 0);
+    let began = Instant::now();
+    while finished < frames {
+        while submitted < frames {
+            let Some(mut slot) = pool.slot()? else { break };
+            let pixels = slot.pixels().context("a model without pixels")?;
+            maps.push_back(bench.preprocess(&pictures[which(submitted)], pixels)?);
+            pool.submit(slot);
+            submitted += 1;
+        }
+        let completed = pool.next().context("no frame under way")?;
+        ensure!(completed.frame == finished, "frame {} instead of {finished}", completed.frame);
+        let outputs = completed.result?;
+        let map = maps.pop_front().context("more frames than maps")?;
+        let objects = bench.decode(outputs.outputs(), &map)?;
+        ensure!(objects == which(finished) + 1, "{objects} objects in frame {finished}");
+        bench.queued.push(outputs.queued);
+        bench.run.push(outputs.run);
+        finished += 1;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(json!({
+        "cores": cores,
+        "frames": frames,
+        "frames_per_second": to_f64(frames) / seconds,
+        "preprocess_us": spread(&mut bench.preprocess),
+        "decode_us": spread(&mut bench.decode),
+        "queued_us": spread(&mut bench.queued),
+        "run_us": spread(&mut bench.run),
+    }))
+}
+
+/// Frames that come at 95 % of what all cores can do, as from a camera: what waiting, letterbox and decode add to the
+/// NPU's own time, from a frame's arrival to its boxes.
+fn measure_camera(model: &Model, pictures: &[Image], cores: u8, frames: u64) -> Result<Value> {
+    let mut pool = open(model, cores)?;
+    let mut bench = Bench::new(&pool)?;
+    let Mode::Replay { latencies_us } = &model.scenario.mode else { bail!("a model that replays nothing") };
+    let interval = Duration::from_micros(latencies_us[0]).div_f64(f64::from(cores) * 0.95);
+    let mut under_way: VecDeque<(Instant, LetterboxMap)> = VecDeque::new();
+    let mut added = Vec::new();
+    let mut finish = |bench: &mut Bench, completed: Completed, under_way: &mut VecDeque<_>| -> Result<()> {
+        let outputs = completed.result?;
+        let (arrived, map): (Instant, LetterboxMap) =
+            under_way.pop_front().context("more frames than maps")?;
+        let objects = bench.decode(outputs.outputs(), &map)?;
+        ensure!(objects == which(completed.frame) + 1, "{objects} objects in frame {}", completed.frame);
+        added.push(arrived.elapsed().saturating_sub(outputs.run));
+        Ok(())
+    };
+    let mut arrival = Instant::now();
+    for frame in 0..frames {
+        arrival += interval;
+        while let Some(completed) = pool.next_until(arrival) {
+            finish(&mut bench, completed, &mut under_way)?;
+        }
+        std::thread::sleep(arrival.saturating_duration_since(Instant::now()));
+        let mut slot = loop {
+            if let Some(slot) = pool.slot()? {
+                break slot;
+            }
+            let completed = pool.next().context("no slot and no frame under way")?;
+            finish(&mut bench, completed, &mut under_way)?;
+        };
+        let pixels = slot.pixels().context("a model without pixels")?;
+        under_way.push_back((arrival, bench.preprocess(&pictures[which(frame)], pixels)?));
+        pool.submit(slot);
+    }
+    while let Some(completed) = pool.next() {
+        finish(&mut bench, completed, &mut under_way)?;
+    }
+    Ok(json!({
+        "frames_per_second": 1.0 / interval.as_secs_f64(),
+        "added_us": spread(&mut added),
+    }))
+}
+
+/// The model on so many cores.
+fn open(model: &Model, cores: u8) -> Result<Pool> {
+    let options = RknnOptions {
+        library: Some(control::library(Kind::Rk)),
+        chip: Chip::Named("rk3588".into()),
+        cores: Cores::Each(cores),
+        ..RknnOptions::default()
+    };
+    Ok(Pool::open(model.pack(), input(), outputs(), &options)?)
+}
+
+/// The host's side of the work, and how long it took.
+struct Bench {
+    preprocessor: Preprocessor,
+    decoder: Decoder,
+    preprocess: Vec<Duration>,
+    decode: Vec<Duration>,
+    queued: Vec<Duration>,
+    run: Vec<Duration>,
+}
+
+impl Bench {
+    fn new(pool: &Pool) -> Result<Self> {
+        Ok(Self {
+            preprocessor: Preprocessor::new(&Preprocess::yolo(SIDE_PX, SIDE_PX), pool.input())?,
+            decoder: Decoder::new(&decode(), CLASSES, pool.outputs(), Limits::device(0.25, 0.45))?,
+            preprocess: Vec::new(),
+            decode: Vec::new(),
+            queued: Vec::new(),
+            run: Vec::new(),
+        })
+    }
+
+    fn preprocess(&mut self, picture: &Image, pixels: &mut [u8]) -> Result<LetterboxMap> {
+        let began = Instant::now();
+        let map = self.preprocessor.run_pixels(picture.frame(), pixels)?;
+        self.preprocess.push(began.elapsed());
+        Ok(map)
+    }
+
+    fn decode<'v>(
+        &mut self,
+        outputs: impl ExactSizeIterator<Item = artifact::TensorView<'v>> + Clone,
+        map: &LetterboxMap,
+    ) -> Result<usize> {
+        let began = Instant::now();
+        let objects = self.decoder.detect_views(outputs, map)?.len();
+        self.decode.push(began.elapsed());
+        Ok(objects)
+    }
+}
+
+fn input() -> TensorSpec {
+    let shape = [1, SIDE_PX, SIDE_PX, 3];
+    TensorSpec { name: "images".into(), dtype: DType::U8, layout: Layout::Nhwc, shape, quant: None }
+}
+
+fn outputs() -> Vec<TensorSpec> {
+    let output = |stride: usize| TensorSpec {
+        name: format!("output{stride}"),
+        dtype: DType::I8,
+        layout: Layout::Nchw,
+        shape: [1, 3 * (5 + CLASSES), SIDE_PX / stride, SIDE_PX / stride],
+        quant: Some(QUANT),
+    };
+    STRIDES.map(output).to_vec()
+}
+
+fn decode() -> Decode {
+    let anchors_px = vec![
+        vec![[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]],
+        vec![[30.0, 61.0], [62.0, 45.0], [59.0, 119.0]],
+        vec![[116.0, 90.0], [156.0, 198.0], [373.0, 326.0]],
+    ];
+    Decode::Yolov5 { strides: STRIDES.to_vec(), anchors_px }
+}
+
+/// Pixels like no other picture's.
+fn picture(number: usize) -> Image {
+    let mut state = u32::try_from(number).unwrap_or(0);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    Image { width_px: SIDE_PX, height_px: SIDE_PX, rgb: (0..SIDE_PX * SIDE_PX * 3).map(|_| next()).collect() }
+}
+
+/// The model that replays the pictures' outputs.
+fn model(pictures: &[Image], latency_us: u64) -> Result<Model> {
+    let element = Element::I8(QUANT);
+    let order = Order::Nc1hwc2 { c2: 16, align: 1 };
+    let described =
+        outputs().into_iter().map(|spec| Output { name: spec.name, shape: spec.shape, element, order });
+    let input = Input { name: "images".into(), shape: [1, 3, SIDE_PX, SIDE_PX], element, row_stride: 0 };
+    let scenario = Scenario {
+        mode: Mode::Replay { latencies_us: vec![latency_us] },
+        ..Scenario::new("bench", input, described.collect())
+    };
+    let mut preprocessor = Preprocessor::new(&Preprocess::yolo(SIDE_PX, SIDE_PX), &self::input())?;
+    let mut pixels = vec![0; SIDE_PX * SIDE_PX * 3];
+    let mut recordings = Vec::new();
+    for (number, picture) in pictures.iter().enumerate() {
+        preprocessor.run_pixels(picture.frame(), &mut pixels)?;
+        recordings.push(Recording { input: digest(&pixels), outputs: stored_outputs(number + 1) });
+    }
+    Ok(Model { scenario, onnx: Vec::new(), recordings })
+}
+
+/// Outputs that hold `objects` boxes far from each other, each found at three neighboring cells, as a real model finds it;
+/// the rest are low scores of all sizes.
+fn stored_outputs(objects: usize) -> Vec<Vec<u8>> {
+    let mut outputs: Vec<Vec<i8>> = outputs().iter().map(|spec| noise(spec.len())).collect();
+    for object in 0..objects {
+        let (cells, width) = ((SIDE_PX / 8) * (SIDE_PX / 8), SIDE_PX / 8);
+        for neighbor in 0..3 {
+            let cell = (object * 10 + 5) * width + 20 + neighbor;
+            for (channel, value) in [(0, 20), (1, 20), (2, 40), (3, 40), (4, 100), (5 + object, 100)] {
+                outputs[0][(85 + channel) * cells + cell] = value;
+            }
+        }
+    }
+    outputs.into_iter().map(|output| output.into_iter().map(i8::cast_unsigned).collect()).collect()
+}
+
+/// Logits from -14.8 to -2: nothing that passes a threshold of a quarter.
+fn noise(count: usize) -> Vec<i8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state.to_be_bytes()[0] | 0x80).cast_signed()
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn which(frame: u64) -> usize {
+    usize::try_from(frame).unwrap_or(0) % PICTURES
+}
+
+/// Median, 99th percentile and highest, in microseconds.
+fn spread(times: &mut [Duration]) -> Value {
+    times.sort_unstable();
+    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
+    let us = |share: usize| at(share).map_or(0, Duration::as_micros);
+    json!({"p50": us(50), "p99": us(99), "max": us(100)})
+}
+
+#[expect(clippy::cast_precision_loss, reason = "frame counts are far below 2^53")]
+fn to_f64(count: u64) -> f64 {
+    count as f64
+}

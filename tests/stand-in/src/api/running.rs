@@ -1,0 +1,272 @@
+//! Inputs, runs and outputs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rknn_sys::{
+    RKNN_ERR_FAIL, RKNN_ERR_INPUT_INVALID, RKNN_ERR_OUTPUT_INVALID, RKNN_ERR_PARAM_INVALID, RKNN_ERR_TIMEOUT,
+    rknn_context, rknn_input, rknn_output, rknn_output_extend, rknn_run_extend, rknn_tensor_attr,
+    rknn_tensor_format, rknn_tensor_mem, rknn_tensor_type as Type,
+};
+
+use super::{refused, within};
+use crate::compute::{self, Frame};
+use crate::context::{Bound, Context, Loaded, State};
+use crate::device::{Spoiled, lock};
+use crate::scenario::{Element, Input};
+use crate::{Kind, layout, memory};
+
+/// `rknn_set_io_mem`.
+///
+/// # Safety
+/// `attr` is null or readable.
+pub unsafe fn set_io_mem(
+    handle: rknn_context,
+    memory: *mut rknn_tensor_mem,
+    attr: *mut rknn_tensor_attr,
+) -> i32 {
+    within(handle, "rknn_set_io_mem", |context, _| {
+        if attr.is_null() {
+            return Err(RKNN_ERR_PARAM_INVALID);
+        }
+        // SAFETY: readable, as the caller promises, and plain data.
+        let attr = unsafe { attr.read() };
+        let size = memory::size(context.handle, memory)
+            .map_err(|wrong| refused(context, "rknn_set_io_mem", wrong))?;
+        let scenario = &context.loaded.scenario;
+        let name = text(&attr);
+        let bound = Some(Bound { memory, attr });
+        let mut state = lock(&context.state);
+        let output = scenario.outputs.iter().position(|output| output.name == name);
+        let needed = match output {
+            Some(at) if attr.index as usize == at => layout::size_with_stride(&scenario.outputs[at]),
+            None if attr.index == 0 && name == scenario.input.name => input_bytes(&scenario.input, &attr),
+            _ => return Err(RKNN_ERR_PARAM_INVALID),
+        };
+        if size < needed {
+            eprintln!("stand-in: {name} bound to {size} bytes, {needed} are needed");
+            return Err(RKNN_ERR_PARAM_INVALID);
+        }
+        match output {
+            Some(at) => state.outputs[at] = bound,
+            None => state.input = bound,
+        }
+        Ok(())
+    })
+}
+
+/// Bytes of an input bound as `attr` says.
+fn input_bytes(input: &Input, attr: &rknn_tensor_attr) -> usize {
+    let [_, channels, height, _] = input.shape;
+    height * input.stride() * channels * type_bytes(attr.type_)
+}
+
+/// `rknn_inputs_set`.
+///
+/// # Safety
+/// `inputs` is null or readable for `count` elements, the buffer of each for its size.
+pub unsafe fn inputs_set(handle: rknn_context, count: u32, inputs: *mut rknn_input) -> i32 {
+    within(handle, "rknn_inputs_set", |context, _| {
+        // Its runtime has the function and no use for it.
+        if context.loaded.kind == Kind::Rv {
+            return Err(RKNN_ERR_FAIL);
+        }
+        if count != 1 || inputs.is_null() {
+            return Err(RKNN_ERR_INPUT_INVALID);
+        }
+        // SAFETY: readable for one element, as the caller promises.
+        let given = unsafe { inputs.read() };
+        let input = &context.loaded.scenario.input;
+        let elements: usize = input.shape.iter().product();
+        if given.index != 0
+            || given.buf.is_null()
+            || (given.size as usize) < elements * type_bytes(given.type_)
+        {
+            return Err(RKNN_ERR_INPUT_INVALID);
+        }
+        // SAFETY: readable for its size, as the caller promises.
+        let bytes = unsafe { std::slice::from_raw_parts(given.buf.cast::<u8>(), given.size as usize) };
+        let element = element_of(input, given.type_, given.pass_through).ok_or(RKNN_ERR_INPUT_INVALID)?;
+        let is_planar = given.fmt == rknn_tensor_format::RKNN_TENSOR_NCHW;
+        let real = reals(input, bytes, &element, is_planar);
+        lock(&context.state).copied = Some((bytes.to_vec(), real));
+        Ok(())
+    })
+}
+
+/// `rknn_run`.
+///
+/// # Safety
+/// `extend` is null or readable and writable.
+pub unsafe fn run(handle: rknn_context, extend: *mut rknn_run_extend) -> i32 {
+    within(handle, "rknn_run", |context, _| {
+        let began = Instant::now();
+        // SAFETY: readable, as the caller promises.
+        let timeout_ms = if extend.is_null() { 0 } else { unsafe { (*extend).timeout_ms } };
+        let timeout = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        let loaded = &context.loaded;
+        let mut state = lock(&context.state);
+        let core = loaded.device.core_for(state.core_mask);
+        let latency = loaded.engine.latency(core);
+        if timeout.is_some_and(|timeout| timeout < latency) {
+            std::thread::sleep(timeout.unwrap_or_default());
+            return Err(RKNN_ERR_TIMEOUT);
+        }
+        let frame = loaded.device.occupy(core, latency, || {
+            let frame = frame(context, &mut state)?.ok_or(RKNN_ERR_INPUT_INVALID)?;
+            write_bound(context, &state, &frame)?;
+            Ok::<_, i32>(frame)
+        })?;
+        state.last = Some(frame);
+        state.last_run_us = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
+        Ok(())
+    })
+}
+
+/// The outputs for what was handed over or lies in the bound memory.
+fn frame(context: &Context, state: &mut State) -> Result<Option<Arc<Frame>>, i32> {
+    let Loaded { scenario, engine, .. } = &*context.loaded;
+    if let Some((bytes, real)) = state.copied.take() {
+        return Ok(engine.run(scenario, &bytes, || real));
+    }
+    let Bound { memory, attr } = state.input.ok_or(RKNN_ERR_INPUT_INVALID)?;
+    let input = &scenario.input;
+    let element = element_of(input, attr.type_, attr.pass_through).ok_or(RKNN_ERR_INPUT_INVALID)?;
+    let [_, channels, height, width] = input.shape;
+    let pixel = channels * type_bytes(attr.type_);
+    let run = |bytes: &[u8]| engine.run(scenario, bytes, || reals(input, bytes, &element, false));
+    let found = memory::npu(context.handle, memory, |bytes| {
+        if input.stride() == width {
+            return run(&bytes[..height * width * pixel]);
+        }
+        let rows = bytes.chunks(input.stride() * pixel).take(height);
+        run(&rows.flat_map(|row| &row[..width * pixel]).copied().collect::<Vec<u8>>())
+    });
+    found.map_err(|wrong| refused(context, "rknn_run", wrong))
+}
+
+/// Writes a frame to the memories that outputs are bound to.
+fn write_bound(context: &Context, state: &State, frame: &Frame) -> Result<(), i32> {
+    for (bound, native) in state.outputs.iter().zip(&frame.native) {
+        let Some(Bound { memory, .. }) = bound else { continue };
+        let written =
+            memory::npu(context.handle, *memory, |bytes| bytes[..native.len()].copy_from_slice(native));
+        written.map_err(|wrong| refused(context, "rknn_run", wrong))?;
+    }
+    Ok(())
+}
+
+/// `rknn_outputs_get`.
+///
+/// # Safety
+/// `outputs` is null or readable and writable for `count` elements, the buffer of each that is preallocated for its size.
+pub unsafe fn outputs_get(
+    handle: rknn_context,
+    count: u32,
+    outputs: *mut rknn_output,
+    _extend: *mut rknn_output_extend,
+) -> i32 {
+    within(handle, "rknn_outputs_get", |context, spoiled| {
+        let scenario = &context.loaded.scenario;
+        // All of them, in one call.
+        if context.loaded.kind == Kind::Rv || outputs.is_null() || count as usize != scenario.outputs.len() {
+            return Err(RKNN_ERR_OUTPUT_INVALID);
+        }
+        // SAFETY: readable and writable for `count` elements, as the caller promises.
+        let outputs = unsafe { std::slice::from_raw_parts_mut(outputs, count as usize) };
+        let mut state = lock(&context.state);
+        let frame = state.last.clone().ok_or(RKNN_ERR_OUTPUT_INVALID)?;
+        for output in outputs.iter_mut() {
+            let at = output.index as usize;
+            let described = scenario.outputs.get(at).ok_or(RKNN_ERR_OUTPUT_INVALID)?;
+            let stored = frame.plain[at].chunks_exact(described.element.bytes());
+            let mut bytes: Vec<u8> = match output.want_float {
+                0 => frame.plain[at].clone(),
+                _ => {
+                    stored.flat_map(|stored| compute::real(stored, described.element).to_ne_bytes()).collect()
+                }
+            };
+            if let Spoiled::Short(cut) = spoiled {
+                bytes.truncate(bytes.len().saturating_sub(cut as usize));
+            }
+            // Only buffers of the caller's own are played: RepEdge asks for no others.
+            if output.is_prealloc == 0 || output.buf.is_null() || (output.size as usize) < bytes.len() {
+                return Err(RKNN_ERR_OUTPUT_INVALID);
+            }
+            // SAFETY: writable for its size, as the caller promises, and not ours.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), output.buf.cast::<u8>(), bytes.len()) };
+            output.size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        }
+        state.held_outputs += u64::from(count);
+        context.loaded.device.counters().outputs += u64::from(count);
+        Ok(())
+    })
+}
+
+/// `rknn_outputs_release`.
+///
+/// # Safety
+/// None: nothing behind `outputs` is touched. Unsafe as its C function is.
+pub unsafe fn outputs_release(handle: rknn_context, count: u32, _outputs: *mut rknn_output) -> i32 {
+    within(handle, "rknn_outputs_release", |context, _| {
+        let mut state = lock(&context.state);
+        if state.held_outputs < u64::from(count) {
+            return Err(RKNN_ERR_OUTPUT_INVALID);
+        }
+        state.held_outputs -= u64::from(count);
+        context.loaded.device.counters().outputs -= u64::from(count);
+        Ok(())
+    })
+}
+
+/// What the stored elements of an input mean.
+enum Meaning {
+    /// 0 to 255 for 0 to 1.
+    Pixel,
+    Stored(Element),
+}
+
+fn element_of(input: &Input, kind: Type, pass_through: u8) -> Option<Meaning> {
+    match (kind, pass_through) {
+        (Type::RKNN_TENSOR_UINT8, 0) => Some(Meaning::Pixel),
+        (Type::RKNN_TENSOR_FLOAT32, 0) => Some(Meaning::Stored(Element::F32)),
+        (Type::RKNN_TENSOR_FLOAT16, 0) => Some(Meaning::Stored(Element::F16)),
+        (Type::RKNN_TENSOR_INT8, 1) if matches!(input.element, Element::I8(_)) => {
+            Some(Meaning::Stored(input.element))
+        }
+        _ => None,
+    }
+}
+
+/// Real values, channels outermost.
+fn reals(input: &Input, bytes: &[u8], meaning: &Meaning, is_planar: bool) -> Vec<f32> {
+    let [_, channels, height, width] = input.shape;
+    let cells = height * width;
+    let size = match meaning {
+        Meaning::Pixel => 1,
+        Meaning::Stored(element) => element.bytes(),
+    };
+    let at = |index: usize| {
+        let (channel, cell) = (index / cells, index % cells);
+        let from = if is_planar { index } else { cell * channels + channel };
+        let stored = &bytes[from * size..(from + 1) * size];
+        match meaning {
+            Meaning::Pixel => f32::from(stored[0]) / 255.0,
+            Meaning::Stored(element) => compute::real(stored, *element),
+        }
+    };
+    (0..channels * cells).map(at).collect()
+}
+
+fn type_bytes(kind: Type) -> usize {
+    match kind {
+        Type::RKNN_TENSOR_FLOAT32 => 4,
+        Type::RKNN_TENSOR_FLOAT16 | Type::RKNN_TENSOR_INT16 => 2,
+        _ => 1,
+    }
+}
+
+fn text(attr: &rknn_tensor_attr) -> String {
+    let bytes: Vec<u8> = attr.name.iter().map(|c| c.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

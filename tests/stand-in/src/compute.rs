@@ -1,0 +1,132 @@
+//! Where outputs come from: the model's ONNX run by tract, or recordings. Numbers only; knows nothing of the interface.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use artifact::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};
+use half::f16;
+use repedge::backend::Session;
+use repedge::backend::tract::TractSession;
+
+use crate::layout::to_native;
+use crate::model::{Model, digest};
+use crate::scenario::{Element, Mode, Output, Scenario};
+
+/// Outputs of one frame, by index.
+pub(crate) struct Frame {
+    /// Stored elements, channels outermost.
+    pub(crate) plain: Vec<Vec<u8>>,
+    /// As they lie in the NPU's memory.
+    pub(crate) native: Vec<Vec<u8>>,
+}
+
+/// A model made ready.
+pub(crate) enum Engine {
+    /// Computes, one frame at a time.
+    Compute(Box<Mutex<TractSession>>),
+    /// Gives what was recorded, by digest of the input.
+    Replay(HashMap<u64, Arc<Frame>>, Vec<Duration>),
+}
+
+impl Engine {
+    /// Makes `model` ready; none where its ONNX cannot be run.
+    pub(crate) fn new(model: &Model) -> Option<Self> {
+        let scenario = &model.scenario;
+        match &scenario.mode {
+            Mode::Replay { latencies_us } => {
+                let frame = |plain: &Vec<Vec<u8>>| Arc::new(frame(&scenario.outputs, plain.clone()));
+                let recorded = model.by_input().into_iter();
+                let frames = recorded.map(|(input, recording)| (input, frame(&recording.outputs))).collect();
+                let latencies = latencies_us.iter().map(|us| Duration::from_micros(*us));
+                Some(Self::Replay(frames, latencies.collect()))
+            }
+            Mode::Compute => {
+                let input = spec(&scenario.input.name, scenario.input.shape);
+                let outputs = scenario.outputs.iter().map(|output| spec(&output.name, output.shape));
+                let session = TractSession::from_onnx(&model.onnx, input, outputs.collect());
+                let session = session.inspect_err(|error| eprintln!("stand-in: {error}")).ok()?;
+                Some(Self::Compute(Box::new(Mutex::new(session))))
+            }
+        }
+    }
+
+    /// How long `core` works on a frame, where it is not computed.
+    pub(crate) fn latency(&self, core: usize) -> Duration {
+        match self {
+            Self::Compute(_) => Duration::ZERO,
+            Self::Replay(_, latencies) => {
+                latencies.get(core).or(latencies.last()).copied().unwrap_or_default()
+            }
+        }
+    }
+
+    /// The outputs for an input of `bytes`, dense and channels innermost, of which `real` gives the real values, channels
+    /// outermost; none for an input that was not recorded.
+    pub(crate) fn run(
+        &self,
+        scenario: &Scenario,
+        bytes: &[u8],
+        real: impl FnOnce() -> Vec<f32>,
+    ) -> Option<Arc<Frame>> {
+        match self {
+            Self::Replay(frames, _) => frames.get(&digest(bytes)).cloned(),
+            Self::Compute(session) => {
+                let mut session = session.lock().ok()?;
+                let input = Tensor { data: TensorData::F32(real()), ..Tensor::zeroed(session.input()) };
+                let mut outputs: Vec<Tensor> = session.outputs().iter().map(Tensor::zeroed).collect();
+                session.run(&input, &mut outputs).inspect_err(|error| eprintln!("stand-in: {error}")).ok()?;
+                let stored =
+                    outputs.iter().zip(&scenario.outputs).map(|(tensor, output)| stored(tensor, output));
+                Some(Arc::new(frame(&scenario.outputs, stored.collect::<Option<_>>()?)))
+            }
+        }
+    }
+}
+
+fn frame(outputs: &[Output], plain: Vec<Vec<u8>>) -> Frame {
+    let native = outputs.iter().zip(&plain).map(|(output, plain)| to_native(output, plain)).collect();
+    Frame { plain, native }
+}
+
+fn spec(name: &str, shape: [usize; 4]) -> TensorSpec {
+    TensorSpec { name: name.to_owned(), dtype: DType::F32, layout: Layout::Nchw, shape, quant: None }
+}
+
+fn stored(tensor: &Tensor, output: &Output) -> Option<Vec<u8>> {
+    let TensorData::F32(real) = &tensor.data else { return None };
+    Some(real.iter().flat_map(|&real| store(real, output.element)).collect())
+}
+
+/// A real value as the element stores it.
+pub(crate) fn store(real: f32, element: Element) -> Vec<u8> {
+    match element {
+        Element::I8(quant) => vec![quantize(real, quant, -128, 127).to_le_bytes()[0]],
+        Element::U8(quant) => vec![quantize(real, quant, 0, 255).to_le_bytes()[0]],
+        Element::F16 => f16::from_f32(real).to_le_bytes().to_vec(),
+        Element::F32 => real.to_le_bytes().to_vec(),
+        Element::I16 => vec![0, 0],
+    }
+}
+
+/// The real value of a stored element.
+pub(crate) fn real(stored: &[u8], element: Element) -> f32 {
+    let affine = |q: i32, quant: Quant| {
+        #[expect(clippy::cast_precision_loss, reason = "8-bit values and zero points are small")]
+        let steps = (q - quant.zero_point) as f32;
+        steps * quant.scale
+    };
+    match (element, stored) {
+        (Element::I8(quant), &[q, ..]) => affine(q.cast_signed().into(), quant),
+        (Element::U8(quant), &[q, ..]) => affine(q.into(), quant),
+        (Element::F16, &[a, b, ..]) => f16::from_le_bytes([a, b]).to_f32(),
+        (Element::F32, &[a, b, c, d, ..]) => f32::from_le_bytes([a, b, c, d]),
+        _ => 0.0,
+    }
+}
+
+fn quantize(real: f32, quant: Quant, low: i32, high: i32) -> i32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and the clamp follows")]
+    let steps = (real / quant.scale).round_ties_even() as i32;
+    steps.saturating_add(quant.zero_point).clamp(low, high)
+}

@@ -1,0 +1,156 @@
+//! The chip that all contexts of a model share: its cores, what its callers did wrong, and what they hold. Kept under the
+//! model's name until the process ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::{Action, Scenario};
+
+/// What callers did and hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Contexts that are not destroyed.
+    pub contexts: u64,
+    /// Contexts that ever were.
+    pub contexts_made: u64,
+    /// Contexts that share another one's weights, ever.
+    pub duplicates: u64,
+    /// Memories that are not destroyed.
+    pub memories: u64,
+    /// Memories that ever were.
+    pub memories_made: u64,
+    /// Outputs that were got and not released.
+    pub outputs: u64,
+    /// Frames finished.
+    pub runs: u64,
+    /// Frames finished by core.
+    pub runs_by_core: Vec<u64>,
+    /// What a real runtime would take silently and wrongly.
+    pub violations: Vec<String>,
+    /// Flags of the last `rknn_init`.
+    pub flags: u32,
+}
+
+pub(crate) struct Device {
+    counters: Mutex<Counters>,
+    calls: Mutex<HashMap<&'static str, u64>>,
+    cores: Vec<Mutex<()>>,
+    is_released: Mutex<bool>,
+    released: Condvar,
+}
+
+/// What a function with a fault does instead of its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoiled {
+    /// Nothing: it works.
+    No,
+    /// It gives this code.
+    Error(i32),
+    /// It gives so many bytes too few.
+    Short(u32),
+}
+
+static DEVICES: LazyLock<Mutex<HashMap<String, Arc<Device>>>> = LazyLock::new(Mutex::default);
+
+/// The device of models with this name.
+pub(crate) fn of(scenario: &Scenario) -> Arc<Device> {
+    let mut devices = lock(&DEVICES);
+    Arc::clone(devices.entry(scenario.name.clone()).or_insert_with(|| {
+        let cores: Vec<_> = (0..scenario.cores.max(1)).map(|_| Mutex::default()).collect();
+        let counters = Counters { runs_by_core: vec![0; cores.len()], ..Counters::default() };
+        Arc::new(Device {
+            counters: Mutex::new(counters),
+            calls: Mutex::default(),
+            cores,
+            is_released: Mutex::default(),
+            released: Condvar::new(),
+        })
+    }))
+}
+
+/// The device of that name, if a model of it was ever loaded.
+pub(crate) fn named(name: &str) -> Option<Arc<Device>> {
+    lock(&DEVICES).get(name).cloned()
+}
+
+impl Device {
+    /// The counters, to be changed or read.
+    pub(crate) fn counters(&self) -> MutexGuard<'_, Counters> {
+        lock(&self.counters)
+    }
+
+    /// Notes something that a real runtime would not notice.
+    pub(crate) fn violation(&self, text: String) {
+        eprintln!("stand-in: violation: {text}");
+        self.counters().violations.push(text);
+    }
+
+    /// Counts a call and does what the scenario says of it; a stall is over when it is released.
+    pub(crate) fn call(&self, scenario: &Scenario, name: &'static str) -> Spoiled {
+        let nth = {
+            let mut calls = lock(&self.calls);
+            let count = calls.entry(name).or_default();
+            *count += 1;
+            *count
+        };
+        let fault = scenario.faults.iter().find(|fault| {
+            fault.call == name && (fault.from..fault.from.saturating_add(fault.count)).contains(&nth)
+        });
+        match fault.map(|fault| fault.action) {
+            None => Spoiled::No,
+            Some(Action::Error(code)) => Spoiled::Error(code),
+            Some(Action::Short(bytes)) => Spoiled::Short(bytes),
+            Some(Action::Delay(ms)) => {
+                std::thread::sleep(Duration::from_millis(ms));
+                Spoiled::No
+            }
+            Some(Action::Stall) => {
+                let is_released = lock(&self.is_released);
+                drop(self.released.wait_while(is_released, |is_released| !*is_released));
+                Spoiled::No
+            }
+        }
+    }
+
+    /// Lets every stalled call return, those to come among them.
+    pub(crate) fn release(&self) {
+        *lock(&self.is_released) = true;
+        self.released.notify_all();
+    }
+
+    /// The core that works for a context with this mask; 0: any that is free.
+    pub(crate) fn core_for(&self, mask: u32) -> usize {
+        let core = if mask == 0 { self.free_core() } else { mask.trailing_zeros() as usize };
+        core.min(self.cores.len() - 1)
+    }
+
+    /// Keeps `core` busy until `work` is done and `latency` is over.
+    pub(crate) fn occupy<T>(&self, core: usize, latency: Duration, work: impl FnOnce() -> T) -> T {
+        let busy = lock(&self.cores[core]);
+        let end = Instant::now() + latency;
+        let result = work();
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        drop(busy);
+        let mut counters = self.counters();
+        counters.runs += 1;
+        counters.runs_by_core[core] += 1;
+        result
+    }
+
+    fn free_core(&self) -> usize {
+        self.cores.iter().position(|core| core.try_lock().is_ok()).unwrap_or(0)
+    }
+
+    /// Whether the chip has all cores of `mask`.
+    pub(crate) fn has_cores(&self, mask: u32) -> bool {
+        let existing = u32::try_from(self.cores.len()).unwrap_or(u32::MAX);
+        mask == 0 || mask == 0xffff || u32::BITS - mask.leading_zeros() <= existing
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,188 @@
+//! What a stand-in model is and how it behaves, as data that travels inside the model's file. Never runs anything.
+
+use artifact::Quant;
+use serde::{Deserialize, Serialize};
+
+/// Everything about a model but its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// Under which [`crate::control`] finds its counters; unique in a process.
+    pub name: String,
+    /// Chips it says it is compiled for, such as `rk3588`.
+    pub platforms: Vec<String>,
+    /// Version of the toolkit it says it is compiled by.
+    pub toolkit: String,
+    /// Version of the runtime that queries tell.
+    pub runtime: String,
+    /// Version of the driver that queries tell.
+    pub driver: String,
+    /// What goes in.
+    pub input: Input,
+    /// What comes out.
+    pub outputs: Vec<Output>,
+    /// Where outputs come from.
+    pub mode: Mode,
+    /// Cores of the chip.
+    pub cores: u32,
+    /// Whether caches must be synchronized by the caller.
+    pub caches: Caches,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// The input: pixels, or floats for a model that is not quantized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Name in the graph.
+    pub name: String,
+    /// Batch, channels, height, width.
+    pub shape: [usize; 4],
+    /// How the NPU keeps it; also what pass-through takes.
+    pub element: Element,
+    /// Pixels from one row to the next in the NPU's memory; 0 for as many as a row has.
+    pub row_stride: usize,
+}
+
+/// An output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Name in the graph.
+    pub name: String,
+    /// Batch, channels, height, width.
+    pub shape: [usize; 4],
+    /// Element type.
+    pub element: Element,
+    /// How the NPU keeps it.
+    pub order: Order,
+}
+
+/// Element types of the NPU.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Element {
+    /// Signed bytes with a scale and zero point.
+    I8(Quant),
+    /// Unsigned bytes with a scale and zero point.
+    U8(Quant),
+    /// 16-bit floats.
+    F16,
+    /// 32-bit floats.
+    F32,
+    /// Something that RepEdge does not take.
+    I16,
+}
+
+/// Orders of a tensor in the NPU's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Order {
+    /// Blocks of `c2` channels, each plane filled up to a multiple of `align` cells.
+    Nc1hwc2 {
+        /// Channels of a block.
+        c2: usize,
+        /// What the number of cells of a plane is a multiple of.
+        align: usize,
+    },
+    /// Channels innermost, rows `row_stride` cells apart (0: as many as a row has).
+    Nhwc {
+        /// Cells from one row to the next.
+        row_stride: usize,
+    },
+    /// Channels outermost.
+    Nchw,
+}
+
+/// Where outputs come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Mode {
+    /// The model's ONNX, run by tract on pixels divided by 255.
+    Compute,
+    /// The recording of the same input, after as long as the core takes for a frame.
+    Replay {
+        /// Microseconds of a frame on each core; the last is also that of the cores beyond.
+        latencies_us: Vec<u64>,
+    },
+}
+
+/// Who keeps caches consistent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Caches {
+    /// The runtime, at each run.
+    Automatic,
+    /// The caller, with `rknn_mem_sync`: without it the NPU reads and the host sees old bytes.
+    Manual,
+}
+
+/// Something that goes wrong at certain calls of a function, counted over all contexts of the model from 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The function, such as `rknn_run`.
+    pub call: String,
+    /// The first call that goes wrong.
+    pub from: u64,
+    /// How many do.
+    pub count: u64,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens at a call that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// It gives this code, or no memory where it gives memory.
+    Error(i32),
+    /// It does not return before [`crate::control::Control::release`].
+    Stall,
+    /// It takes so many milliseconds longer.
+    Delay(u64),
+    /// It gives memory or outputs that are so many bytes too short.
+    Short(u32),
+}
+
+impl Scenario {
+    /// A model of RK3588 that computes, without faults.
+    pub fn new(name: impl Into<String>, input: Input, outputs: Vec<Output>) -> Self {
+        Self {
+            name: name.into(),
+            platforms: vec!["rk3588".into()],
+            toolkit: "2.3.2".into(),
+            runtime: "2.3.2 (stand-in)".into(),
+            driver: "0.9.8".into(),
+            input,
+            outputs,
+            mode: Mode::Compute,
+            cores: 3,
+            caches: Caches::Automatic,
+            faults: Vec::new(),
+        }
+    }
+
+    /// The same for RV1106: memory of the NPU only, caches left to the caller, one core.
+    #[must_use]
+    pub fn on_rv1106(self) -> Self {
+        Self { platforms: vec!["rv1106".into()], caches: Caches::Manual, cores: 1, ..self }
+    }
+
+    /// The same with one fault more.
+    #[must_use]
+    pub fn with_fault(mut self, call: &str, from: u64, count: u64, action: Action) -> Self {
+        self.faults.push(Fault { call: call.into(), from, count, action });
+        self
+    }
+}
+
+impl Element {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::I8(_) | Self::U8(_) => 1,
+            Self::F16 | Self::I16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+impl Input {
+    /// Pixels from one row to the next in the NPU's memory.
+    pub fn stride(&self) -> usize {
+        self.row_stride.max(self.shape[3])
+    }
+}
