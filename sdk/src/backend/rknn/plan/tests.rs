@@ -168,6 +168,13 @@ fn the_reason_is_that_of_the_path_that_was_wanted_most() {
     let no_copies = Paths { zero_copy: true, copied: false };
     let text = refused(&[Path::ZeroCopy, Path::Copied], no_copies);
     assert!(text.contains("F32 Nchw"), "{text}");
+    let mut neither = attributes();
+    neither.native_input.as_mut().unwrap().dims[3] = 4;
+    neither.outputs[0].type_ = rknn_tensor_type::RKNN_TENSOR_INT16;
+    let pixels = input(DType::U8, Layout::Nhwc);
+    let both = [Path::ZeroCopy, Path::Copied];
+    let text = Plan::new(&neither, &pixels, &[spec()], &both, BOTH).map(drop).unwrap_err().to_string();
+    assert!(text.contains("[1, 4, 6, 4]"), "{text}");
     let text = refused(&[Path::Copied], no_copies);
     assert!(text.contains("no functions that copy") && text.contains("IoPath::Auto"), "{text}");
 }
