@@ -96,6 +96,7 @@ fn loading_that_never_ends_is_an_error() {
         let error = npu::pool(&scenario, &options).map(drop).unwrap_err();
         assert!(matches!(failure(&error), NpuFailure::Stalled { .. }), "{call}: {error}");
         npu::control(&scenario).release();
+        npu::wait_until("the late call has returned", || npu::counters(&scenario).contexts_made > 0);
         assert_nothing_left(&scenario);
     }
 }

@@ -113,6 +113,10 @@ fn an_npu_that_cannot_be_opened_again_is_given_up() {
         assert!(error.to_string().contains(reason), "no {reason:?} in {error}");
         assert_eq!((pool.report().quarantined, pool.report().reopened), (quarantined.into(), 0));
         npu::control(&scenario).release();
+        // What stalled gives a context, what was refused does not.
+        npu::wait_until("the late calls have returned", || {
+            npu::counters(&scenario).contexts_made == u64::from(quarantined)
+        });
         assert_nothing_left(&scenario);
     }
 }
