@@ -45,7 +45,10 @@ fn the_npu_is_used_where_its_runtime_is_found() {
     let with_npu = report(&detect(dir.path(), "auto"));
     assert_eq!((&with_npu["backend"], &with_npu["payload"]), (&"rknn".into(), &"npu".into()));
     assert_eq!(with_npu["fallback"], Value::Null);
-    assert_eq!(with_npu["npu"], json!({"finished": 1, "failed": 0, "quarantined": 0, "reopened": 0}));
+    assert_eq!(
+        with_npu["npu"],
+        json!({"finished": 1, "failed": 0, "quarantined": 0, "reopened": 0, "unfreed": 0})
+    );
     let on_cpu = report(&detect(dir.path(), "tract"));
     assert_eq!(on_cpu["npu"], Value::Null);
     assert_eq!(with_npu["images"][0]["detections"], on_cpu["images"][0]["detections"]);
@@ -71,7 +74,10 @@ fn an_image_that_the_npu_fails_at_is_tried_again() {
     let dir = scene(&npu::scenario("passing").with_fault("rknn_run", 1, 2, Action::Error(-2)));
     let output = detect(dir.path(), "rknn");
     let found = report(&output);
-    assert_eq!(found["npu"], json!({"finished": 1, "failed": 2, "quarantined": 0, "reopened": 0}));
+    assert_eq!(
+        found["npu"],
+        json!({"finished": 1, "failed": 2, "quarantined": 0, "reopened": 0, "unfreed": 0})
+    );
     assert_eq!(found["images"][0]["detections"].as_array().unwrap().len(), 4);
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(

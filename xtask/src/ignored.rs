@@ -72,6 +72,8 @@ fn package_of(path: &str) -> String {
     let name = match path.split('/').collect::<Vec<_>>()[..] {
         ["sdk", inner @ ("artifact" | "rknn-sys"), ..] => inner,
         ["sdk", ..] => "repedge",
+        ["tests", "stand-in", inner @ ("stand-in-rk" | "stand-in-rv"), ..] => inner,
+        ["tests", inner @ "stand-in", ..] => inner,
         [folder, ..] => folder,
         [] => "",
     };
@@ -120,6 +122,9 @@ const TEXT: &str = "#[ignore] fn not_code() {}";
     fn folders_name_packages() {
         assert_eq!(package_of("sdk/src/frame.rs"), "repedge");
         assert_eq!(package_of("train-host/tests/fuse.rs"), "train-host");
+        assert_eq!(package_of("tests/tests/bccd.rs"), "tests");
+        assert_eq!(package_of("tests/stand-in/tests/quirks.rs"), "stand-in");
+        assert_eq!(package_of("tests/stand-in/stand-in-rk/src/lib.rs"), "stand-in-rk");
     }
 
     #[test]

@@ -83,25 +83,6 @@ impl RknnInfo {
             format!("convert the model again with `train-host convert --target {chip}`"),
         )))
     }
-
-    /// Checks that the runtime, by its version, is not older than the toolkit that compiled the model: such a runtime
-    /// refuses it as `Invalid RKNN model version`, or worse, runs it wrongly.
-    ///
-    /// # Errors
-    /// [`Error::Artifact`] naming both versions.
-    pub fn check_runtime(&self, runtime: ToolkitVersion) -> Result<(), Error> {
-        if self.toolkit <= runtime {
-            return Ok(());
-        }
-        let toolkit = self.toolkit;
-        Err(Error::Artifact(Fault::new(
-            format!("a model compiled by rknn-toolkit2 {toolkit}, and runtime {runtime}"),
-            format!("a runtime of version {toolkit} or newer"),
-            format!(
-                "update librknnrt.so on this board to {toolkit} or newer, or convert the model with toolkit {runtime}"
-            ),
-        )))
-    }
 }
 
 /// Chips that run each other's models, by the name of one of them.
@@ -141,7 +122,12 @@ fn read_json(model: &mut (impl Read + Seek), header: &Header, actual_len: u64) -
     let mut length = [0; 8];
     model.read_exact(&mut length).map_err(unreadable)?;
     let length = u64::from_le_bytes(length);
-    if length != actual_len - json_start || length > MAX_JSON_LEN {
+    if length > MAX_JSON_LEN {
+        return Err(damaged(format!(
+            "a trailer of {length} bytes, more than the {MAX_JSON_LEN} that any model needs"
+        )));
+    }
+    if length != actual_len - json_start {
         return Err(damaged(format!(
             "a trailer of {length} bytes where {} are left",
             actual_len - json_start

@@ -16,7 +16,10 @@
 #[cfg_attr(target_pointer_width = "32", path = "bindings/pointer32.rs")]
 mod bindings;
 mod library;
+mod text;
 mod version;
 
 pub use bindings::*;
 pub use library::{Library, LoadError};
+pub use text::text;
+pub use version::Runtime;

@@ -6,14 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::bindings::RknnTable;
-use crate::version;
+use crate::version::{self, Runtime, Stated};
 
 /// A loaded runtime library and its table of functions.
 pub struct Library {
     /// Unloading would pull code from under the runtime's threads.
     table: ManuallyDrop<RknnTable>,
     path: Option<PathBuf>,
-    version: Option<String>,
+    stated: Option<Stated>,
 }
 
 /// Why a library could not be loaded.
@@ -37,8 +37,8 @@ impl Library {
         let table = unsafe { RknnTable::new(name) };
         let table = table.map_err(|error| LoadError { reason: describe(&error) })?;
         let path = table.rknn_init.as_ref().ok().and_then(|init| file_of(*init as *const c_void));
-        let version = path.as_deref().and_then(version::of_file);
-        Ok(Self { table: ManuallyDrop::new(table), path, version })
+        let stated = path.as_deref().and_then(version::of_file);
+        Ok(Self { table: ManuallyDrop::new(table), path, stated })
     }
 
     /// The functions; each is an error where the library lacks it.
@@ -53,7 +53,13 @@ impl Library {
 
     /// The version that the library's file states, such as `2.3.2`, known before any context exists.
     pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
+        self.stated.as_ref().map(|stated| stated.version.as_str())
+    }
+
+    /// Which of the two runtimes it is: what its file states, else what it is called, else the one of RK35xx.
+    pub fn runtime(&self) -> Runtime {
+        let named = || Runtime::of_name(self.path.as_deref()?.file_name()?.to_str()?);
+        self.stated.as_ref().map(|stated| stated.runtime).or_else(named).unwrap_or(Runtime::Rknnrt)
     }
 }
 

@@ -4,6 +4,7 @@
 mod candidates;
 mod logits;
 mod nms;
+mod plane;
 mod real;
 mod steps;
 mod yolo;

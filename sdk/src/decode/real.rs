@@ -59,7 +59,7 @@ macro_rules! quantized {
 
             fn value(&self, stored: $stored) -> f32 {
                 #[expect(clippy::cast_precision_loss, reason = "8-bit values and zero points are small")]
-                let steps = (i32::from(stored) - self.zero_point) as f32;
+                let steps = i32::from(stored).saturating_sub(self.zero_point) as f32;
                 steps * self.scale
             }
 
@@ -154,6 +154,15 @@ mod tests {
             for real in [f32::NEG_INFINITY, -1e38, -1.0, 0.0, 1.0, 1e38, f32::INFINITY, f32::NAN] {
                 let first = (i8::MIN..=i8::MAX).find(|&stored| quant.value(stored) > real);
                 prop_assert_eq!(Real::<i8>::threshold(&quant, real), first);
+            }
+        }
+
+        #[test]
+        fn no_zero_point_harms(stored in any::<i8>(), zero_point in any::<i32>(), real in any::<f32>()) {
+            for zero_point in [zero_point, i32::MIN, i32::MAX] {
+                let quant = Quant { scale: 0.5, zero_point };
+                let threshold = Real::<i8>::threshold(&quant, real);
+                prop_assert_eq!(quant.above(stored, threshold), quant.value(stored) > real);
             }
         }
 

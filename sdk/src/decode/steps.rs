@@ -30,6 +30,22 @@ impl Steps {
         }
     }
 
+    /// Whether every channel and cell lies within the output's elements: blocks may state any plane.
+    pub(super) fn fits(spec: &TensorSpec) -> bool {
+        let (height, width) = spec.height_width();
+        match spec.layout {
+            Layout::Nchw | Layout::Nhwc => true,
+            Layout::Nc1hwc2 { c2, plane } => {
+                c2 > 0 && height.checked_mul(width).is_some_and(|cells| cells <= plane)
+            }
+        }
+    }
+
+    /// Channels that lie side by side in every cell.
+    pub(super) fn block(&self) -> usize {
+        if self.has_dense_cells() { 1 } else { self.block }
+    }
+
     /// From the output's beginning to the first cell of a channel.
     pub(super) fn channel(&self, channel: usize) -> usize {
         channel / self.block * self.block_step + channel % self.block * self.channel_step
@@ -59,6 +75,17 @@ mod tests {
 
     fn steps(layout: Layout, shape: [usize; 4]) -> Steps {
         Steps::of(&TensorSpec { name: "o".into(), dtype: DType::I8, layout, shape, quant: None })
+    }
+
+    #[test]
+    fn planes_that_do_not_hold_their_cells_do_not_fit() {
+        let fits = |layout, shape| {
+            Steps::fits(&TensorSpec { name: "o".into(), dtype: DType::I8, layout, shape, quant: None })
+        };
+        assert!(fits(Layout::Nc1hwc2 { c2: 16, plane: 15 }, [1, 21, 3, 5]));
+        assert!(!fits(Layout::Nc1hwc2 { c2: 16, plane: 14 }, [1, 21, 3, 5]));
+        assert!(!fits(Layout::Nc1hwc2 { c2: 0, plane: 15 }, [1, 21, 3, 5]));
+        assert!(!fits(Layout::Nc1hwc2 { c2: 16, plane: 15 }, [1, 21, usize::MAX, 5]));
     }
 
     #[test]

@@ -350,7 +350,7 @@ proptest! {
     #[test]
     fn blocks_of_channels_decode_as_planes(
         stored in values(any::<i8>()),
-        c2 in prop_oneof![Just(1_usize), Just(3), Just(8), Just(16)],
+        c2 in prop_oneof![Just(1_usize), Just(3), Just(4), Just(8), Just(16), Just(32)],
         align in 1_usize..6,
         labels in any_labels(),
         confidence in 0.001_f32..0.9,
@@ -387,6 +387,26 @@ proptest! {
         let expected: Vec<usize> = expected.into_iter().take(limit).map(|(class, _)| class).collect();
         let kept: Vec<usize> = candidates.best_first().iter().map(|kept| kept.class).collect();
         prop_assert_eq!(kept, expected);
+    }
+}
+
+#[test]
+fn planes_too_small_for_their_cells_are_refused() {
+    for (c2, plane) in [(16, 11), (0, 12), (16, 0)] {
+        let mut specs = specs(DType::I8, Layout::Nchw, Some(Quant { scale: 0.1, zero_point: 0 }));
+        specs[0].layout = Layout::Nc1hwc2 { c2, plane };
+        let error = Decoder::new(&decode(), CLASSES, &specs, limits(Labels::Best)).map(drop).unwrap_err();
+        assert!(matches!(error, Error::Input(_)), "{error}");
+    }
+}
+
+#[test]
+fn no_zero_point_harms() {
+    for zero_point in [i32::MIN, i32::MAX] {
+        let specs = specs(DType::I8, Layout::Nchw, Some(Quant { scale: 0.1, zero_point }));
+        let outputs: Vec<Tensor> = specs.iter().map(Tensor::zeroed).collect();
+        let found = detect(&outputs, &specs, limits(Labels::Multi));
+        assert_eq!(found.is_empty(), zero_point == i32::MAX);
     }
 }
 

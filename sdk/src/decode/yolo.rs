@@ -6,13 +6,12 @@ use artifact::{TensorSpec, TensorView, ViewData};
 
 use super::candidates::Candidates;
 use super::logits::{logit, sigmoid};
+use super::plane::Plane;
 use super::real::{Floats, Real};
 use super::steps::Steps;
 use super::{Labels, Limits, misfit};
 use crate::Error;
 
-/// Objectness values looked at together; most groups hold none above the threshold.
-const GROUP: usize = 32;
 /// Channels of an anchor before its class scores: x, y, w, h, objectness.
 const BOX_CHANNELS: usize = 5;
 const OBJECTNESS: usize = 4;
@@ -58,7 +57,8 @@ impl Head {
         classes: usize,
     ) -> Result<Self, Error> {
         let channels = anchors_px.len().saturating_mul(classes.saturating_add(BOX_CHANNELS));
-        let shaped = spec.shape[0] == 1 && spec.channels() == channels && !spec.is_empty();
+        let shaped =
+            spec.shape[0] == 1 && spec.channels() == channels && Steps::fits(spec) && !spec.is_empty();
         if classes == 0 || stride_px == 0 || !shaped {
             return Err(misfit(
                 format!("output {:?} of shape {:?} for {classes} classes", spec.name, spec.shape),
@@ -98,7 +98,7 @@ impl Head {
         Ok(())
     }
 
-    fn decode_values<T: Copy, R: Real<T>>(
+    fn decode_values<T: Copy + PartialEq, R: Real<T>>(
         &self,
         values: &[T],
         real: &R,
@@ -108,35 +108,15 @@ impl Head {
         let threshold = real.threshold(logit(limits.confidence));
         for anchor in 0..self.anchors_px.len() {
             let first_channel = anchor * (BOX_CHANNELS + self.classes);
-            let plane = &values[self.steps.channel(first_channel + OBJECTNESS)..];
-            self.for_cells_above(
-                plane,
-                |value| real.above(value, threshold),
-                |cell| {
-                    let stored =
-                        Stored { values, first_channel, cell: self.steps.cell(cell), steps: self.steps };
-                    self.push_box(anchor, cell, &stored, real, limits, found);
-                },
-            );
+            let plane = Plane::of(values, &self.steps, first_channel + OBJECTNESS, self.cells);
+            plane.for_cells_above(real, threshold, |cell| {
+                let stored = Stored { values, first_channel, cell: self.steps.cell(cell), steps: self.steps };
+                self.push_box(anchor, cell, &stored, real, limits, found);
+            });
         }
     }
 
-    /// Calls `hit` for each cell of `plane` that is `above`, in order.
-    fn for_cells_above<T: Copy>(&self, plane: &[T], above: impl Fn(T) -> bool, mut hit: impl FnMut(usize)) {
-        if !self.steps.has_dense_cells() {
-            (0..self.cells).filter(|cell| above(plane[self.steps.cell(*cell)])).for_each(hit);
-            return;
-        }
-        for (group, values) in plane[..self.cells].chunks(GROUP).enumerate() {
-            // Without a branch a value, so that the compiler compares many at once.
-            if values.iter().fold(false, |any, &value| any | above(value)) {
-                let start = group * GROUP;
-                (0..values.len()).filter(|&i| above(values[i])).for_each(|i| hit(start + i));
-            }
-        }
-    }
-
-    fn push_box<T: Copy, R: Real<T>>(
+    fn push_box<T: Copy + PartialEq, R: Real<T>>(
         &self,
         anchor: usize,
         cell: usize,
@@ -175,12 +155,12 @@ impl Head {
     }
 
     /// The class with the highest stored value, which is the one with the highest score; of equal ones the first.
-    fn best_class<T: Copy, R: Real<T>>(&self, stored: &Stored<'_, T>, real: &R) -> (usize, T) {
+    fn best_class<T: Copy + PartialEq, R: Real<T>>(&self, stored: &Stored<'_, T>, real: &R) -> (usize, T) {
         let mut best = (0, R::LOWEST);
         stored.for_runs(self.classes, |first, run| {
             let highest = real.highest(run);
             if real.exceeds(highest, best.1) {
-                let within = run.iter().position(|&value| !real.exceeds(highest, value)).unwrap_or(0);
+                let within = run.iter().position(|&value| value == highest).unwrap_or(0);
                 best = (first + within, highest);
             }
         });

@@ -60,7 +60,7 @@ impl Level {
     ) -> Result<Self, Error> {
         let usable = (1..=MAX_BINS).contains(&bins) && classes > 0 && stride_px > 0;
         let shaped = |spec: &TensorSpec, channels| {
-            spec.shape[0] == 1 && spec.channels() == channels && !spec.is_empty()
+            spec.shape[0] == 1 && spec.channels() == channels && Steps::fits(spec) && !spec.is_empty()
         };
         let (height, width) = boxes.height_width();
         let fits = usable
@@ -116,7 +116,10 @@ impl Level {
     ) {
         let threshold = real.threshold(job.enough);
         for start in (0..self.cells).step_by(GROUP) {
-            let best = self.best_of_group::<T, R>(values, start);
+            if !self.may_pass(values, start, real, threshold) {
+                continue;
+            }
+            let best = self.best_of_group(values, start, real);
             let lanes = 0..GROUP.min(self.cells - start);
             for lane in lanes.filter(|&lane| real.above(best.logits[lane], threshold)) {
                 let cell = start + lane;
@@ -131,22 +134,53 @@ impl Level {
         }
     }
 
+    /// Whether a class of a cell of the group may be above the threshold; true also where only what fills up a block is.
+    fn may_pass<T: Copy, R: Real<T>>(
+        &self,
+        values: &[T],
+        start: usize,
+        real: &R,
+        threshold: R::Threshold,
+    ) -> bool {
+        let (lanes, block) = (GROUP.min(self.cells - start), self.scores.block());
+        (0..self.classes).step_by(block).any(|class| {
+            let first = self.scores.channel(class) + self.scores.cell(start);
+            // All of it lies side by side, and is compared without a branch.
+            real.above(real.highest(&values[first..first + lanes * block]), threshold)
+        })
+    }
+
     /// The best class of each cell from `start` on; lanes beyond the last cell hold nothing.
-    fn best_of_group<T: Copy + PartialOrd, R: Real<T>>(&self, values: &[T], start: usize) -> Best<T> {
-        let lanes = GROUP.min(self.cells - start);
+    fn best_of_group<T: Copy + PartialOrd, R: Real<T>>(
+        &self,
+        values: &[T],
+        start: usize,
+        real: &R,
+    ) -> Best<T> {
         let mut best = Best { logits: [R::LOWEST; GROUP], classes: [0; GROUP] };
-        for class in 0..self.classes {
-            let row = &values[self.scores.channel(class) + self.scores.cell(start)..];
-            let mut compare = |lane: usize, value: T| {
-                // Two selections and no branch, so that the compiler compares many cells at once.
-                let better = value > best.logits[lane];
-                best.logits[lane] = if better { value } else { best.logits[lane] };
-                best.classes[lane] = if better { class } else { best.classes[lane] };
-            };
-            if self.scores.has_dense_cells() {
-                row[..lanes].iter().enumerate().for_each(|(lane, &value)| compare(lane, value));
-            } else {
-                (0..lanes).for_each(|lane| compare(lane, row[self.scores.cell(lane)]));
+        let lanes = GROUP.min(self.cells - start);
+        if self.scores.has_dense_cells() {
+            for class in 0..self.classes {
+                let first = self.scores.channel(class) + start;
+                for (lane, &value) in values[first..first + lanes].iter().enumerate() {
+                    // Two selections and no branch, so that the compiler compares many cells at once.
+                    let better = value > best.logits[lane];
+                    best.logits[lane] = if better { value } else { best.logits[lane] };
+                    best.classes[lane] = if better { class } else { best.classes[lane] };
+                }
+            }
+            return best;
+        }
+        let block = self.scores.block();
+        for lane in 0..lanes {
+            for class in (0..self.classes).step_by(block) {
+                let first = self.scores.channel(class) + self.scores.cell(start + lane);
+                let run = &values[first..first + block.min(self.classes - class)];
+                let highest = real.highest(run);
+                if highest > best.logits[lane] {
+                    best.logits[lane] = highest;
+                    best.classes[lane] = class + run.iter().position(|&value| value == highest).unwrap_or(0);
+                }
             }
         }
         best

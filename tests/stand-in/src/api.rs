@@ -15,12 +15,12 @@ use rknn_sys::{
 };
 
 pub use queries::query;
-pub use running::{inputs_set, outputs_get, outputs_release, run, set_io_mem};
+pub use running::{inputs_set, outputs_get, outputs_release, run, set_io_mem, wait};
 
-use crate::context::{self, Context, Ownership};
+use crate::context::{self, Context, Origin};
 use crate::device::{self, Spoiled};
 use crate::memory::{self, Cache, Wrong};
-use crate::{Caches, Kind};
+use crate::{Caches, Kind, Scenario};
 
 /// Runs the body of a function; a panic in it becomes the failure without a reason.
 fn guarded(body: impl FnOnce() -> Result<(), i32>) -> i32 {
@@ -70,12 +70,18 @@ pub unsafe fn init(
         if is_rv != (kind == Kind::Rv) {
             return Err(RKNN_ERR_TARGET_PLATFORM_UNMATCH);
         }
+        let Scenario { board, platforms, .. } = &loaded.scenario;
+        if !platforms.contains(board) {
+            // The real one crashes.
+            loaded.device.violation(format!("a model of {} loaded on {board}", platforms.join(", ")));
+            return Err(RKNN_ERR_FAIL);
+        }
         loaded.device.counters().flags = flags;
         if let Spoiled::Error(code) = loaded.device.call(&loaded.scenario, "rknn_init") {
             return Err(code);
         }
         // SAFETY: writable, as the caller promises.
-        unsafe { context.write(context::insert(&loaded, Ownership::Here)) };
+        unsafe { context.write(context::insert(&loaded, Origin::Model(flags))) };
         Ok(())
     })
 }
@@ -91,7 +97,7 @@ pub unsafe fn dup_context(from: *mut rknn_context, to: *mut rknn_context) -> i32
     // SAFETY: readable, as the caller promises.
     let from = unsafe { from.read() };
     within(from, "rknn_dup_context", |context, _| {
-        let handle = context::insert(&context.loaded, Ownership::FirstUse);
+        let handle = context::insert(&context.loaded, Origin::Duplicate(context));
         context.loaded.device.counters().duplicates += 1;
         // SAFETY: writable, as the caller promises.
         unsafe { to.write(handle) };
@@ -113,6 +119,13 @@ pub unsafe fn destroy(handle: rknn_context) -> i32 {
         if memories > 0 {
             device.violation(format!("context {} destroyed with {memories} memories", context.handle));
         }
+        let sharers = context::sharers_of(context.handle);
+        if sharers > 0 {
+            device.violation(format!(
+                "context {} destroyed before {sharers} that share its weights",
+                context.handle
+            ));
+        }
         context::remove(handle);
         device.counters().contexts -= 1;
         Ok(())
@@ -133,6 +146,42 @@ pub unsafe fn set_core_mask(handle: rknn_context, mask: rknn_core_mask) -> i32 {
     })
 }
 
+/// `rknn_set_batch_core_num`.
+///
+/// # Safety
+/// None: handles are looked up. Unsafe as its C function is.
+pub unsafe fn set_batch_core_num(handle: rknn_context, count: i32) -> i32 {
+    within(handle, "rknn_set_batch_core_num", |context, _| {
+        let cores = i64::from(context.loaded.scenario.cores);
+        if (1..=cores).contains(&count.into()) { Ok(()) } else { Err(RKNN_ERR_PARAM_INVALID) }
+    })
+}
+
+/// `rknn_create_mem2`, which as the real one keeps a file descriptor for good.
+///
+/// # Safety
+/// None: handles are looked up. Unsafe as its C function is.
+pub unsafe fn create_mem2(handle: rknn_context, size: u64, _flags: u64) -> *mut rknn_tensor_mem {
+    let mut made = null_mut();
+    within(handle, "rknn_create_mem2", |context, _| {
+        let size = u32::try_from(size).map_err(|_| RKNN_ERR_PARAM_INVALID)?;
+        made = counted(context, memory::create(context.handle, size as usize, size, cache(context)));
+        if !made.is_null() {
+            // SAFETY: a memory that was just made, and a descriptor of our own.
+            unsafe { libc::dup((*made).fd) };
+        }
+        Ok(())
+    });
+    made
+}
+
+fn cache(context: &Context) -> Cache {
+    match context.loaded.scenario.caches {
+        Caches::Automatic => Cache::Transparent,
+        Caches::Manual => Cache::Separate,
+    }
+}
+
 /// `rknn_create_mem`.
 ///
 /// # Safety
@@ -141,12 +190,8 @@ pub unsafe fn create_mem(handle: rknn_context, size: u32) -> *mut rknn_tensor_me
     let mut made = null_mut();
     within(handle, "rknn_create_mem", |context, spoiled| {
         let cut = if let Spoiled::Short(bytes) = spoiled { bytes } else { 0 };
-        let cache = match context.loaded.scenario.caches {
-            Caches::Automatic => Cache::Transparent,
-            Caches::Manual => Cache::Separate,
-        };
         let shown = size.saturating_sub(cut);
-        made = counted(context, memory::create(context.handle, size as usize, shown, cache));
+        made = counted(context, memory::create(context.handle, size as usize, shown, cache(context)));
         Ok(())
     });
     made
@@ -189,6 +234,11 @@ fn counted(context: &Context, memory: *mut rknn_tensor_mem) -> *mut rknn_tensor_
 /// None: handles and memories are looked up. Unsafe as its C function is.
 pub unsafe fn destroy_mem(handle: rknn_context, memory: *mut rknn_tensor_mem) -> i32 {
     within(handle, "rknn_destroy_mem", |context, _| {
+        if memory::has_lost_its_file(context.handle, memory) {
+            let text =
+                format!("a memory of context {} destroyed after its descriptor was closed", context.handle);
+            context.loaded.device.violation(text);
+        }
         memory::destroy(context.handle, memory)
             .map_err(|wrong| refused(context, "rknn_destroy_mem", wrong))?;
         context.loaded.device.counters().memories -= 1;

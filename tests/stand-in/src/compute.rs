@@ -8,10 +8,11 @@ use artifact::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};
 use half::f16;
 use repedge::backend::Session;
 use repedge::backend::tract::TractSession;
+use rknn_sys::rknn_tensor_type as Type;
 
 use crate::layout::to_native;
 use crate::model::{Model, digest};
-use crate::scenario::{Element, Mode, Output, Scenario};
+use crate::scenario::{Element, Input, Mode, Output, Scenario};
 
 /// Outputs of one frame, by index.
 pub(crate) struct Frame {
@@ -129,4 +130,53 @@ fn quantize(real: f32, quant: Quant, low: i32, high: i32) -> i32 {
     #[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and the clamp follows")]
     let steps = (real / quant.scale).round_ties_even() as i32;
     steps.saturating_add(quant.zero_point).clamp(low, high)
+}
+
+/// What the stored elements of an input mean.
+pub(crate) enum Meaning {
+    /// 0 to 255 for 0 to 1.
+    Pixel,
+    Stored(Element),
+}
+
+/// What stored elements of this type mean as an input; none where the runtime does not take them.
+pub(crate) fn element_of(input: &Input, kind: Type, pass_through: u8) -> Option<Meaning> {
+    match (kind, pass_through) {
+        (Type::RKNN_TENSOR_UINT8, 0) => Some(Meaning::Pixel),
+        (Type::RKNN_TENSOR_FLOAT32, 0) => Some(Meaning::Stored(Element::F32)),
+        (Type::RKNN_TENSOR_FLOAT16, 0) => Some(Meaning::Stored(Element::F16)),
+        (Type::RKNN_TENSOR_INT8, 1) if matches!(input.element, Element::I8(_)) => {
+            Some(Meaning::Stored(input.element))
+        }
+        _ => None,
+    }
+}
+
+/// Real values, channels outermost.
+pub(crate) fn reals(input: &Input, bytes: &[u8], meaning: &Meaning, is_planar: bool) -> Vec<f32> {
+    let [_, channels, height, width] = input.shape;
+    let cells = height * width;
+    let size = match meaning {
+        Meaning::Pixel => 1,
+        Meaning::Stored(element) => element.bytes(),
+    };
+    let at = |index: usize| {
+        let (channel, cell) = (index / cells, index % cells);
+        let from = if is_planar { index } else { cell * channels + channel };
+        let stored = &bytes[from * size..(from + 1) * size];
+        match meaning {
+            Meaning::Pixel => f32::from(stored[0]) / 255.0,
+            Meaning::Stored(element) => real(stored, *element),
+        }
+    };
+    (0..channels * cells).map(at).collect()
+}
+
+/// Bytes of an element of this type.
+pub(crate) fn type_bytes(kind: Type) -> usize {
+    match kind {
+        Type::RKNN_TENSOR_FLOAT32 => 4,
+        Type::RKNN_TENSOR_FLOAT16 | Type::RKNN_TENSOR_INT16 => 2,
+        _ => 1,
+    }
 }

@@ -25,6 +25,10 @@ pub(crate) struct Context {
     pub(crate) handle: u64,
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) state: Mutex<State>,
+    /// Flags of the `rknn_init` that it, or the one it was duplicated from, came from.
+    pub(crate) flags: u32,
+    /// The context whose weights it shares.
+    parent: Option<u64>,
     owner: Mutex<Option<ThreadId>>,
     is_in_use: AtomicBool,
 }
@@ -37,6 +41,8 @@ pub(crate) struct State {
     /// Handed over by copy, as the model's dense bytes, and their real values, channels outermost.
     pub(crate) copied: Option<(Vec<u8>, Vec<f32>)>,
     pub(crate) last: Option<Arc<Frame>>,
+    /// What the next run shows, where runs are asynchronous.
+    pub(crate) coming: Option<Arc<Frame>>,
     pub(crate) held_outputs: u64,
     pub(crate) last_run_us: i64,
 }
@@ -58,25 +64,29 @@ pub(crate) struct Use {
 
 static CONTEXTS: LazyLock<Mutex<HashMap<u64, Arc<Context>>>> = LazyLock::new(Mutex::default);
 
-/// Loads a model; its context belongs to this thread. None where it is no stand-in model.
+/// Loads a model; its context belongs to this thread. None where it is no stand-in model, or too new for the runtime.
 pub(crate) fn load(file: &[u8], kind: Kind) -> Option<Arc<Loaded>> {
-    let model = Model::unpack(file)?;
+    let (model, format) = (Model::unpack(file)?, Model::format(file)?);
     let device = device::of(&model.scenario);
+    if format > model.scenario.newest_format {
+        eprintln!("E RKNN: Invalid RKNN model version {format}");
+        return None;
+    }
     let engine = Engine::new(&model)?;
     Some(Arc::new(Loaded { scenario: model.scenario, engine, device, kind }))
 }
 
-/// Whose a new context is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ownership {
-    /// This thread's.
-    Here,
-    /// The thread's that first uses it.
-    FirstUse,
+/// Where a new context comes from.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'c> {
+    /// `rknn_init` with these flags: it is this thread's.
+    Model(u32),
+    /// Another context: it is the thread's that first uses it.
+    Duplicate(&'c Context),
 }
 
 /// Makes a context and gives its handle.
-pub(crate) fn insert(loaded: &Arc<Loaded>, ownership: Ownership) -> rknn_context {
+pub(crate) fn insert(loaded: &Arc<Loaded>, origin: Origin<'_>) -> rknn_context {
     let mut contexts = lock(&CONTEXTS);
     // Never 0, and never one that was there before.
     static NEXT: Mutex<u64> = Mutex::new(0);
@@ -85,12 +95,17 @@ pub(crate) fn insert(loaded: &Arc<Loaded>, ownership: Ownership) -> rknn_context
         *next += 1;
         *next
     };
-    let owner = (ownership == Ownership::Here).then(|| std::thread::current().id());
+    let (owner, flags, parent) = match origin {
+        Origin::Model(flags) => (Some(std::thread::current().id()), flags, None),
+        Origin::Duplicate(from) => (None, from.flags, Some(from.handle)),
+    };
     let outputs = vec![None; loaded.scenario.outputs.len()];
     let context = Context {
         handle,
         loaded: Arc::clone(loaded),
         state: Mutex::new(State { outputs, ..State::default() }),
+        flags,
+        parent,
         owner: Mutex::new(owner),
         is_in_use: AtomicBool::new(false),
     };
@@ -104,6 +119,11 @@ pub(crate) fn insert(loaded: &Arc<Loaded>, ownership: Ownership) -> rknn_context
 /// Takes a context out; what still uses it keeps it alive.
 pub(crate) fn remove(handle: rknn_context) -> Option<Arc<Context>> {
     lock(&CONTEXTS).remove(&from_handle(handle))
+}
+
+/// How many contexts share the weights that `handle` loaded.
+pub(crate) fn sharers_of(handle: u64) -> usize {
+    lock(&CONTEXTS).values().filter(|context| context.parent == Some(handle)).count()
 }
 
 /// Enters a context with `call`: notes a use from a second thread, and one while another is under way.

@@ -32,6 +32,8 @@ pub struct Counters {
     pub violations: Vec<String>,
     /// Flags of the last `rknn_init`.
     pub flags: u32,
+    /// How often each of the scenario's faults came.
+    pub faults: Vec<u64>,
 }
 
 pub(crate) struct Device {
@@ -51,6 +53,8 @@ pub(crate) enum Spoiled {
     Error(i32),
     /// It gives so many bytes too few.
     Short(u32),
+    /// The NPU takes so much longer.
+    Slow(Duration),
 }
 
 static DEVICES: LazyLock<Mutex<HashMap<String, Arc<Device>>>> = LazyLock::new(Mutex::default);
@@ -60,7 +64,8 @@ pub(crate) fn of(scenario: &Scenario) -> Arc<Device> {
     let mut devices = lock(&DEVICES);
     Arc::clone(devices.entry(scenario.name.clone()).or_insert_with(|| {
         let cores: Vec<_> = (0..scenario.cores.max(1)).map(|_| Mutex::default()).collect();
-        let counters = Counters { runs_by_core: vec![0; cores.len()], ..Counters::default() };
+        let (runs_by_core, faults) = (vec![0; cores.len()], vec![0; scenario.faults.len()]);
+        let counters = Counters { runs_by_core, faults, ..Counters::default() };
         Arc::new(Device {
             counters: Mutex::new(counters),
             calls: Mutex::default(),
@@ -96,18 +101,23 @@ impl Device {
             *count += 1;
             *count
         };
-        let fault = scenario.faults.iter().find(|fault| {
+        let due = scenario.faults.iter().position(|fault| {
             fault.call == name && (fault.from..fault.from.saturating_add(fault.count)).contains(&nth)
         });
-        match fault.map(|fault| fault.action) {
-            None => Spoiled::No,
-            Some(Action::Error(code)) => Spoiled::Error(code),
-            Some(Action::Short(bytes)) => Spoiled::Short(bytes),
-            Some(Action::Delay(ms)) => {
+        let Some(at) = due else { return Spoiled::No };
+        // Models of one name share a device; the first one's faults are counted.
+        if let Some(count) = self.counters().faults.get_mut(at) {
+            *count += 1;
+        }
+        match scenario.faults[at].action {
+            Action::Error(code) => Spoiled::Error(code),
+            Action::Short(bytes) => Spoiled::Short(bytes),
+            Action::Slow(ms) => Spoiled::Slow(Duration::from_millis(ms)),
+            Action::Delay(ms) => {
                 std::thread::sleep(Duration::from_millis(ms));
                 Spoiled::No
             }
-            Some(Action::Stall) => {
+            Action::Stall => {
                 let is_released = lock(&self.is_released);
                 drop(self.released.wait_while(is_released, |is_released| !*is_released));
                 Spoiled::No

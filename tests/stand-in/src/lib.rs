@@ -52,6 +52,10 @@ macro_rules! export_library {
                 = $crate::api::create_mem;
             rknn_create_mem_from_fd(context: rknn_sys::rknn_context, fd: i32, address: *mut std::ffi::c_void, size: u32,
                 offset: i32) -> *mut rknn_sys::rknn_tensor_mem = $crate::api::create_mem_from_fd;
+            rknn_create_mem2(context: rknn_sys::rknn_context, size: u64, flags: u64) -> *mut rknn_sys::rknn_tensor_mem
+                = $crate::api::create_mem2;
+            rknn_wait(context: rknn_sys::rknn_context, extend: *mut rknn_sys::rknn_run_extend) -> i32
+                = $crate::api::wait;
             rknn_destroy_mem(context: rknn_sys::rknn_context, memory: *mut rknn_sys::rknn_tensor_mem) -> i32
                 = $crate::api::destroy_mem;
             rknn_mem_sync(context: rknn_sys::rknn_context, memory: *mut rknn_sys::rknn_tensor_mem,
@@ -79,6 +83,8 @@ macro_rules! export_cores {
         $crate::export! {
             rknn_set_core_mask(context: rknn_sys::rknn_context, mask: rknn_sys::rknn_core_mask) -> i32
                 = $crate::api::set_core_mask;
+            rknn_set_batch_core_num(context: rknn_sys::rknn_context, count: i32) -> i32
+                = $crate::api::set_batch_core_num;
         }
     };
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -18,7 +19,12 @@ struct Memory {
     behind_cache: Option<Vec<u8>>,
     /// Length of the mapping to undo; 0 where it is the caller's.
     mapped: usize,
+    /// What an imported descriptor stood for when it was imported.
+    imported: Option<FileId>,
 }
+
+/// Which file a descriptor stands for: its device and its number there.
+type FileId = (libc::dev_t, libc::ino_t);
 
 /// All memories by their addresses; each is used only under its own lock.
 static MEMORIES: LazyLock<Mutex<HashMap<usize, Arc<Mutex<Memory>>>>> = LazyLock::new(Mutex::default);
@@ -63,7 +69,10 @@ pub(crate) fn create(owner: u64, bytes: usize, shown_bytes: u32, cache: Cache) -
         flags: 1,
         priv_data: null_mut(),
     };
-    insert(shown, owner, cache, bytes.max(1))
+    insert(
+        Memory { shown: Box::new(shown), owner, behind_cache: None, mapped: bytes.max(1), imported: None },
+        cache,
+    )
 }
 
 /// Imports the caller's mapping.
@@ -84,14 +93,30 @@ pub(crate) fn import(
         flags: 2,
         priv_data: null_mut(),
     };
-    insert(shown, owner, Cache::Transparent, 0)
+    let (shown, imported) = (Box::new(shown), file_of(fd));
+    insert(Memory { shown, owner, behind_cache: None, mapped: 0, imported }, Cache::Transparent)
 }
 
-fn insert(shown: rknn_tensor_mem, owner: u64, cache: Cache, mapped: usize) -> *mut rknn_tensor_mem {
-    let behind_cache = (cache == Cache::Separate).then(|| vec![0; shown.size as usize]);
-    let mut shown = Box::new(shown);
-    let pointer: *mut rknn_tensor_mem = &raw mut *shown;
-    let memory = Memory { shown, owner, behind_cache, mapped };
+/// The file that a descriptor stands for; none when it is closed.
+fn file_of(fd: i32) -> Option<FileId> {
+    let mut about = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `about` is writable memory of the right type; any number may be asked about.
+    let found = unsafe { libc::fstat(fd, about.as_mut_ptr()) };
+    // SAFETY: zeroed memory is a valid `stat`, which the call may have filled in.
+    let about = unsafe { about.assume_init() };
+    (found == 0).then_some((about.st_dev, about.st_ino))
+}
+
+/// Whether a memory of `owner` was imported by a descriptor that no longer stands for the same file.
+pub(crate) fn has_lost_its_file(owner: u64, pointer: *mut rknn_tensor_mem) -> bool {
+    let is_lost =
+        |memory: &mut Memory| memory.imported.is_some() && file_of(memory.shown.fd) != memory.imported;
+    with(owner, pointer, is_lost).unwrap_or(false)
+}
+
+fn insert(mut memory: Memory, cache: Cache) -> *mut rknn_tensor_mem {
+    memory.behind_cache = (cache == Cache::Separate).then(|| vec![0; memory.shown.size as usize]);
+    let pointer: *mut rknn_tensor_mem = &raw mut *memory.shown;
     lock(&MEMORIES).insert(pointer.addr(), Arc::new(Mutex::new(memory)));
     pointer
 }

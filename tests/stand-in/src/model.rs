@@ -57,6 +57,11 @@ impl Model {
         container(&self.scenario, &payload)
     }
 
+    /// Version of the format of a `.rknn` file.
+    pub(crate) fn format(file: &[u8]) -> Option<u64> {
+        Some(u64::from_le_bytes(file.get(8..16)?.try_into().ok()?))
+    }
+
     /// Reads what [`Model::pack`] wrote; none for anything else.
     pub(crate) fn unpack(file: &[u8]) -> Option<Self> {
         let payload_len = number(file, 16)?;

@@ -10,10 +10,14 @@ pub struct Scenario {
     pub name: String,
     /// Chips it says it is compiled for, such as `rk3588`.
     pub platforms: Vec<String>,
+    /// The chip it is run on.
+    pub board: String,
     /// Version of the toolkit it says it is compiled by.
     pub toolkit: String,
     /// Version of the runtime that queries tell.
     pub runtime: String,
+    /// The newest format of model files that the runtime reads: 6 for RK35xx, 0x1004 for RV110x, unless it is old.
+    pub newest_format: u64,
     /// Version of the driver that queries tell.
     pub driver: String,
     /// What goes in.
@@ -131,10 +135,46 @@ pub enum Action {
     Error(i32),
     /// It does not return before [`crate::control::Control::release`].
     Stall,
-    /// It takes so many milliseconds longer.
+    /// It takes so many milliseconds longer, whatever time it was given.
     Delay(u64),
-    /// It gives memory or outputs that are so many bytes too short.
+    /// The NPU takes so many milliseconds longer, and gives up after the time it was given. Of `rknn_run` only.
+    Slow(u64),
+    /// It gives memory or outputs that are so many bytes too short. Of `rknn_create_mem` and `rknn_outputs_get` only.
     Short(u32),
+}
+
+/// The functions that faults can be given.
+const FAULTY: [&str; 17] = [
+    "rknn_init",
+    "rknn_dup_context",
+    "rknn_destroy",
+    "rknn_query",
+    "rknn_inputs_set",
+    "rknn_run",
+    "rknn_wait",
+    "rknn_outputs_get",
+    "rknn_outputs_release",
+    "rknn_set_core_mask",
+    "rknn_set_batch_core_num",
+    "rknn_create_mem",
+    "rknn_create_mem2",
+    "rknn_create_mem_from_fd",
+    "rknn_destroy_mem",
+    "rknn_mem_sync",
+    "rknn_set_io_mem",
+];
+
+impl Fault {
+    /// Whether the fault can ever come: its function is one, and can fail in this way.
+    fn is_possible(&self) -> bool {
+        let may_be = match self.action {
+            Action::Short(_) => matches!(self.call.as_str(), "rknn_create_mem" | "rknn_outputs_get"),
+            Action::Slow(_) => self.call == "rknn_run",
+            Action::Error(code) => code < 0,
+            Action::Stall | Action::Delay(_) => true,
+        };
+        may_be && FAULTY.contains(&self.call.as_str()) && self.from > 0 && self.count > 0
+    }
 }
 
 impl Scenario {
@@ -143,8 +183,10 @@ impl Scenario {
         Self {
             name: name.into(),
             platforms: vec!["rk3588".into()],
+            board: "rk3588".into(),
             toolkit: "2.3.2".into(),
             runtime: "2.3.2 (stand-in)".into(),
+            newest_format: 6,
             driver: "0.9.8".into(),
             input,
             outputs,
@@ -158,13 +200,20 @@ impl Scenario {
     /// The same for RV1106: memory of the NPU only, caches left to the caller, one core.
     #[must_use]
     pub fn on_rv1106(self) -> Self {
-        Self { platforms: vec!["rv1106".into()], caches: Caches::Manual, cores: 1, ..self }
+        let board = String::from("rv1106");
+        let platforms = vec![board.clone()];
+        Self { platforms, board, newest_format: 0x1004, caches: Caches::Manual, cores: 1, ..self }
     }
 
     /// The same with one fault more.
+    ///
+    /// # Panics
+    /// When the fault can never come, such as one of a function that there is not.
     #[must_use]
     pub fn with_fault(mut self, call: &str, from: u64, count: u64, action: Action) -> Self {
-        self.faults.push(Fault { call: call.into(), from, count, action });
+        let fault = Fault { call: call.into(), from, count, action };
+        assert!(fault.is_possible(), "{fault:?} can never come");
+        self.faults.push(fault);
         self
     }
 }

@@ -73,9 +73,13 @@ impl Npu {
     }
 
     fn init(&mut self, file: &[u8]) -> i32 {
+        self.init_with(file, 0)
+    }
+
+    fn init_with(&mut self, file: &[u8], flags: u32) -> i32 {
         let mut file = file.to_vec();
         let size = u32::try_from(file.len()).unwrap();
-        call!(self, rknn_init(&raw mut self.context, file.as_mut_ptr().cast(), size, 0, null_mut()))
+        call!(self, rknn_init(&raw mut self.context, file.as_mut_ptr().cast(), size, flags, null_mut()))
     }
 
     fn query<T: Default>(&self, command: rknn_query_cmd, size: usize) -> (i32, T) {
@@ -348,4 +352,159 @@ fn bytes_that_are_no_model_are_refused() {
     }
     let null = call!(npu, rknn_init(null_mut(), null_mut(), 0, 0, null_mut()));
     assert_eq!(null, -5);
+}
+
+#[test]
+fn asynchronous_runs_give_the_frame_before() {
+    let model = model("async");
+    let mut npu = Npu::open(Kind::Rk, &model);
+    assert_eq!(npu.init_with(&model.pack(), rknn_sys::RKNN_FLAG_ASYNC_MASK), 0);
+    assert_eq!((npu.set_input(1), npu.run(0)), (0, 0));
+    assert_eq!(npu.get(2, 30).0, -9, "there is no frame before the first");
+    for n in 2..4 {
+        assert_eq!((npu.set_input(n), npu.run(0)), (0, 0));
+        assert_eq!(npu.get(2, 30), (0, vec![stored(n - 1), stored(n)]));
+    }
+}
+
+#[test]
+fn a_context_for_information_tells_and_does_not_run() {
+    let model = model("information");
+    let mut npu = Npu::open(Kind::Rk, &model);
+    assert_eq!(npu.init_with(&model.pack(), rknn_sys::RKNN_FLAG_COLLECT_MODEL_INFO_ONLY), 0);
+    assert_eq!(npu.attr(rknn_query_cmd::RKNN_QUERY_OUTPUT_ATTR).n_dims, 4);
+    assert_eq!((npu.set_input(1), npu.run(0)), (0, -1));
+}
+
+#[test]
+fn a_format_newer_than_the_runtime_is_refused() {
+    let mut model = model("format");
+    let mut npu = Npu::open(Kind::Rk, &model);
+    model.scenario.newest_format = 5;
+    assert_eq!(npu.init(&model.pack()), -6);
+}
+
+#[test]
+fn a_model_of_another_chip_of_the_family_is_reported() {
+    let mut model = model("other chip");
+    let mut npu = Npu::open(Kind::Rk, &model);
+    model.scenario.platforms = vec!["rk3576".into()];
+    assert_eq!(npu.init(&model.pack()), -1);
+    let violations = npu.counters().violations;
+    assert!(violations[0].contains("a model of rk3576 loaded on rk3588"), "{violations:?}");
+}
+
+#[test]
+fn weights_that_go_before_those_that_share_them_are_reported() {
+    let npu = Npu::open(Kind::Rk, &model("parent"));
+    let (mut from, mut copy) = (npu.context, 0);
+    assert_eq!(call!(npu, rknn_dup_context(&raw mut from, &raw mut copy)), 0);
+    assert_eq!(npu.destroy(), 0);
+    assert!(npu.counters().violations[0].contains("before 1 that share its weights"));
+    assert_eq!(call!(npu, rknn_destroy(copy)), 0);
+    assert_eq!((npu.counters().contexts, npu.counters().violations.len()), (0, 1));
+}
+
+#[test]
+fn outputs_asked_for_out_of_order_are_reported() {
+    let npu = Npu::open(Kind::Rk, &model("out of order"));
+    assert_eq!((npu.set_input(1), npu.run(0)), (0, 0));
+    let mut buffers = vec![vec![0_u8; ELEMENTS]; 2];
+    let mut outputs: Vec<rknn_output> = [1, 0]
+        .into_iter()
+        .zip(&mut buffers)
+        .map(|(index, buffer)| rknn_output {
+            want_float: 0,
+            is_prealloc: 1,
+            index,
+            buf: buffer.as_mut_ptr().cast(),
+            size: 30,
+        })
+        .collect();
+    assert_eq!(call!(npu, rknn_outputs_get(npu.context, 2, outputs.as_mut_ptr(), null_mut())), 0);
+    assert_eq!(buffers, [stored(2), stored(1)]);
+    assert!(npu.counters().violations[0].contains("another order"));
+}
+
+#[test]
+fn channels_innermost_can_be_asked_for() {
+    let npu = Npu::open(Kind::Rk, &model("innermost"));
+    let output = npu.attr(rknn_query_cmd::RKNN_QUERY_NATIVE_NHWC_OUTPUT_ATTR);
+    assert_eq!(
+        (output.fmt, output.dims[..4].to_vec()),
+        (rknn_tensor_format::RKNN_TENSOR_NHWC, vec![1, 2, 3, 5])
+    );
+    assert_eq!((output.size, output.size_with_stride), (30, 30));
+    let input = npu.attr(rknn_query_cmd::RKNN_QUERY_NATIVE_NHWC_INPUT_ATTR);
+    assert_eq!(
+        (input.fmt, input.dims[..4].to_vec()),
+        (rknn_tensor_format::RKNN_TENSOR_NHWC, vec![1, 2, 3, 3])
+    );
+}
+
+#[test]
+fn functions_that_repedge_does_not_use_are_there_too() {
+    let npu = Npu::open(Kind::Rk, &model("unused"));
+    let wait = || call!(npu, rknn_wait(npu.context, null_mut()));
+    assert_eq!(wait(), -1, "nothing was run");
+    assert_eq!((npu.set_input(1), npu.run(0), wait()), (0, 0, 0));
+    let set = |count| call!(npu, rknn_set_batch_core_num(npu.context, count));
+    assert_eq!((set(0), set(3), set(4)), (-5, 0, -5));
+    let memory = call!(npu, rknn_create_mem2(npu.context, 48, 0));
+    // SAFETY: a memory that was just created.
+    let fd = unsafe { (*memory).fd };
+    let file = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+    let open = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        links.filter(|link| std::fs::read_link(link.path()).is_ok_and(|target| target == file)).count()
+    };
+    assert!(open() >= 2);
+    let before = open();
+    assert_eq!(npu.destroy_mem(memory), 0);
+    assert!(open() < before && open() > 0, "the real one keeps a descriptor for good");
+    assert!(Npu::open(Kind::Rk, &model("large family")).library.table().rknn_set_batch_core_num.is_ok());
+    let mut small = model("small family");
+    small.scenario = small.scenario.on_rv1106();
+    assert!(Npu::open(Kind::Rv, &small).library.table().rknn_set_batch_core_num.is_err());
+}
+
+#[test]
+fn a_slow_npu_keeps_to_the_time_it_was_given() {
+    let mut model = model("slow");
+    model.scenario = model.scenario.with_fault("rknn_run", 1, 2, Action::Slow(20));
+    let npu = Npu::open(Kind::Rk, &model);
+    assert_eq!((npu.set_input(1), npu.run(5)), (0, -2));
+    let began = Instant::now();
+    assert_eq!((npu.set_input(1), npu.run(10_000)), (0, 0));
+    assert!(began.elapsed() >= Duration::from_millis(20));
+    assert_eq!((npu.set_input(1), npu.run(10_000)), (0, 0));
+    assert_eq!(npu.counters().faults, [2]);
+}
+
+#[test]
+fn faults_that_can_never_come_are_refused() {
+    for (call, from, count, action) in [
+        ("rknn_ruin", 1, 1, Action::Stall),
+        ("rknn_run", 1, 1, Action::Short(1)),
+        ("rknn_query", 1, 1, Action::Slow(1)),
+        ("rknn_run", 0, 1, Action::Stall),
+        ("rknn_run", 1, 0, Action::Stall),
+        ("rknn_run", 1, 1, Action::Error(0)),
+    ] {
+        let scenario = model("impossible").scenario;
+        let made = std::panic::catch_unwind(|| scenario.with_fault(call, from, count, action));
+        assert!(made.is_err(), "{call} {action:?}");
+    }
+}
+
+#[test]
+fn faults_that_came_are_counted() {
+    let mut model = model("counted");
+    model.scenario = model.scenario.with_fault("rknn_run", 1, 2, Action::Error(-1));
+    model.scenario = model.scenario.with_fault("rknn_wait", 1, 1, Action::Error(-1));
+    let npu = Npu::open(Kind::Rk, &model);
+    for code in [-1, -1, 0] {
+        assert_eq!((npu.set_input(1), npu.run(0)), (0, code));
+    }
+    assert_eq!(npu.counters().faults, [2, 0]);
 }

@@ -3,22 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rknn_sys::{
-    Library, rknn_input_output_num, rknn_mem_size, rknn_output, rknn_perf_run, rknn_query_cmd,
-    rknn_tensor_attr,
-};
+use rknn_sys::{rknn_input_output_num, rknn_mem_size, rknn_perf_run, rknn_query_cmd, rknn_tensor_attr};
 
 use super::buffers::{Buffer, Buffers, Home, Output};
-use super::failure::{NpuFailure, Versions};
-use super::ffi::{self, Context, Direction, Memory, Target, Unbound};
+use super::context::{Context, Fetch, Target, Unbound};
+use super::failure::{Failing, NpuFailure, at};
+use super::imports::Imports;
+use super::memory::{Direction, Memory};
 use super::options::LayerTiming;
-use super::plan::{Attributes, Path, Paths, Plan};
+use super::plan::{Attributes, Path, Paths, Plan, too_many_tensors};
 use super::slot::{Imported, Slot};
-use super::worker::{Failing, Request, Source};
+use super::symbols::Vendor;
+use super::versions::Versions;
+use super::worker::{Request, Source};
 use crate::Error;
 
-/// Buffers of other devices that a context keeps imported; a camera has fewer.
-const MAX_IMPORTS: usize = 16;
+/// Outputs of a model; detectors have two for each stride at most.
+const MAX_OUTPUTS: u32 = 64;
 
 /// What the runtime says about a loaded model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,13 +46,13 @@ struct MemorySet {
 
 pub(super) struct Bench {
     // In the order in which they must go: memory, then the context it belongs to.
-    imports: Vec<(Arc<Imported>, Memory)>,
+    imports: Imports,
     sets: Vec<MemorySet>,
     context: Context,
     plan: Plan,
     bound: Option<Bound>,
     /// Reused for every frame.
-    outputs: Vec<rknn_output>,
+    fetch: Fetch,
     timing: LayerTiming,
 }
 
@@ -66,16 +67,15 @@ impl Bench {
     /// Asks the runtime about the model and makes the plan.
     pub(super) fn new(
         context: Context,
-        library: &Library,
+        vendor: &Vendor,
         request: &Request,
         versions: &Versions,
     ) -> Result<Self, Error> {
-        let attributes = attributes(&context).map_err(|failure| failure.during("rknn_query", versions))?;
-        let paths = Paths { zero_copy: ffi::can_zero_copy(library), copied: ffi::can_copy(library) };
+        let attributes = attributes(&context, versions)?;
+        let paths = Paths { zero_copy: vendor.can_zero_copy(), copied: vendor.can_copy() };
         let plan = Plan::new(&attributes, &request.input, &request.outputs, &request.paths, paths)?;
-        let outputs = Vec::with_capacity(plan.outputs.len());
-        let (imports, timing) = (Vec::with_capacity(MAX_IMPORTS), request.timing);
-        Ok(Self { imports, sets: Vec::new(), context, plan, bound: None, outputs, timing })
+        let (imports, fetch, timing) = (Imports::new(), Fetch::default(), request.timing);
+        Ok(Self { imports, sets: Vec::new(), context, plan, bound: None, fetch, timing })
     }
 
     pub(super) fn plan(&self) -> &Plan {
@@ -86,12 +86,10 @@ impl Bench {
     pub(super) fn allocate(&mut self, home: &Home, count: usize) -> Result<(), Failing> {
         for index in 0..count {
             let buffers = match self.plan.path {
-                Path::ZeroCopy => {
-                    self.allocate_shared(index).map_err(|failure| ("rknn_create_mem", failure))?
-                }
+                Path::ZeroCopy => self.allocate_shared(index).map_err(at("rknn_create_mem"))?,
                 Path::Copied => self.allocate_own(index),
             };
-            home.bring(buffers);
+            home.stock(buffers);
         }
         Ok(())
     }
@@ -118,12 +116,9 @@ impl Bench {
 
     /// Runs one frame.
     pub(super) fn run(&mut self, slot: &mut Slot, source: &Source, timeout: Duration) -> Result<(), Failing> {
-        let Some(buffers) = slot.buffers() else { return Err(("a slot", NpuFailure::InvalidInput)) };
+        let Some(buffers) = slot.buffers() else { return Err(NpuFailure::InvalidInput.at("a slot")) };
         match self.plan.path {
             Path::ZeroCopy => self.run_shared(buffers, source, timeout)?,
-            Path::Copied if matches!(source, Source::Imported(_)) => {
-                return Err(("rknn_create_mem_from_fd", NpuFailure::NotZeroCopy));
-            }
             Path::Copied => self.run_copied(buffers, timeout)?,
         }
         for (plan, output) in self.plan.outputs.iter().zip(&mut buffers.outputs) {
@@ -135,82 +130,61 @@ impl Bench {
     fn run_shared(&mut self, buffers: &Buffers, source: &Source, timeout: Duration) -> Result<(), Failing> {
         let import = match source {
             Source::Slot => None,
-            Source::Imported(imported) => Some(self.import(imported)?),
+            Source::Imported(device) => Some(device),
         };
         self.bind(buffers.index, import)?;
         let set = &self.sets[buffers.index];
         if import.is_none() {
             // Memory of another device is kept consistent by that device's driver.
-            set.input.sync(Direction::ToDevice).map_err(|failure| ("rknn_mem_sync", failure))?;
+            set.input.sync(Direction::ToDevice).map_err(at("rknn_mem_sync"))?;
         }
-        self.context.run(timeout).map_err(|failure| ("rknn_run", failure))?;
+        self.context.run(timeout).map_err(at("rknn_run"))?;
         for output in &set.outputs {
-            output.sync(Direction::FromDevice).map_err(|failure| ("rknn_mem_sync", failure))?;
+            output.sync(Direction::FromDevice).map_err(at("rknn_mem_sync"))?;
         }
         Ok(())
     }
 
-    /// Binds a set, unless it is bound already.
-    fn bind(&mut self, index: usize, import: Option<usize>) -> Result<(), Failing> {
-        let import_id = import.map(|at| self.imports[at].0.id);
-        let wanted = Bound { set: index, import: import_id };
+    /// Binds a set, its input being that of another device where one is given, unless it is bound already.
+    fn bind(&mut self, index: usize, import: Option<&Arc<Imported>>) -> Result<(), Failing> {
+        let wanted = Bound { set: index, import: import.map(|device| device.id) };
         if self.bound == Some(wanted) {
             return Ok(());
         }
         self.bound = None;
-        let failed = |failure| ("rknn_set_io_mem", failure);
+        if let Some(device) = import.filter(|device| self.imports.get(device).is_none()) {
+            self.imports.add(&self.context, device)?;
+        }
         let set = &self.sets[index];
-        let input = import.map_or(&set.input, |at| &self.imports[at].1);
-        self.context.set_io(input, &mut self.plan.input.attr).map_err(failed)?;
+        let input = import.and_then(|device| self.imports.get(device)).unwrap_or(&set.input);
+        self.context.set_io(input, &mut self.plan.input.attr).map_err(at("rknn_set_io_mem"))?;
         for (memory, plan) in set.outputs.iter().zip(&mut self.plan.outputs) {
-            self.context.set_io(memory, &mut plan.attr).map_err(failed)?;
+            self.context.set_io(memory, &mut plan.attr).map_err(at("rknn_set_io_mem"))?;
         }
         self.bound = Some(wanted);
         Ok(())
     }
 
-    /// Where in `imports` a buffer of another device is, importing it the first time it is seen.
-    fn import(&mut self, imported: &Arc<Imported>) -> Result<usize, Failing> {
-        if let Some(at) = self.imports.iter().position(|(known, _)| known.id == imported.id) {
-            return Ok(at);
-        }
-        if imported.bytes < self.plan.input.bytes {
-            return Err(("rknn_create_mem_from_fd", NpuFailure::InvalidInput));
-        }
-        // What nobody else holds any more can never come again.
-        self.imports.retain(|(known, _)| Arc::strong_count(known) > 1);
-        if self.imports.len() == MAX_IMPORTS {
-            self.imports.remove(0);
-        }
-        self.bound = None;
-        let memory = Memory::import(&self.context, &imported.fd, imported.bytes, imported.offset)
-            .map_err(|failure| ("rknn_create_mem_from_fd", failure))?;
-        self.imports.push((Arc::clone(imported), memory));
-        Ok(self.imports.len() - 1)
-    }
-
     fn run_copied(&mut self, buffers: &mut Buffers, timeout: Duration) -> Result<(), Failing> {
         let set = self.context.set_input(buffers.input.bytes_mut(), self.plan.input.form);
-        set.map_err(|failure| ("rknn_inputs_set", failure))?;
-        self.context.run(timeout).map_err(|failure| ("rknn_run", failure))?;
+        set.map_err(at("rknn_inputs_set"))?;
+        self.context.run(timeout).map_err(at("rknn_run"))?;
         let plans = self.plan.outputs.iter();
         let targets = buffers.outputs.iter_mut().zip(plans).map(|(output, plan)| {
             let want_float = u8::from(plan.spec.dtype == artifact::DType::F32);
             Target { index: plan.attr.index, bytes: output.raw.bytes_mut(), want_float }
         });
-        let got = self.context.get_outputs(targets, &mut self.outputs);
-        got.map_err(|failure| ("rknn_outputs_get", failure))
+        self.context.get_outputs(targets, &mut self.fetch)
     }
 
     /// What the runtime says about memory and time.
     pub(super) fn usage(&self) -> Result<Usage, Failing> {
-        let failed = |failure| ("rknn_query", failure);
         let size = self.context.query(rknn_query_cmd::RKNN_QUERY_MEM_SIZE, rknn_mem_size::default());
-        let size = size.map_err(failed)?;
+        let size = size.map_err(at("rknn_query"))?;
         let run = self.context.query(rknn_query_cmd::RKNN_QUERY_PERF_RUN, rknn_perf_run::default());
         let layers = match self.timing {
             LayerTiming::Off => None,
-            LayerTiming::On => Some(self.context.layer_times().map_err(failed)?),
+            LayerTiming::On => Some(self.context.layer_times().map_err(at("rknn_query"))?),
         };
         Ok(Usage {
             weight_bytes: size.total_weight_size.into(),
@@ -222,10 +196,10 @@ impl Bench {
         })
     }
 
-    /// Frees everything: the buffers that are home, once they all are or `patience` is over, then memory and, once no other
-    /// context uses its weights, the context. What is still lent out stays, and its context with it.
-    pub(super) fn close(self, home: &Home, count: usize, patience: Duration) {
-        for Buffers { index, input, outputs } in home.close(count, patience) {
+    /// Frees everything: the buffers once they are all home, then memory and, once no other context uses its weights, the
+    /// context. Waits for as long as somebody holds buffers or shares weights.
+    pub(super) fn close(self, home: &Home) {
+        for Buffers { index, input, outputs } in home.close() {
             let Some(set) = self.sets.get(index) else { continue };
             if let Buffer::Lent(lent) = input {
                 set.input.take_back(lent);
@@ -236,7 +210,9 @@ impl Bench {
                 }
             }
         }
-        let Self { imports, sets, context, .. } = self;
+        let Self { imports, sets, context, mut fetch, .. } = self;
+        // Refused once more, nothing is left to be done about it.
+        let _ = context.release_owed(&mut fetch);
         drop((imports, sets));
         context.wait_until_unshared();
     }
@@ -248,17 +224,19 @@ impl Bench {
 }
 
 /// Everything the runtime says about the model's tensors.
-fn attributes(context: &Context) -> Result<Attributes, NpuFailure> {
-    let counts = context.query(rknn_query_cmd::RKNN_QUERY_IN_OUT_NUM, rknn_input_output_num::default())?;
-    if counts.n_input != 1 || !(1..=64).contains(&counts.n_output) {
-        return Err(NpuFailure::InvalidModel);
+fn attributes(context: &Context, versions: &Versions) -> Result<Attributes, Error> {
+    let failed = |failure: NpuFailure| failure.during("rknn_query", versions);
+    let counts = context.query(rknn_query_cmd::RKNN_QUERY_IN_OUT_NUM, rknn_input_output_num::default());
+    let rknn_input_output_num { n_input, n_output } = counts.map_err(failed)?;
+    if n_input != 1 || !(1..=MAX_OUTPUTS).contains(&n_output) {
+        return Err(too_many_tensors(n_input, n_output));
     }
     let ask = |command, index| context.query(command, rknn_tensor_attr { index, ..Default::default() });
-    let all = |command| (0..counts.n_output).map(|index| ask(command, index)).collect::<Result<Vec<_>, _>>();
+    let all = |command| (0..n_output).map(|index| ask(command, index)).collect::<Result<Vec<_>, _>>();
     Ok(Attributes {
-        input: ask(rknn_query_cmd::RKNN_QUERY_INPUT_ATTR, 0)?,
+        input: ask(rknn_query_cmd::RKNN_QUERY_INPUT_ATTR, 0).map_err(failed)?,
         native_input: ask(rknn_query_cmd::RKNN_QUERY_NATIVE_INPUT_ATTR, 0).ok(),
-        outputs: all(rknn_query_cmd::RKNN_QUERY_OUTPUT_ATTR)?,
+        outputs: all(rknn_query_cmd::RKNN_QUERY_OUTPUT_ATTR).map_err(failed)?,
         native_outputs: all(rknn_query_cmd::RKNN_QUERY_NATIVE_OUTPUT_ATTR).ok(),
     })
 }

@@ -3,9 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use super::ffi::Lent;
+use super::memory::Lent;
 
 /// Bytes of one tensor, aligned for any element type.
 pub(super) enum Buffer {
@@ -56,16 +55,22 @@ pub(super) struct Buffers {
 
 /// Where the buffers of one worker are kept while nobody uses them. The worker frees them only when all are here.
 pub(super) struct Home {
-    free: Mutex<Vec<Buffers>>,
+    shelf: Mutex<Shelf>,
     returned: Condvar,
     is_abandoned: AtomicBool,
+}
+
+struct Shelf {
+    free: Vec<Buffers>,
+    /// Sets that were taken and are not back.
+    lent: usize,
 }
 
 impl Home {
     /// A home for up to `count` sets of buffers.
     pub(super) fn with_room(count: usize) -> Arc<Self> {
-        let free = Mutex::new(Vec::with_capacity(count));
-        Arc::new(Self { free, returned: Condvar::new(), is_abandoned: AtomicBool::new(false) })
+        let shelf = Mutex::new(Shelf { free: Vec::with_capacity(count), lent: 0 });
+        Arc::new(Self { shelf, returned: Condvar::new(), is_abandoned: AtomicBool::new(false) })
     }
 
     /// Says that nobody waits for the worker's frames any more.
@@ -80,33 +85,43 @@ impl Home {
 
     /// How many sets are here.
     pub(super) fn free_sets(&self) -> usize {
-        self.free().len()
+        self.shelf().free.len()
+    }
+
+    /// Whether sets were taken and are not back.
+    pub(super) fn has_lent(&self) -> bool {
+        self.shelf().lent > 0
+    }
+
+    /// Puts a new set here.
+    pub(super) fn stock(&self, buffers: Buffers) {
+        self.shelf().free.push(buffers);
     }
 
     /// Takes a set; none when all are in use.
     pub(super) fn take(&self) -> Option<Buffers> {
-        self.free().pop()
+        let mut shelf = self.shelf();
+        let taken = shelf.free.pop();
+        shelf.lent += usize::from(taken.is_some());
+        taken
     }
 
-    /// Brings a set home.
+    /// Brings home what was taken.
     pub(super) fn bring(&self, buffers: Buffers) {
-        self.free().push(buffers);
+        let mut shelf = self.shelf();
+        shelf.lent = shelf.lent.saturating_sub(1);
+        shelf.free.push(buffers);
         self.returned.notify_all();
     }
 
-    /// Takes everything once `count` sets are here, or what is here after `patience`.
-    pub(super) fn close(&self, count: usize, patience: Duration) -> Vec<Buffers> {
-        let end = Instant::now() + patience;
-        let mut free = self.free();
-        while free.len() < count {
-            let Some(left) = end.checked_duration_since(Instant::now()) else { break };
-            free = self.returned.wait_timeout(free, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        std::mem::take(&mut *free)
+    /// Takes everything once it is all here.
+    pub(super) fn close(&self) -> Vec<Buffers> {
+        let shelf = self.returned.wait_while(self.shelf(), |shelf| shelf.lent > 0);
+        std::mem::take(&mut shelf.unwrap_or_else(PoisonError::into_inner).free)
     }
 
-    fn free(&self) -> MutexGuard<'_, Vec<Buffers>> {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
         // A list of buffers is whole after a panic, too.
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

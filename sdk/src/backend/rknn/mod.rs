@@ -2,13 +2,15 @@
 //! cores, a [`RknnSession`] is the same for one frame at a time. Contexts stay on the thread that uses them, memory is
 //! never freed under a call, and every error of the runtime is an [`NpuFailure`] with a hint.
 //!
-//! `ffi` alone calls the runtime. A worker thread (`worker`) owns a context and its memory (`bench`), following a `plan`
-//! made from the runtime's answers; `buffers` and `slot` carry frames to it and back.
+//! `context` and `memory` alone call the runtime. A worker thread (`worker`) owns a context and its memory (`bench`),
+//! following a `plan` made from the runtime's answers; `buffers` and `slot` carry frames to it and back.
 
 mod bench;
 mod buffers;
+mod context;
 mod failure;
-mod ffi;
+mod imports;
+mod memory;
 mod options;
 mod plan;
 mod pool;
@@ -16,7 +18,8 @@ mod recipe;
 mod runtime;
 mod session;
 mod slot;
-mod weights;
+mod symbols;
+mod versions;
 mod worker;
 
 pub use bench::Usage;

@@ -1,7 +1,16 @@
 //! How the NPU is used: which library and cores, how data moves, and how long anything may take.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use artifact::Fault;
+
+use crate::Error;
+
+/// Cores that the runtime has masks for; RK3588 has as many, other chips fewer.
+const MAX_CORES: u8 = 3;
+/// In place of an end that no clock can tell.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How a model is run on the NPU.
 #[derive(Debug, Clone)]
@@ -29,13 +38,13 @@ pub struct RknnOptions {
 /// How long calls may take, and how often they may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLimits {
-    /// What the runtime is told: a frame that takes longer fails.
+    /// What the runtime is told: a frame that takes longer fails. At least a millisecond.
     pub run: Duration,
     /// How much later than `run` a call must have returned; after that it is taken for never returning.
     pub grace: Duration,
     /// How long loading a model may take.
     pub open: Duration,
-    /// Frames in a row that may fail on a core before the NPU is given up.
+    /// Frames in a row that fail on a core and have the NPU given up, at least 1.
     pub max_failures: u32,
     /// Workers whose call has not returned that may be set aside at a time, each with its context and buffers, before the
     /// NPU is given up.
@@ -58,9 +67,9 @@ pub enum Cores {
     /// One context, and the driver chooses its core for each frame.
     #[default]
     Driver,
-    /// One context on this core, counted from 0.
+    /// One context on this core, counted from 0, up to 2.
     One(u8),
-    /// One context on each of the first so many cores, sharing weights: for most frames a second.
+    /// One context on each of the first so many cores, sharing weights: for most frames a second. 1 to 3.
     Each(u8),
     /// One context on all of the first so many cores: for the shortest time a frame. 1 to 3.
     Together(u8),
@@ -140,6 +149,24 @@ impl Default for TimeLimits {
     }
 }
 
+impl TimeLimits {
+    /// How long the call of a frame may take before it is taken for never returning.
+    pub(super) fn patience(&self) -> Duration {
+        self.run.saturating_add(self.grace)
+    }
+
+    /// How long `frames` frames and the end of their worker may take.
+    pub(super) fn of_frames(&self, frames: usize) -> Duration {
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        self.patience().saturating_mul(frames).saturating_add(self.grace)
+    }
+}
+
+/// `wait` later than `start`, or so late that nobody waits for it.
+pub(super) fn after(start: Instant, wait: Duration) -> Instant {
+    start.checked_add(wait).unwrap_or_else(|| start + FAR)
+}
+
 impl RknnOptions {
     /// The flags of `rknn_init`. Never the one for asynchronous runs, with which a run gives the outputs of the frame
     /// before: the pool overlaps frames without mixing them up.
@@ -162,6 +189,23 @@ impl RknnOptions {
 }
 
 impl Cores {
+    /// Refuses what no chip has. Whether this one has the cores, its runtime says.
+    pub(super) fn check(self) -> Result<(), Error> {
+        let is_possible = match self {
+            Self::Driver => true,
+            Self::One(core) => core < MAX_CORES,
+            Self::Each(count) | Self::Together(count) => (1..=MAX_CORES).contains(&count),
+        };
+        if is_possible {
+            return Ok(());
+        }
+        Err(Error::Input(Fault::new(
+            format!("the choice of cores {self:?}"),
+            format!("1 to {MAX_CORES} cores, or one of the numbers 0 to {}", MAX_CORES - 1),
+            "choose cores that the chip has, or leave the choice to the driver (`Cores::Driver`)",
+        )))
+    }
+
     /// The core mask of each context; none leaves the choice to the driver.
     pub(super) fn masks(self) -> Vec<Option<u32>> {
         match self {
@@ -174,7 +218,7 @@ impl Cores {
 }
 
 fn mask(core: u8) -> u32 {
-    1_u32.checked_shl(core.into()).unwrap_or(0)
+    1_u32.wrapping_shl(core.into())
 }
 
 #[cfg(test)]
@@ -187,6 +231,36 @@ mod tests {
         assert_eq!(Cores::One(1).masks(), [Some(rknn_sys::rknn_core_mask::RKNN_NPU_CORE_1.0)]);
         assert_eq!(Cores::Each(3).masks(), [Some(1), Some(2), Some(4)]);
         assert_eq!(Cores::Together(3).masks(), [Some(rknn_sys::rknn_core_mask::RKNN_NPU_CORE_0_1_2.0)]);
+    }
+
+    #[test]
+    fn cores_that_no_chip_has_are_refused() {
+        for good in [Cores::Driver, Cores::One(2), Cores::Each(1), Cores::Each(3), Cores::Together(3)] {
+            good.check().unwrap();
+        }
+        for bad in [
+            Cores::One(3),
+            Cores::One(32),
+            Cores::One(255),
+            Cores::Each(0),
+            Cores::Each(4),
+            Cores::Together(0),
+            Cores::Together(4),
+        ] {
+            let error = bad.check().unwrap_err();
+            assert!(
+                matches!(error, Error::Input(_)) && error.to_string().contains("Cores::Driver"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_without_end_are_no_overflow() {
+        let limits = TimeLimits { run: Duration::MAX, grace: Duration::MAX, ..TimeLimits::default() };
+        assert_eq!((limits.patience(), limits.of_frames(usize::MAX)), (Duration::MAX, Duration::MAX));
+        let now = Instant::now();
+        assert!(after(now, Duration::MAX) > after(now, Duration::from_secs(3600)));
     }
 
     #[test]

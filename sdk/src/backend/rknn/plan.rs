@@ -8,7 +8,7 @@ mod output;
 use artifact::{Fault, TensorSpec};
 use rknn_sys::{rknn_tensor_attr, rknn_tensor_format, rknn_tensor_qnt_type, rknn_tensor_type};
 
-use super::ffi::{self, InputForm};
+use super::context::InputForm;
 use crate::Error;
 use input::{copied_input, native_input};
 use output::{copied_output, native_output};
@@ -74,8 +74,13 @@ pub(super) struct OutputPlan {
 pub(super) enum Reading {
     /// They are.
     InPlace,
-    /// From 16-bit floats, in the same order.
-    Halves,
+    /// From 16-bit floats, in the same order, in rows as those of [`Reading::Rows`].
+    Halves {
+        /// Bytes of a row that mean something.
+        length: usize,
+        /// Bytes from one row to the next.
+        distance: usize,
+    },
     /// Rows are further apart than they are long: row length and distance, in bytes.
     Rows {
         /// Bytes of a row that mean something.
@@ -102,8 +107,8 @@ impl Plan {
         wanted: &[Path],
         paths: Paths,
     ) -> Result<Self, Error> {
-        let mut reason =
-            misfit("a runtime without functions for inputs and outputs".into(), "a whole runtime");
+        // Of the paths that are refused, the first one's reason counts: it is the one that was wanted most.
+        let mut reason = None;
         for &path in wanted {
             let planned = match path {
                 Path::ZeroCopy if paths.zero_copy => Self::zero_copy(attributes, input, outputs),
@@ -112,10 +117,10 @@ impl Plan {
             };
             match planned {
                 Ok(plan) => return Ok(plan),
-                Err(error) => reason = error,
+                Err(error) => reason = reason.or(Some(error)),
             }
         }
-        Err(reason)
+        Err(reason.unwrap_or_else(|| no_way(wanted)))
     }
 
     fn zero_copy(attributes: &Attributes, input: &TensorSpec, outputs: &[TensorSpec]) -> Result<Self, Error> {
@@ -162,7 +167,7 @@ fn match_outputs(attrs: &[rknn_tensor_attr], specs: &[TensorSpec]) -> Result<Vec
         let found = format!("a model with {} outputs", attrs.len());
         return Err(misfit(found, &format!("{}, as the bundle says", specs.len())));
     }
-    let names: Vec<String> = attrs.iter().map(|attr| ffi::text(&attr.name)).collect();
+    let names: Vec<String> = attrs.iter().map(rknn_tensor_attr::name_text).collect();
     let by_name: Option<Vec<usize>> =
         specs.iter().map(|spec| names.iter().position(|name| *name == spec.name)).collect();
     let order = by_name.unwrap_or_else(|| (0..specs.len()).collect());
@@ -183,7 +188,7 @@ fn check_shape(attr: &rknn_tensor_attr, spec: &TensorSpec) -> Result<(), Error> 
     if dims == expected && spec.shape[0] == 1 {
         return Ok(());
     }
-    let found = format!("tensor {:?} of dimensions {dims:?} in the model", ffi::text(&attr.name));
+    let found = format!("tensor {:?} of dimensions {dims:?} in the model", attr.name_text());
     Err(misfit(found, &format!("{expected:?}, as the bundle says of {:?}", spec.name)))
 }
 
@@ -198,6 +203,25 @@ fn element_bytes(kind: rknn_tensor_type) -> usize {
 
 fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// That the library has no functions for any of the paths.
+fn no_way(wanted: &[Path]) -> Error {
+    let (found, hint) = match wanted {
+        [Path::Copied] => ("that copy inputs and outputs", "open the model with `IoPath::Auto`"),
+        [Path::ZeroCopy] => ("for memory that the NPU reaches", "open the model with `IoPath::Auto`"),
+        _ => ("for inputs and outputs", "install a whole runtime of the board's vendor"),
+    };
+    Error::Backend(Fault::new(
+        format!("the NPU runtime has no functions {found}, or refuses them"),
+        "a runtime with such functions",
+        hint,
+    ))
+}
+
+/// That the model has another number of tensors than detectors have.
+pub(super) fn too_many_tensors(inputs: u32, outputs: u32) -> Error {
+    misfit(format!("a model with {inputs} inputs and {outputs} outputs"), "1 input and 1 to 64 outputs")
 }
 
 fn untold(what: &str) -> Error {

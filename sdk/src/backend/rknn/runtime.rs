@@ -9,8 +9,10 @@ use std::sync::Arc;
 use artifact::rknn::RknnInfo;
 use rknn_sys::Library;
 
-use super::failure::{NpuFailure, Versions};
+use super::failure::NpuFailure;
 use super::options::{Chip, RknnOptions};
+use super::symbols::Vendor;
+use super::versions::Versions;
 use crate::Error;
 
 const LIBRARIES: [&str; 2] = ["librknnrt.so", "librknnmrt.so"];
@@ -18,9 +20,9 @@ const LIBRARIES: [&str; 2] = ["librknnrt.so", "librknnmrt.so"];
 const DRIVER_VERSION: [&str; 2] = ["/sys/kernel/debug/rknpu/version", "/sys/module/rknpu/version"];
 const COMPATIBLE: &str = "/proc/device-tree/compatible";
 
-/// A loaded library, and a model that it may be given.
+/// A loaded library, and what is known of it and a model that it may be given.
 pub(super) struct Checked {
-    pub(super) library: Arc<Library>,
+    pub(super) vendor: Arc<Vendor>,
     pub(super) versions: Versions,
 }
 
@@ -32,6 +34,7 @@ pub(super) fn check(model: &[u8], options: &RknnOptions) -> Result<Checked, Erro
         toolkit: Some(info.toolkit),
         runtime: library.version().map(str::to_owned),
         driver: driver_version(),
+        library: library.runtime(),
     };
     let chip = match &options.chip {
         Chip::Detected => chip(),
@@ -40,20 +43,8 @@ pub(super) fn check(model: &[u8], options: &RknnOptions) -> Result<Checked, Erro
     if let Some(chip) = chip {
         info.check_chip(&chip).map_err(|error| of_npu(NpuFailure::WrongChip, error))?;
     }
-    check_runtime(&versions)?;
-    Ok(Checked { library: Arc::new(library), versions })
-}
-
-/// Refuses a runtime older than the model's toolkit, where both versions are known.
-pub(super) fn check_runtime(versions: &Versions) -> Result<(), Error> {
-    let runtime = versions.runtime.as_ref().and_then(|text| text.parse().ok());
-    match versions.toolkit.zip(runtime) {
-        Some((toolkit, runtime)) if toolkit > runtime => {
-            let found = format!("the model is newer than the NPU runtime: {toolkit} and {runtime}");
-            Err(NpuFailure::OldRuntime.during(&found, versions))
-        }
-        _ => Ok(()),
-    }
+    versions.check()?;
+    Ok(Checked { vendor: Arc::new(Vendor::new(library)), versions })
 }
 
 /// A fault of the model that is one of this board only: another payload may do.
@@ -125,21 +116,5 @@ mod tests {
         ] {
             assert_eq!(chip_in(compatible).as_deref(), chip, "{compatible:?}");
         }
-    }
-
-    #[test]
-    fn an_old_runtime_is_refused_where_versions_are_known() {
-        let versions = |runtime: &str| Versions {
-            toolkit: "2.3.2".parse().ok(),
-            runtime: Some(runtime.into()),
-            driver: None,
-        };
-        check_runtime(&versions("2.3.2")).unwrap();
-        check_runtime(&versions("what?")).unwrap();
-        check_runtime(&Versions::default()).unwrap();
-        let error = check_runtime(&versions("1.5.2")).unwrap_err();
-        assert!(matches!(error, Error::Npu { failure: NpuFailure::OldRuntime, .. }));
-        let text = error.to_string();
-        assert!(text.contains("2.3.2") && text.contains("update librknnrt.so"), "{text}");
     }
 }

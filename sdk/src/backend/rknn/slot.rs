@@ -19,7 +19,6 @@ pub struct Slot {
     home: Arc<Home>,
     plan: Arc<Plan>,
     pub(super) worker: usize,
-    pub(super) generation: u64,
 }
 
 /// A frame that the NPU has finished: outputs to read.
@@ -47,14 +46,18 @@ pub(super) struct Imported {
 }
 
 impl Slot {
-    pub(super) fn new(
-        buffers: Buffers,
-        home: &Arc<Home>,
-        plan: &Arc<Plan>,
-        worker: usize,
-        generation: u64,
-    ) -> Self {
-        Self { buffers: Some(buffers), home: Arc::clone(home), plan: Arc::clone(plan), worker, generation }
+    pub(super) fn new(buffers: Buffers, home: &Arc<Home>, plan: &Arc<Plan>, worker: usize) -> Self {
+        Self { buffers: Some(buffers), home: Arc::clone(home), plan: Arc::clone(plan), worker }
+    }
+
+    /// Whether the pool that follows `plan` gave it: each pool has a plan of its own.
+    pub(super) fn is_of_pool(&self, plan: &Arc<Plan>) -> bool {
+        Arc::ptr_eq(&self.plan, plan)
+    }
+
+    /// Whether its buffers are of the worker whose home this is, so that no other one may use them.
+    pub(super) fn is_of_worker(&self, home: &Arc<Home>) -> bool {
+        Arc::ptr_eq(&self.home, home)
     }
 
     /// The pixels to be filled in place, rows of RGB as the model's input specification says; none where the model takes

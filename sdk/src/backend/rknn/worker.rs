@@ -1,29 +1,34 @@
-//! A thread with a context of its own: it alone calls the runtime, one frame after another, and frees what it allocated
-//! once everything lent out is home. A call that never returns costs this thread, never its owner.
+//! A thread with a context of its own, from its owner's side: frames go to it and come back. A call that never returns
+//! costs the thread, never its owner, who waits for it only within limits.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+mod spare;
+mod thread;
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use artifact::TensorSpec;
-use rknn_sys::{Library, rknn_query_cmd, rknn_sdk_version};
 
-use super::bench::{Bench, Usage};
+use super::bench::Usage;
 use super::buffers::Home;
-use super::failure::{NpuFailure, Versions};
-use super::ffi::{Context, Unbound};
-use super::options::{LayerTiming, TimeLimits};
+use super::context::Unbound;
+use super::failure::{Failing, NpuFailure};
+use super::options::{LayerTiming, TimeLimits, after};
 use super::plan::{Path, Plan};
 use super::slot::{Imported, Slot};
+use super::symbols::Vendor;
+use super::versions::Versions;
 use crate::Error;
+pub(super) use spare::Spare;
 
-/// What failed: the runtime's function, and how.
-pub(super) type Failing = (&'static str, NpuFailure);
+/// Jobs of others than frames that may wait at a worker: a query, and a context for each other core.
+const OTHER_JOBS: usize = 4;
 
 /// What a worker is started with.
 pub(super) struct Start {
-    pub(super) library: Arc<Library>,
+    pub(super) vendor: Arc<Vendor>,
     pub(super) versions: Versions,
     pub(super) origin: Origin,
     pub(super) flags: u32,
@@ -50,19 +55,22 @@ pub(super) enum Origin {
     Model,
     /// Another worker's context, whose weights it shares.
     Duplicate(Unbound),
+    /// Another worker, once it gives one; else the model.
+    Asked(Receiver<Option<Unbound>>),
 }
 
 /// What a worker that has started tells.
 pub(super) struct Ready {
     pub(super) plan: Plan,
     pub(super) versions: Versions,
-    pub(super) duplicates: Vec<Unbound>,
+    pub(super) duplicates: Spare,
 }
 
 /// Something to do.
 enum Job {
     Run { slot: Slot, source: Source, submitted: Instant },
     Inspect(SyncSender<Result<Usage, Failing>>),
+    Duplicate(SyncSender<Option<Unbound>>),
 }
 
 /// Where a frame's pixels lie.
@@ -82,18 +90,40 @@ pub(super) struct Done {
     pub(super) finished: Instant,
 }
 
-/// The owner's side of a worker.
+/// The owner's side of a worker. Dropped, it is closed.
 pub(super) struct Worker {
     jobs: Option<SyncSender<Job>>,
     done: Receiver<Done>,
+    /// Where it has not told yet how its start went.
+    opening: Option<Opening>,
     thread: Option<JoinHandle<()>>,
+    /// Nothing comes; its end says that the thread has freed everything.
+    ended: Receiver<()>,
+    calls: Weak<()>,
+    limits: TimeLimits,
+    sets: usize,
     pub(super) home: Arc<Home>,
     /// When it last gave a frame back.
     pub(super) progressed: Instant,
     pub(super) in_flight: usize,
 }
 
-/// Why no frame came.
+struct Opening {
+    ready: Receiver<Result<Ready, Error>>,
+    deadline: Instant,
+    versions: Versions,
+}
+
+/// What a worker needs to free everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing but itself.
+    Own,
+    /// That others, which are not freed yet, let go of the weights that it owns.
+    SharedElsewhere,
+}
+
+/// Why no answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
     /// The call did not return in time.
@@ -102,181 +132,157 @@ pub(super) enum Silence {
     Ended,
 }
 
-impl Worker {
-    /// Starts a worker and waits until its model is loaded, or cannot be.
-    pub(super) fn start(start: Start) -> Result<(Self, Ready), Error> {
-        let (limits, versions) = (start.limits, start.versions.clone());
-        let home = Home::with_room(start.sets);
-        let (jobs, inbox) = sync_channel(start.sets + 1);
-        let (outbox, done) = sync_channel(start.sets);
-        let (tell, ready) = sync_channel(1);
-        let theirs = Arc::clone(&home);
-        let thread = std::thread::Builder::new()
-            .name("npu".into())
-            .spawn(move || work(start, &tell, &inbox, &outbox, &theirs))
-            .map_err(|_| NpuFailure::NoWorker.during("a thread", &versions))?;
-        let mut worker = Self {
-            jobs: Some(jobs),
-            done,
-            thread: Some(thread),
-            home,
-            progressed: Instant::now(),
-            in_flight: 0,
-        };
-        match ready.recv_timeout(limits.open) {
-            Ok(Ok(ready)) => Ok((worker, ready)),
-            Ok(Err(error)) => {
-                worker.close(limits.grace);
-                Err(error)
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                worker.abandon();
-                Err(NpuFailure::Stalled { waited: limits.open }.during("loading the model", &versions))
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(NpuFailure::Failed.during("loading the model", &versions))
-            }
+impl Silence {
+    /// The failure that it is, after a wait of `waited`.
+    pub(super) fn failure(self, waited: Duration) -> NpuFailure {
+        match self {
+            Self::Stalled => NpuFailure::Stalled { waited },
+            Self::Ended => NpuFailure::WorkerEnded,
         }
     }
+}
 
-    /// Hands a frame over. The room of its slot is the room of the queue, so this never waits.
-    pub(super) fn submit(&mut self, slot: Slot, source: Source) -> Instant {
+impl From<RecvTimeoutError> for Silence {
+    fn from(error: RecvTimeoutError) -> Self {
+        match error {
+            RecvTimeoutError::Timeout => Self::Stalled,
+            RecvTimeoutError::Disconnected => Self::Ended,
+        }
+    }
+}
+
+impl Worker {
+    /// Starts a worker; [`Worker::opened`] tells how that went.
+    pub(super) fn start(start: Start) -> Result<Self, Error> {
+        let (limits, sets, versions) = (start.limits, start.sets, start.versions.clone());
+        let home = Home::with_room(sets);
+        // Room for all there can be at a time, so that nobody ever waits to hand something over.
+        let (jobs, inbox) = sync_channel(sets + OTHER_JOBS);
+        let (outbox, done) = sync_channel(sets);
+        let (tell, ready) = sync_channel(1);
+        let (end, ended) = sync_channel(0);
+        let alive = Arc::new(());
+        let calls = Arc::downgrade(&alive);
+        let links = thread::Links { tell, inbox, outbox, home: Arc::clone(&home), alive };
+        let run = move || {
+            thread::work(start, links);
+            drop(end);
+        };
+        let thread = std::thread::Builder::new().name("npu".into()).spawn(run);
+        let thread = Some(thread.map_err(|_| NpuFailure::NoWorker.during("a thread", &versions))?);
+        let progressed = Instant::now();
+        let opening = Some(Opening { ready, deadline: after(progressed, limits.open), versions });
+        let jobs = Some(jobs);
+        Ok(Self { jobs, done, opening, thread, ended, calls, limits, sets, home, progressed, in_flight: 0 })
+    }
+
+    /// Whether how its start went is not told yet.
+    pub(super) fn is_opening(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    /// How the start went, waited for until `end`; none when that is not known by then, or was told before. A worker that
+    /// could not start, or did not in time, is let go.
+    pub(super) fn opened(&mut self, end: Instant) -> Option<Result<Ready, Error>> {
+        let Opening { ready, deadline, versions } = self.opening.as_ref()?;
+        let left = end.min(*deadline).saturating_duration_since(Instant::now());
+        let outcome = match ready.recv_timeout(left).map_err(Silence::from) {
+            Ok(outcome) => outcome,
+            Err(Silence::Stalled) if Instant::now() < *deadline => return None,
+            Err(silence) => Err(silence.failure(self.limits.open).during("loading the model", versions)),
+        };
+        self.opening = None;
+        match &outcome {
+            Ok(_) => {}
+            Err(Error::Npu { failure: NpuFailure::Stalled { .. }, .. }) => self.abandon(),
+            Err(_) => {
+                self.close(Rest::Own);
+            }
+        }
+        Some(outcome)
+    }
+
+    /// Held by the thread for as long as one of its calls has not returned.
+    pub(super) fn calls(&self) -> Weak<()> {
+        Weak::clone(&self.calls)
+    }
+
+    /// Hands a frame over; the room of its slot is the room of the queue, so this never waits. The slot goes home where the
+    /// thread has ended.
+    pub(super) fn submit(&mut self, slot: Slot, source: Source) -> Result<Instant, Silence> {
         let submitted = Instant::now();
+        self.send(Job::Run { slot, source, submitted })?;
         self.in_flight += 1;
-        self.send(Job::Run { slot, source, submitted });
-        submitted
+        Ok(submitted)
     }
 
     /// The next frame that comes back, waited for until `deadline`.
     pub(super) fn receive(&mut self, deadline: Instant) -> Result<Done, Silence> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let done = self.done.recv_timeout(left).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Silence::Stalled,
-            RecvTimeoutError::Disconnected => Silence::Ended,
-        })?;
+        let done = self.done.recv_timeout(left)?;
         self.progressed = done.finished;
         self.in_flight = self.in_flight.saturating_sub(1);
         Ok(done)
     }
 
-    /// What the runtime says about memory and time, once the frames before are done.
-    pub(super) fn inspect(&mut self, patience: Duration) -> Result<Usage, Failing> {
+    /// What the runtime says about memory and time, once the frames before are done, waited for up to `patience`.
+    pub(super) fn inspect(&mut self, patience: Duration) -> Result<Result<Usage, Failing>, Silence> {
         let (tell, answer) = sync_channel(1);
-        self.send(Job::Inspect(tell));
-        let stalled = ("rknn_query", NpuFailure::Stalled { waited: patience });
-        answer.recv_timeout(patience).map_err(|_| stalled)?
+        self.send(Job::Inspect(tell))?;
+        Ok(answer.recv_timeout(patience)?)
     }
 
-    fn send(&self, job: Job) {
-        // What cannot be sent is dropped, which brings its slot home; the silence that follows is noticed.
-        if let Some(Err(TrySendError::Full(job) | TrySendError::Disconnected(job))) =
-            self.jobs.as_ref().map(|jobs| jobs.try_send(job))
-        {
-            drop(job);
-        }
+    /// A context that shares this one's weights, once the frames before are done.
+    pub(super) fn ask_for_duplicate(&self) -> Origin {
+        let (tell, answer) = sync_channel(1);
+        // Unsent, the answer ends, and the model is loaded.
+        let _ = self.send(Job::Duplicate(tell));
+        Origin::Asked(answer)
+    }
+
+    fn send(&self, job: Job) -> Result<(), Silence> {
+        let jobs = self.jobs.as_ref().ok_or(Silence::Ended)?;
+        jobs.try_send(job).map_err(|_| Silence::Ended)
     }
 
     /// Lets go of a worker whose call does not return. Its thread, context and buffers stay as they are; should the call
     /// return after all, the thread frees them and ends.
     pub(super) fn abandon(&mut self) {
         self.home.abandon();
-        self.jobs = None;
-        self.thread = None;
+        (self.jobs, self.opening, self.thread) = (None, None, None);
         // A frame that comes back after all goes home at once.
         self.done = sync_channel(0).1;
     }
 
-    /// Ends the worker and waits for it up to `patience`; says whether it ended.
-    pub(super) fn close(&mut self, patience: Duration) -> bool {
+    /// Ends the worker and waits until everything is freed, or all that is left waits for somebody else, as `rest` says, or
+    /// for callers who hold outputs: its thread frees that when it can. A worker whose call does not return in the time of
+    /// its frames is let go. Says whether everything is freed.
+    pub(super) fn close(&mut self, rest: Rest) -> bool {
         self.jobs = None;
-        let deadline = Instant::now() + patience;
+        let Some(thread) = self.thread.take() else { return false };
+        let deadline = after(Instant::now(), self.limits.of_frames(self.sets));
+        let left = || deadline.saturating_duration_since(Instant::now());
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.done.recv_timeout(left) {
+            match self.done.recv_timeout(left()).map_err(Silence::from) {
                 Ok(_late) => {}
-                Err(RecvTimeoutError::Timeout) => {
+                Err(Silence::Stalled) => {
                     self.abandon();
                     return false;
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(Silence::Ended) => break,
             }
         }
-        // The thread has dropped its end, which is the last thing it does.
-        self.thread.take().is_none_or(|thread| thread.join().is_ok())
+        if self.home.has_lent() || rest == Rest::SharedElsewhere {
+            return false;
+        }
+        let ended = self.ended.recv_timeout(left()).map_err(Silence::from);
+        // Dropping its end is the last thing that the thread does.
+        ended != Err(Silence::Stalled) && thread.join().is_ok()
     }
 }
 
-/// The thread.
-fn work(
-    start: Start,
-    tell: &SyncSender<Result<Ready, Error>>,
-    inbox: &Receiver<Job>,
-    outbox: &SyncSender<Done>,
-    home: &Arc<Home>,
-) {
-    let (limits, sets) = (start.limits, start.sets);
-    let mut bench = match open(start, home) {
-        Ok((bench, ready)) => {
-            if tell.send(Ok(ready)).is_err() {
-                return bench.close(home, sets, limits.grace);
-            }
-            bench
-        }
-        Err(error) => {
-            let _ = tell.send(Err(error));
-            return;
-        }
-    };
-    while let Ok(job) = inbox.recv() {
-        if home.is_abandoned() {
-            continue;
-        }
-        match job {
-            Job::Inspect(answer) => {
-                let _ = answer.send(bench.usage());
-            }
-            Job::Run { mut slot, source, submitted } => {
-                let started = Instant::now();
-                let outcome = bench.run(&mut slot, &source, limits.run);
-                drop(source);
-                let _ = outbox.send(Done { slot, outcome, submitted, started, finished: Instant::now() });
-            }
-        }
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.close(Rest::Own);
     }
-    bench.close(home, sets, limits.grace);
-}
-
-fn open(start: Start, home: &Arc<Home>) -> Result<(Bench, Ready), Error> {
-    let Start { library, mut versions, origin, flags, core_mask, duplicates, sets, request, .. } = start;
-    let context = match origin {
-        Origin::Duplicate(unbound) => unbound.bind(),
-        Origin::Model => Context::init(&library, &request.model, flags)
-            .map_err(|failure| failure.during("rknn_init", &versions))?,
-    };
-    learn_versions(&context, &mut versions)?;
-    let failed = |(call, failure): Failing, versions: &Versions| failure.during(call, versions);
-    if let Some(mask) = core_mask {
-        context.set_core_mask(mask).map_err(|failure| failed(("rknn_set_core_mask", failure), &versions))?;
-    }
-    let mut bench = Bench::new(context, &library, &request, &versions)?;
-    let plan = bench.plan().clone();
-    if let Err(failing) = bench.allocate(home, sets) {
-        // What is allocated so far is all at home.
-        bench.close(home, 0, Duration::ZERO);
-        return Err(failed(failing, &versions));
-    }
-    // Last, so that no context that owns weights is given up while another shares them.
-    let duplicates = bench.duplicates(duplicates);
-    Ok((bench, Ready { plan, versions, duplicates }))
-}
-
-/// Asks the runtime for its versions, and refuses it if it is too old for the model.
-fn learn_versions(context: &Context, versions: &mut Versions) -> Result<(), Error> {
-    let answer = context.query(rknn_query_cmd::RKNN_QUERY_SDK_VERSION, rknn_sdk_version::default());
-    if let Ok(answer) = answer {
-        let stated = |field| Some(super::ffi::text(field)).filter(|text| !text.is_empty());
-        versions.runtime = stated(&answer.api_version).or(versions.runtime.take());
-        versions.driver = stated(&answer.drv_version).or(versions.driver.take());
-    }
-    super::runtime::check_runtime(versions)
 }

@@ -28,6 +28,13 @@ pub unsafe fn query(handle: rknn_context, command: Command, info: *mut c_void, s
             }
             Command::RKNN_QUERY_INPUT_ATTR => place.change(|attr| plain_input(&scenario.input, attr)),
             Command::RKNN_QUERY_NATIVE_INPUT_ATTR => place.change(|attr| native_input(&scenario.input, attr)),
+            Command::RKNN_QUERY_NATIVE_NHWC_INPUT_ATTR => {
+                place.change(|attr| native_input(&scenario.input, attr))
+            }
+            Command::RKNN_QUERY_NATIVE_NHWC_OUTPUT_ATTR => place.change(|attr| {
+                let output = scenario.outputs.get(attr.index as usize).ok_or(RKNN_ERR_PARAM_INVALID)?;
+                native_output(&Output { order: Order::Nhwc { row_stride: 0 }, ..output.clone() }, attr)
+            }),
             Command::RKNN_QUERY_OUTPUT_ATTR => place.change(|attr| {
                 plain_output(scenario.outputs.get(attr.index as usize).ok_or(RKNN_ERR_PARAM_INVALID)?, attr)
             }),
@@ -85,7 +92,7 @@ impl Place {
 
 fn perf_detail(context: &Context, place: &Place) -> Result<(), i32> {
     const TABLE: &str = "ID OpType Time(us)\n1 ConvRelu 15128\n";
-    let asked = context.loaded.device.counters().flags & rknn_sys::RKNN_FLAG_COLLECT_PERF_MASK != 0;
+    let asked = context.flags & rknn_sys::RKNN_FLAG_COLLECT_PERF_MASK != 0;
     let length = if asked { TABLE.len() as u64 } else { 0 };
     place.write(rknn_sys::rknn_perf_detail { perf_data: TABLE.as_ptr().cast_mut().cast(), data_len: length })
 }

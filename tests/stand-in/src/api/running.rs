@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use rknn_sys::{
     RKNN_ERR_FAIL, RKNN_ERR_INPUT_INVALID, RKNN_ERR_OUTPUT_INVALID, RKNN_ERR_PARAM_INVALID, RKNN_ERR_TIMEOUT,
-    rknn_context, rknn_input, rknn_output, rknn_output_extend, rknn_run_extend, rknn_tensor_attr,
-    rknn_tensor_format, rknn_tensor_mem, rknn_tensor_type as Type,
+    RKNN_FLAG_ASYNC_MASK, RKNN_FLAG_COLLECT_MODEL_INFO_ONLY, rknn_context, rknn_input, rknn_output,
+    rknn_output_extend, rknn_run_extend, rknn_tensor_attr, rknn_tensor_format, rknn_tensor_mem,
 };
 
 use super::{refused, within};
-use crate::compute::{self, Frame};
+use crate::compute::{self, Frame, element_of, reals, type_bytes};
 use crate::context::{Bound, Context, Loaded, State};
 use crate::device::{Spoiled, lock};
-use crate::scenario::{Element, Input};
+use crate::scenario::Input;
 use crate::{Kind, layout, memory};
 
 /// `rknn_set_io_mem`.
@@ -34,7 +34,7 @@ pub unsafe fn set_io_mem(
         let size = memory::size(context.handle, memory)
             .map_err(|wrong| refused(context, "rknn_set_io_mem", wrong))?;
         let scenario = &context.loaded.scenario;
-        let name = text(&attr);
+        let name = attr.name_text();
         let bound = Some(Bound { memory, attr });
         let mut state = lock(&context.state);
         let output = scenario.outputs.iter().position(|output| output.name == name);
@@ -99,7 +99,10 @@ pub unsafe fn inputs_set(handle: rknn_context, count: u32, inputs: *mut rknn_inp
 /// # Safety
 /// `extend` is null or readable and writable.
 pub unsafe fn run(handle: rknn_context, extend: *mut rknn_run_extend) -> i32 {
-    within(handle, "rknn_run", |context, _| {
+    within(handle, "rknn_run", |context, spoiled| {
+        if context.flags & RKNN_FLAG_COLLECT_MODEL_INFO_ONLY != 0 {
+            return Err(RKNN_ERR_FAIL);
+        }
         let began = Instant::now();
         // SAFETY: readable, as the caller promises.
         let timeout_ms = if extend.is_null() { 0 } else { unsafe { (*extend).timeout_ms } };
@@ -107,19 +110,33 @@ pub unsafe fn run(handle: rknn_context, extend: *mut rknn_run_extend) -> i32 {
         let loaded = &context.loaded;
         let mut state = lock(&context.state);
         let core = loaded.device.core_for(state.core_mask);
-        let latency = loaded.engine.latency(core);
+        let more = if let Spoiled::Slow(more) = spoiled { more } else { Duration::ZERO };
+        let latency = loaded.engine.latency(core) + more;
         if timeout.is_some_and(|timeout| timeout < latency) {
             std::thread::sleep(timeout.unwrap_or_default());
             return Err(RKNN_ERR_TIMEOUT);
         }
-        let frame = loaded.device.occupy(core, latency, || {
+        loaded.device.occupy(core, latency, || {
             let frame = frame(context, &mut state)?.ok_or(RKNN_ERR_INPUT_INVALID)?;
-            write_bound(context, &state, &frame)?;
-            Ok::<_, i32>(frame)
+            let is_async = context.flags & RKNN_FLAG_ASYNC_MASK != 0;
+            // An asynchronous run gives the frame before.
+            state.last = if is_async { state.coming.replace(frame) } else { Some(frame) };
+            let shown = state.last.clone();
+            shown.map_or(Ok(()), |shown| write_bound(context, &state, &shown))
         })?;
-        state.last = Some(frame);
-        state.last_run_us = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
+        state.last_run_us = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX).max(1);
         Ok(())
+    })
+}
+
+/// `rknn_wait`: runs are over when they return.
+///
+/// # Safety
+/// None: `extend` is not touched. Unsafe as its C function is.
+pub unsafe fn wait(handle: rknn_context, _extend: *mut rknn_run_extend) -> i32 {
+    within(handle, "rknn_wait", |context, _| {
+        let has_run = lock(&context.state).last_run_us > 0;
+        if has_run { Ok(()) } else { Err(RKNN_ERR_FAIL) }
     })
 }
 
@@ -174,6 +191,10 @@ pub unsafe fn outputs_get(
         }
         // SAFETY: readable and writable for `count` elements, as the caller promises.
         let outputs = unsafe { std::slice::from_raw_parts_mut(outputs, count as usize) };
+        if !outputs.is_sorted_by_key(|output| output.index) {
+            // Whether the real one looks at the numbers is not known.
+            context.loaded.device.violation("outputs asked for in another order than the model's".into());
+        }
         let mut state = lock(&context.state);
         let frame = state.last.clone().ok_or(RKNN_ERR_OUTPUT_INVALID)?;
         for output in outputs.iter_mut() {
@@ -217,56 +238,4 @@ pub unsafe fn outputs_release(handle: rknn_context, count: u32, _outputs: *mut r
         context.loaded.device.counters().outputs -= u64::from(count);
         Ok(())
     })
-}
-
-/// What the stored elements of an input mean.
-enum Meaning {
-    /// 0 to 255 for 0 to 1.
-    Pixel,
-    Stored(Element),
-}
-
-fn element_of(input: &Input, kind: Type, pass_through: u8) -> Option<Meaning> {
-    match (kind, pass_through) {
-        (Type::RKNN_TENSOR_UINT8, 0) => Some(Meaning::Pixel),
-        (Type::RKNN_TENSOR_FLOAT32, 0) => Some(Meaning::Stored(Element::F32)),
-        (Type::RKNN_TENSOR_FLOAT16, 0) => Some(Meaning::Stored(Element::F16)),
-        (Type::RKNN_TENSOR_INT8, 1) if matches!(input.element, Element::I8(_)) => {
-            Some(Meaning::Stored(input.element))
-        }
-        _ => None,
-    }
-}
-
-/// Real values, channels outermost.
-fn reals(input: &Input, bytes: &[u8], meaning: &Meaning, is_planar: bool) -> Vec<f32> {
-    let [_, channels, height, width] = input.shape;
-    let cells = height * width;
-    let size = match meaning {
-        Meaning::Pixel => 1,
-        Meaning::Stored(element) => element.bytes(),
-    };
-    let at = |index: usize| {
-        let (channel, cell) = (index / cells, index % cells);
-        let from = if is_planar { index } else { cell * channels + channel };
-        let stored = &bytes[from * size..(from + 1) * size];
-        match meaning {
-            Meaning::Pixel => f32::from(stored[0]) / 255.0,
-            Meaning::Stored(element) => compute::real(stored, *element),
-        }
-    };
-    (0..channels * cells).map(at).collect()
-}
-
-fn type_bytes(kind: Type) -> usize {
-    match kind {
-        Type::RKNN_TENSOR_FLOAT32 => 4,
-        Type::RKNN_TENSOR_FLOAT16 | Type::RKNN_TENSOR_INT16 => 2,
-        _ => 1,
-    }
-}
-
-fn text(attr: &rknn_tensor_attr) -> String {
-    let bytes: Vec<u8> = attr.name.iter().map(|c| c.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
 }

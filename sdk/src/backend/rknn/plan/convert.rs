@@ -73,9 +73,10 @@ impl OutputPlan {
         let (raw, target) = (raw.bytes(), target.bytes_mut());
         match self.reading {
             Reading::InPlace => {}
-            Reading::Halves => {
-                let floats = target.as_chunks_mut::<4>().0;
-                for (half, float) in raw.as_chunks::<2>().0.iter().zip(floats) {
+            Reading::Halves { length, distance } => {
+                let halves =
+                    raw.chunks(distance).flat_map(|row| row[..length.min(row.len())].as_chunks::<2>().0);
+                for (half, float) in halves.zip(target.as_chunks_mut::<4>().0) {
                     *float = f16::from_ne_bytes(*half).to_f32().to_ne_bytes();
                 }
             }

@@ -5,7 +5,7 @@ use rknn_sys::{rknn_tensor_attr, rknn_tensor_format, rknn_tensor_type};
 
 use super::{InputPlan, check_quant, check_shape, element_bytes, misfit, size};
 use crate::Error;
-use crate::backend::rknn::ffi::InputForm;
+use crate::backend::rknn::context::InputForm;
 
 /// The input in memory that the NPU reads: rows of pixels, channels innermost.
 pub(super) fn native_input(
@@ -21,6 +21,13 @@ pub(super) fn native_input(
         ));
     }
     let is_same_type = |kind| native.type_ == kind;
+    let (height, width) = spec.height_width();
+    let dims: Vec<usize> = native.dims.iter().take(size(native.n_dims)).map(|&dim| size(dim)).collect();
+    if dims != [1, height, width, spec.channels()] {
+        // Such as pixels filled up to four channels.
+        let found = format!("input {:?} lies in memory as {dims:?}", spec.name);
+        return Err(misfit(found, "the bundle's shape, or a runtime that copies inputs itself"));
+    }
     let (kind, pass_through) = match (spec.dtype, spec.layout) {
         (DType::U8, Layout::Nhwc) => (rknn_tensor_type::RKNN_TENSOR_UINT8, 0),
         (DType::I8, Layout::Nhwc) if is_same_type(rknn_tensor_type::RKNN_TENSOR_INT8) => {
@@ -32,7 +39,6 @@ pub(super) fn native_input(
         }
         _ => return Err(untaken(spec)),
     };
-    let (height, width) = spec.height_width();
     let row_elements = size(native.w_stride).max(width).saturating_mul(spec.channels());
     let needed = row_elements.saturating_mul(height).saturating_mul(element_bytes(kind));
     if u32::try_from(needed).is_err() {

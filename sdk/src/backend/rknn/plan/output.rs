@@ -17,7 +17,9 @@ pub(super) fn native_output(attr: &rknn_tensor_attr, spec: &TensorSpec) -> Resul
             let plane = rows.checked_mul(columns).ok_or_else(wrong)?;
             let elements = plane.checked_mul(blocks).and_then(|cells| cells.checked_mul(c2));
             let is_addressable = elements.is_some_and(|n| n <= isize::MAX.unsigned_abs() / 4);
-            if blocks != channels.div_ceil(c2) || plane < height * width || !is_addressable {
+            // Rows are as far apart as they are long: what lies between them is known of no runtime.
+            let is_dense = size(attr.w_stride) <= columns;
+            if blocks != channels.div_ceil(c2) || plane < height * width || !is_addressable || !is_dense {
                 return Err(wrong());
             }
             Layout::Nc1hwc2 { c2, plane }
@@ -38,11 +40,9 @@ pub(super) fn native_output(attr: &rknn_tensor_attr, spec: &TensorSpec) -> Resul
     let is_padded = !matches!(layout, Layout::Nc1hwc2 { .. }) && distance > row;
     let reading = match (is_half, is_padded) {
         (false, false) => Reading::InPlace,
-        (true, false) => Reading::Halves,
         (false, true) => Reading::Rows { length: row, distance },
-        (true, true) => {
-            return Err(misfit(format!("output {:?} of padded 16-bit floats", spec.name), "dense rows"));
-        }
+        (true, true) => Reading::Halves { length: row, distance },
+        (true, false) => Reading::Halves { length: spec.len() * stored, distance: spec.len() * stored },
     };
     let rows = spec.len() * stored / row.max(1);
     let needed = if is_padded { rows.saturating_mul(distance) } else { spec.len() * stored };

@@ -82,6 +82,26 @@ fn rows_that_are_padded_are_put_together() {
 }
 
 #[test]
+fn padded_rows_of_halves_are_widened() {
+    let half = rknn_tensor_type::RKNN_TENSOR_FLOAT16;
+    let mut attr = attr("o", &[1, 3, 5, 21], rknn_tensor_format::RKNN_TENSOR_NHWC, half);
+    attr.w_stride = 8;
+    attr.size_with_stride = 3 * 8 * 21 * 2;
+    let plan = native_output(&attr, &spec()).unwrap();
+    assert_eq!(plan.reading, Reading::Halves { length: 5 * 21 * 2, distance: 8 * 21 * 2 });
+    let converted = Some(Buffer::zeroed(plan.converted_bytes().unwrap()));
+    let mut output = Output { raw: Buffer::zeroed(plan.bytes), converted };
+    for (at, bytes) in output.raw.bytes_mut().as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        let real = if at % (8 * 21) < 5 * 21 { 1.5 } else { -99.0 };
+        *bytes = half::f16::from_f32(real).to_ne_bytes();
+    }
+    plan.convert(&mut output);
+    let view = plan.view(&output);
+    assert!(view.matches(&plan.spec));
+    assert!(matches!(view.data, artifact::ViewData::F32(values) if values.iter().all(|value| *value == 1.5)));
+}
+
+#[test]
 fn what_does_not_fit_the_bundle_is_named() {
     let with = |change: fn(&mut rknn_tensor_attr)| {
         let mut attr = native();
@@ -91,6 +111,7 @@ fn what_does_not_fit_the_bundle_is_named() {
     assert!(complaint(&with(|a| a.dims[1] = 1), &spec()).contains("[1, 1, 3, 5, 16]"));
     assert!(complaint(&with(|a| a.dims[4] = 0), &spec()).contains("lies in memory"));
     assert!(complaint(&with(|a| a.dims[2] = 2), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| a.w_stride = 6), &spec()).contains("lies in memory"));
     assert!(complaint(&with(|a| a.n_dims = 16), &spec()).contains("lies in memory"));
     assert!(complaint(&with(|a| a.n_dims = u32::MAX), &spec()).contains("lies in memory"));
     assert!(complaint(&with(|a| a.fmt = rknn_tensor_format(77)), &spec()).contains("lies in memory"));
@@ -138,6 +159,40 @@ fn the_first_path_that_fits_is_taken() {
 }
 
 #[test]
+fn the_reason_is_that_of_the_path_that_was_wanted_most() {
+    let floats = input(DType::F32, Layout::Nchw);
+    let refused = |wanted: &[Path], paths| {
+        Plan::new(&attributes(), &floats, &[spec()], wanted, paths).map(drop).unwrap_err().to_string()
+    };
+    // As on RV1106, whose runtime has the functions and refuses them.
+    let no_copies = Paths { zero_copy: true, copied: false };
+    let text = refused(&[Path::ZeroCopy, Path::Copied], no_copies);
+    assert!(text.contains("F32 Nchw"), "{text}");
+    let mut neither = attributes();
+    neither.native_input.as_mut().unwrap().dims[3] = 4;
+    neither.outputs[0].type_ = rknn_tensor_type::RKNN_TENSOR_INT16;
+    let pixels = input(DType::U8, Layout::Nhwc);
+    let both = [Path::ZeroCopy, Path::Copied];
+    let text = Plan::new(&neither, &pixels, &[spec()], &both, BOTH).map(drop).unwrap_err().to_string();
+    assert!(text.contains("[1, 4, 6, 4]"), "{text}");
+    let text = refused(&[Path::Copied], no_copies);
+    assert!(text.contains("no functions that copy") && text.contains("IoPath::Auto"), "{text}");
+}
+
+#[test]
+fn an_input_of_other_dimensions_in_memory_is_not_filled() {
+    let mut native = attributes().native_input.unwrap();
+    native.dims[3] = 4;
+    let padded = Attributes { native_input: Some(native), ..attributes() };
+    let plan = |wanted: &[Path]| {
+        Plan::new(&padded, &input(DType::U8, Layout::Nhwc), &[spec()], wanted, BOTH).map(|plan| plan.path)
+    };
+    let error = plan(&[Path::ZeroCopy]).unwrap_err().to_string();
+    assert!(error.contains("[1, 4, 6, 4]"), "{error}");
+    assert_eq!(plan(&[Path::ZeroCopy, Path::Copied]).unwrap(), Path::Copied);
+}
+
+#[test]
 fn input_rows_are_spread_over_padded_memory() {
     let plan = Plan::new(&attributes(), &input(DType::U8, Layout::Nhwc), &[spec()], &[Path::ZeroCopy], BOTH)
         .unwrap();
@@ -173,7 +228,17 @@ proptest! {
         if let Ok(plan) = native_output(&attr, &spec()) {
             prop_assert!(plan.bytes >= plan.spec.len());
         }
-        let _ = native_input(&attr, attr, &input(DType::U8, Layout::Nhwc));
+        let mut native = attributes().native_input.unwrap();
+        native.n_dims = if small[0] { native.n_dims } else { n_dims };
+        for ((to, from), small) in native.dims.iter_mut().zip(dims).zip(small) {
+            *to = if small { *to } else { from };
+        }
+        [native.size, native.size_with_stride, native.w_stride, native.h_stride] = numbers;
+        let pixels = input(DType::U8, Layout::Nhwc);
+        if let Ok(plan) = native_input(&attributes().input, native, &pixels) {
+            prop_assert_eq!(&native.dims[..4], &[1, 4, 6, 3]);
+            prop_assert!(plan.bytes >= plan.row_bytes() * 4 && plan.row_elements >= 18);
+        }
         let _ = copied_output(&attr, &spec());
     }
 }

@@ -1,0 +1,40 @@
+//! The measurement of what queueing over several NPU cores gives, with few frames: every frame in order, with its own
+//! objects, on the cores that were asked for. How fast, it only prints.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use serde_json::{Value, json};
+use tests::{refused, run};
+
+const PROGRAM: &str = "examples/npu-bench";
+
+#[test]
+fn every_frame_of_the_bench_comes_in_its_turn_from_every_core() {
+    let report: Value = serde_json::from_str(&run(PROGRAM, &["30", "3", "2000"]).unwrap()).unwrap();
+    assert_eq!(report["frame_us"], 2000);
+    for (part, cores, frames) in [("one_core", 1, 10), ("all_cores", 3, 30)] {
+        let side = &report[part];
+        assert_eq!((&side["cores"], &side["frames"]), (&json!(cores), &json!(frames)), "{part}");
+    }
+    assert_eq!(report["one_core"]["frames_by_core"], json!([10, 0, 0]));
+    for part in ["all_cores", "camera"] {
+        let by_core: Vec<u64> = serde_json::from_value(report[part]["frames_by_core"].clone()).unwrap();
+        assert_eq!(by_core.iter().sum::<u64>(), 30, "{part}");
+        assert!(by_core.len() == 3 && by_core.iter().all(|frames| *frames > 0), "{part}: {by_core:?}");
+    }
+    for figure in ["/ratio", "/all_cores/run_us/p50", "/all_cores/queued_us/p99", "/camera/added_us/p99"] {
+        assert!(report.pointer(figure).is_some_and(Value::is_number), "no {figure} in {report}");
+    }
+}
+
+#[test]
+fn cores_and_frames_that_cannot_be_played_are_refused() {
+    for (arguments, complaint) in [
+        (["10", "0"], "1 to 3"),
+        (["10", "4"], "1 to 3"),
+        (["2", "3"], "without one"),
+        (["x", "3"], "invalid digit"),
+    ] {
+        let said = refused(PROGRAM, &arguments).unwrap();
+        assert!(said.contains(complaint), "no {complaint:?} in {said}");
+    }
+}
