@@ -20,6 +20,7 @@ pub mod detector;
 pub mod draw;
 mod error;
 pub mod frame;
+pub mod int8;
 pub mod preprocess;
 
 pub use artifact::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};

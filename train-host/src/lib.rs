@@ -7,6 +7,7 @@
 #[cfg(feature = "torch")]
 pub mod ablate;
 pub mod cli;
+mod clock;
 pub mod console;
 pub mod dataset;
 mod digest;
@@ -16,6 +17,7 @@ pub mod export;
 pub mod fuse;
 pub mod import;
 pub mod model;
+pub mod quantize;
 pub mod report;
 pub mod statistics;
 #[cfg(feature = "torch")]

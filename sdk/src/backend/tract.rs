@@ -1,5 +1,5 @@
-//! The CPU engine: ONNX run by tract. tract's and ndarray's types stay in this file. Models are checked before tract
-//! sees them, because some of its checks are panics.
+//! The CPU engine: ONNX run by tract, int8 models in integers. tract's and ndarray's types stay in this file and folder.
+//! Models are checked before tract sees them, because some of its checks are panics.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -7,11 +7,16 @@ use std::sync::{Arc, Once};
 
 use artifact::{DType, Fault, Layout, Tensor, TensorData, TensorSpec};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::cnn::Conv;
 
 use super::Session;
 use crate::Error;
 
 mod guard;
+mod integer;
+mod profile;
+
+pub use profile::OperatorTime;
 
 /// Version of tract that runs the models.
 pub const VERSION: &str = "0.23.9";
@@ -21,20 +26,50 @@ pub struct TractSession {
     plan: Arc<TypedSimplePlan>,
     input: TensorSpec,
     outputs: Vec<TensorSpec>,
+    arithmetic: Arithmetic,
+}
+
+/// In which numbers the convolutions of a model are computed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arithmetic {
+    /// Names of those in int8.
+    pub int8_convs: Vec<String>,
+    /// Names of those in floats.
+    pub float_convs: Vec<String>,
 }
 
 impl TractSession {
-    /// Loads an ONNX model that takes `input` and gives `outputs`, found by name. Only f32 NCHW tensors.
+    /// Loads an ONNX model that takes `input` and gives `outputs`, found by name. Input f32 NCHW; outputs f32 NCHW, or
+    /// int8 NCHW where the model dequantizes them last and their scale and zero point are those stated.
+    ///
+    /// A QDQ model is computed in int8 wherever `int8` states how: see [`TractSession::arithmetic`].
     ///
     /// # Errors
     /// [`Error::Backend`] when the bytes are no ONNX model tract can run, or it has other inputs and outputs.
     pub fn from_onnx(bytes: &[u8], input: TensorSpec, outputs: Vec<TensorSpec>) -> Result<Self, Error> {
-        for spec in std::iter::once(&input).chain(&outputs) {
-            check_plain(spec)?;
+        check_form(&input, &[DType::F32])?;
+        outputs.iter().try_for_each(|output| check_form(output, &[DType::F32, DType::I8]))?;
+        let mut model = guard::parse(bytes).map_err(|reason| refused(&reason))?;
+        let mut names = Vec::new();
+        if let Some(graph) = &mut model.graph {
+            names = integer::output_names(graph, &outputs).map_err(|reason| refused(&reason))?;
+            integer::rewrite(graph, &names);
         }
-        let model = guard::parse(bytes).map_err(|reason| refused(&reason))?;
-        let plan = without_panic(|| build_plan(&model, &input, &outputs))?;
-        Ok(Self { plan, input, outputs })
+        let (plan, arithmetic) = without_panic(|| build_plan(&model, &input, &outputs, &names))?;
+        Ok(Self { plan, input, outputs, arithmetic })
+    }
+
+    /// In which numbers each convolution is computed.
+    pub fn arithmetic(&self) -> &Arithmetic {
+        &self.arithmetic
+    }
+
+    /// The values of `input`, which has to be as the session's.
+    fn input_values<'a>(&self, input: &'a Tensor) -> Result<&'a [f32], Error> {
+        match &input.data {
+            TensorData::F32(values) if input.matches(&self.input) => Ok(values),
+            _ => Err(wrong_tensors()),
+        }
     }
 }
 
@@ -48,10 +83,9 @@ impl Session for TractSession {
     }
 
     fn run(&mut self, input: &Tensor, outputs: &mut [Tensor]) -> Result<(), Error> {
-        let fits = input.matches(&self.input)
-            && outputs.len() == self.outputs.len()
+        let data = self.input_values(input)?;
+        let fits = outputs.len() == self.outputs.len()
             && outputs.iter().zip(&self.outputs).all(|(tensor, spec)| tensor.matches(spec));
-        let TensorData::F32(data) = &input.data else { return Err(wrong_tensors()) };
         if !fits {
             return Err(wrong_tensors());
         }
@@ -66,13 +100,14 @@ impl Session for TractSession {
     }
 }
 
-fn check_plain(spec: &TensorSpec) -> Result<(), Error> {
-    if (spec.dtype, spec.layout) == (DType::F32, Layout::Nchw) {
+fn check_form(spec: &TensorSpec, dtypes: &[DType]) -> Result<(), Error> {
+    let quantized = spec.dtype == DType::I8;
+    if dtypes.contains(&spec.dtype) && spec.layout == Layout::Nchw && spec.quant.is_some() == quantized {
         return Ok(());
     }
     Err(Error::Backend(Fault::new(
-        format!("tensor {:?} is {:?} {:?}", spec.name, spec.dtype, spec.layout),
-        "f32 NCHW, the only form of the tract backend",
+        format!("tensor {:?} is {:?} {:?}, {:?}", spec.name, spec.dtype, spec.layout, spec.quant),
+        "f32 NCHW, or for outputs int8 NCHW with a scale and zero point",
         "convert the model with `--target host`",
     )))
 }
@@ -81,23 +116,47 @@ fn build_plan(
     model: &tract_onnx::pb::ModelProto,
     input: &TensorSpec,
     outputs: &[TensorSpec],
-) -> TractResult<Arc<TypedSimplePlan>> {
+    output_names: &[String],
+) -> TractResult<(Arc<TypedSimplePlan>, Arithmetic)> {
     let input_fact = InferenceFact::dt_shape(f32::datum_type(), input.shape);
-    let model = onnx()
+    let mut onnx = onnx();
+    integer::register(&mut onnx);
+    let model = onnx
         .model_for_proto_model(model)?
         .with_input_names([&input.name])?
-        .with_outputs_by_name(outputs.iter().map(|spec| &spec.name))?
+        .with_outputs_by_name(output_names)?
         .with_input_fact(0, input_fact)?
         .into_typed()?;
     for (index, spec) in outputs.iter().enumerate() {
         let fact = model.output_fact(index)?;
         let shape = fact.shape.as_concrete();
-        if shape != Some(&spec.shape[..]) || fact.datum_type != f32::datum_type() {
-            let stated = format!("{:?} f32 was stated", spec.shape);
+        if shape != Some(&spec.shape[..]) || fact.datum_type != datum_type(spec.dtype) {
+            let stated = format!("{:?} {:?} was stated", spec.shape, spec.dtype);
             return Err(TractError::msg(format!("output {:?} is {fact:?} where {stated}", spec.name)));
         }
     }
-    model.into_optimized()?.into_runnable()
+    let arithmetic = arithmetic(&model);
+    Ok((model.into_optimized()?.into_runnable()?, arithmetic))
+}
+
+fn datum_type(dtype: DType) -> DatumType {
+    match dtype {
+        DType::F32 => f32::datum_type(),
+        DType::I8 => i8::datum_type(),
+        DType::U8 => u8::datum_type(),
+    }
+}
+
+fn arithmetic(model: &TypedModel) -> Arithmetic {
+    let mut arithmetic = Arithmetic::default();
+    for node in model.nodes() {
+        match node.op_as::<Conv>().map(|conv| conv.q_params) {
+            Some(Some(_)) => arithmetic.int8_convs.push(node.name.clone()),
+            Some(None) => arithmetic.float_convs.push(node.name.clone()),
+            None => {}
+        }
+    }
+    arithmetic
 }
 
 thread_local! {
@@ -136,8 +195,15 @@ fn quiet_guarded_panics() {
 }
 
 fn copy_out(result: &TValue, output: &mut Tensor) -> Result<(), Error> {
-    let TensorData::F32(target) = &mut output.data else { return Err(wrong_tensors()) };
-    let view = result.to_plain_array_view::<f32>().map_err(|e| refused(&format!("{e:#}")))?;
+    match &mut output.data {
+        TensorData::F32(target) => copy_values(result, target),
+        TensorData::I8(target) => copy_values(result, target),
+        TensorData::U8(_) => Err(wrong_tensors()),
+    }
+}
+
+fn copy_values<T: Datum + Copy>(result: &TValue, target: &mut [T]) -> Result<(), Error> {
+    let view = result.to_plain_array_view::<T>().map_err(|e| refused(&format!("{e:#}")))?;
     match view.as_slice() {
         Some(source) if source.len() == target.len() => target.copy_from_slice(source),
         _ => return Err(refused(&format!("an output of shape {:?}", result.shape()))),

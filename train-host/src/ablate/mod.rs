@@ -6,7 +6,7 @@ mod article;
 mod bar;
 mod cell;
 pub mod child;
-mod clock;
+
 pub mod cost;
 mod csv;
 mod document;

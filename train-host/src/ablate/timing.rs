@@ -11,11 +11,11 @@ use repedge::frame::read_image;
 use repedge::preprocess::Preprocessor;
 use serde::{Deserialize, Serialize};
 
-use super::clock::clock;
 use super::evaluation::Labeled;
 use super::forms::{Form, Role, Stage};
 use super::machine::Machine;
 use super::sealed;
+use crate::clock::clock;
 use crate::export::{self, bundle, onnx};
 use crate::fuse::fuse;
 use crate::statistics::{Ratio, mean, median, quantile, ratio};

@@ -1,5 +1,5 @@
-//! `train-host convert`: a run, a weights file or a foreign ONNX model to a bundle a board can run. Fuses first where
-//! that is still to do.
+//! `train-host convert`: a run, a weights file or a foreign ONNX model to a bundle a board can run. Fuses and quantizes
+//! first where that is still to do.
 
 use std::path::PathBuf;
 
@@ -8,17 +8,18 @@ use serde::Serialize;
 
 use super::json::JsonArgs;
 use super::out_path;
-use crate::export::{bundle, onnx};
-use crate::fuse::fuse;
+use super::quantize::CalibrationArgs;
+use crate::export::bundle::{self, Deployed};
 use crate::import;
 use crate::model::FusedModel;
-use crate::model::checkpoint::Checkpoint;
+use crate::quantize::{self, QuantizedModel, file};
 use crate::{Error, Result};
 
 /// Arguments of `train-host convert`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run folder (its best weights), weights file, YOLOv5 checkpoint (.pt) or ONNX detector (.onnx).
+    /// Run folder (its best weights), weights file, YOLOv5 checkpoint (.pt) or ONNX detector (.onnx), trained, fused or
+    /// quantized.
     #[arg(value_name = "RUN|WEIGHTS|ONNX")]
     model: PathBuf,
     /// Class names instead of the model's own: a data.yaml, or a text file with one a line.
@@ -30,9 +31,12 @@ pub struct Args {
     /// Board to convert for.
     #[arg(long, default_value = "host")]
     target: String,
-    /// Number format on the board.
-    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
-    precision: Precision,
+    /// Number format on the board [default: fp32, or int8 for a quantized model]; int8 needs --calib or a quantized
+    /// model.
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
     /// Where to write the bundle (.bundle).
     #[arg(long, value_name = "X.bundle", value_parser = out_path::bundle)]
     out: PathBuf,
@@ -79,27 +83,25 @@ pub fn run(args: Args) -> Result<()> {
         out_path::expect_other("--onnx", path, "the bundle", &args.out)?;
     }
     let board = find_board(&args.target)?;
-    let precision = match args.precision {
-        Precision::Fp32 => boards::Precision::Fp32,
-        Precision::Fp16 => boards::Precision::Fp16,
-        Precision::Int8 => boards::Precision::Int8,
-    };
-    bundle::check_offer(&board, precision)?;
-    let names = args.names.as_deref().map(import::read_names).transpose()?;
-    let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
+    let asked = args.precision.map(boards::Precision::from);
+    if let Some(precision) = asked {
+        bundle::check_offer(&board, precision)?;
+    }
+    let model = load(&args, &board, asked)?;
+    let model = model.deployed();
     if let Some(path) = &args.onnx {
         // Before the bundle, so that a bundle stands for a conversion that succeeded.
-        artifact::atomic::write(path, &onnx::write(&model)?)?;
+        artifact::atomic::write(path, &model.onnx()?)?;
     }
-    let packed = bundle::write(&model, &board, precision, &args.out)?;
+    let packed = bundle::write(model, &board, &args.out)?;
     let summary = Summary {
         bundle: args.out,
         bytes: packed.bytes,
         sha256: packed.sha256,
         model: packed.manifest.model,
         target: board.name,
-        precision,
-        imgsz: model.imgsz,
+        precision: model.precision(),
+        imgsz: model.imgsz(),
         classes: packed.manifest.classes.len(),
         payloads: packed.manifest.payloads,
         onnx: args.onnx,
@@ -108,14 +110,82 @@ pub fn run(args: Args) -> Result<()> {
     args.json.say(&describe(&summary))
 }
 
-fn load_fused(path: &std::path::Path, options: &import::Options) -> Result<FusedModel> {
-    match import::open_with(path, options)?.checkpoint {
-        Checkpoint::Trained(model) => fuse(&model),
-        Checkpoint::Fused(model) => Ok(model),
+/// The model to pack.
+enum Loaded {
+    Fused(FusedModel),
+    Quantized(QuantizedModel),
+}
+
+impl Loaded {
+    fn deployed(&self) -> Deployed<'_> {
+        match self {
+            Self::Fused(model) => Deployed::Fused(model),
+            Self::Quantized(model) => Deployed::Quantized(model),
+        }
     }
 }
 
-fn find_board(name: &str) -> Result<Board> {
+/// Loads the model in the precision that was asked for, quantizing it where that is still to do.
+fn load(args: &Args, board: &Board, asked: Option<boards::Precision>) -> Result<Loaded> {
+    let int8 = asked == Some(boards::Precision::Int8);
+    let names = args.names.as_deref().map(import::read_names).transpose()?;
+    let options = import::Options { names, imgsz: args.imgsz };
+    if file::is_quantized(&args.model) {
+        return load_quantized(args, options, asked);
+    }
+    let model = super::quantize::load_fused(&args.model, &options)?;
+    if !int8 {
+        if args.calibration.calib.is_some() {
+            return Err(Error::input("--calib without --precision int8", "both", "add --precision int8"));
+        }
+        return Ok(Loaded::Fused(model));
+    }
+    let images = args.calibration.images(&model)?;
+    let outcome = quantize::run(&model, &images, &args.calibration.recipe(board))?;
+    Ok(Loaded::Quantized(outcome.model))
+}
+
+/// A model that is quantized already.
+fn load_quantized(args: &Args, options: import::Options, asked: Option<boards::Precision>) -> Result<Loaded> {
+    if let Some(precision) = asked.filter(|&precision| precision != boards::Precision::Int8) {
+        return Err(Error::input(
+            format!("--precision {precision} for {}, which is quantized", args.model.display()),
+            "--precision int8, or nothing",
+            "convert the model it was made of for another precision",
+        ));
+    }
+    if args.calibration.calib.is_some() {
+        return Err(Error::input(
+            format!("--calib for {}, which is quantized", args.model.display()),
+            "a model still to be quantized",
+            "leave --calib out, or convert the model it was made of",
+        ));
+    }
+    let mut model = file::load(&args.model)?;
+    if let Some(names) = options.names {
+        model.architecture.head.rename(names)?;
+    }
+    if let Some(imgsz) = options.imgsz.filter(|&imgsz| imgsz != model.imgsz) {
+        return Err(Error::input(
+            format!("--imgsz {imgsz} for a model quantized at {} px", model.imgsz),
+            format!("--imgsz {}, or nothing", model.imgsz),
+            "quantize the model it was made of at the other size",
+        ));
+    }
+    Ok(Loaded::Quantized(model))
+}
+
+impl From<Precision> for boards::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Fp32 => Self::Fp32,
+            Precision::Fp16 => Self::Fp16,
+            Precision::Int8 => Self::Int8,
+        }
+    }
+}
+
+pub(super) fn find_board(name: &str) -> Result<Board> {
     Board::find(name).map_err(|error| match error {
         boards::Error::Unknown { name, known } => Error::input(
             format!("unknown board {name:?}"),

@@ -14,6 +14,7 @@ use crate::evaluate::{Evaluation, Options, align, evaluate};
 use crate::export;
 use crate::import;
 use crate::model::checkpoint::Checkpoint;
+use crate::quantize::file;
 use crate::report::{self, Surface};
 use crate::{Error, Result};
 
@@ -111,6 +112,9 @@ fn subject(args: &Args) -> Result<Subject> {
         return bundle_subject(args);
     }
     let names = args.names.as_deref().map(import::read_names).transpose()?;
+    if file::is_quantized(&args.model) {
+        return quantized_subject(args, names);
+    }
     let options = import::Options { names, imgsz: args.imgsz };
     let checkpoint = import::open_with(&args.model, &options)?.checkpoint;
     let session: Box<dyn Session> = match &checkpoint {
@@ -123,6 +127,24 @@ fn subject(args: &Args) -> Result<Subject> {
         backend: artifact::BackendKind::Tract.to_string(),
         classes: head.classes.clone(),
         preprocess: export::bundle::preprocess(checkpoint.imgsz()),
+        decode: export::bundle::decode(head),
+    })
+}
+
+fn quantized_subject(args: &Args, names: Option<Vec<String>>) -> Result<Subject> {
+    let mut model = file::load(&args.model)?;
+    if let Some(names) = names {
+        model.architecture.head.rename(names)?;
+    }
+    if let Some(imgsz) = args.imgsz.filter(|&imgsz| imgsz != model.imgsz) {
+        return Err(other_imgsz(imgsz, [model.imgsz; 2], "model quantized"));
+    }
+    let head = &model.architecture.head;
+    Ok(Subject {
+        session: Box::new(export::quantized_session(&model)?),
+        backend: artifact::BackendKind::Tract.to_string(),
+        classes: head.classes.clone(),
+        preprocess: export::bundle::preprocess(model.imgsz),
         decode: export::bundle::decode(head),
     })
 }
@@ -150,14 +172,7 @@ fn bundle_subject(args: &Args) -> Result<Subject> {
     if let Some(imgsz) = args.imgsz
         && (preprocess.width_px, preprocess.height_px) != (imgsz, imgsz)
     {
-        return Err(Error::input(
-            format!(
-                "--imgsz {imgsz} for a bundle of {}x{} pixels",
-                preprocess.width_px, preprocess.height_px
-            ),
-            "the size the bundle was made for",
-            "leave --imgsz out, or convert the weights again at that size",
-        ));
+        return Err(other_imgsz(imgsz, [preprocess.width_px, preprocess.height_px], "bundle"));
     }
     Ok(Subject {
         backend: opened.backend.to_string(),
@@ -166,6 +181,14 @@ fn bundle_subject(args: &Args) -> Result<Subject> {
         decode: manifest.decode.clone(),
         preprocess,
     })
+}
+
+fn other_imgsz(imgsz: usize, made: [usize; 2], what: &str) -> Error {
+    Error::input(
+        format!("--imgsz {imgsz} for a {what} for {}x{} pixels", made[0], made[1]),
+        "the size it was made for",
+        "leave --imgsz out, or make it again at that size",
+    )
 }
 
 fn write_plots(folder: &Path, evaluation: &Evaluation) -> Result<()> {

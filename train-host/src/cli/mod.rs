@@ -2,6 +2,7 @@
 
 #[cfg(feature = "torch")]
 mod ablate;
+mod bench_int8;
 #[cfg(feature = "torch")]
 mod bench_train;
 mod convert;
@@ -11,6 +12,7 @@ mod fuse;
 mod import;
 pub mod json;
 mod out_path;
+mod quantize;
 mod report;
 mod show;
 #[cfg(feature = "torch")]
@@ -44,6 +46,11 @@ enum Command {
     BenchTrain(bench_train::Args),
     /// Fold every branch and batch norm of a trained model into single convolutions.
     Fuse(fuse::Args),
+    /// Make an int8 model that keeps its accuracy, calibrated on images.
+    Quantize(quantize::Args),
+    /// Measure what int8 brings on this machine's CPU, layer by layer.
+    #[command(name = "bench-int8")]
+    BenchInt8(bench_int8::Args),
     /// Turn a run, a weights file or a foreign ONNX model into a deployable bundle.
     Convert(convert::Args),
     /// Measure mAP of a run, a weights file, an ONNX model or a bundle.
@@ -76,6 +83,8 @@ impl Cli {
             #[cfg(feature = "torch")]
             Command::BenchTrain(args) => bench_train::run(args),
             Command::Fuse(args) => fuse::run(args),
+            Command::Quantize(args) => quantize::run(args),
+            Command::BenchInt8(args) => bench_int8::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Report(args) => report::run(args),

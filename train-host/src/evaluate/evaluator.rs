@@ -14,7 +14,7 @@ use repedge::decode::{Decoder, Detection};
 use repedge::frame::read_image;
 use repedge::preprocess::{LetterboxMap, Preprocessor};
 
-use super::{Evaluation, Inputs, Options, Progress, Speed, measure};
+use super::{Evaluation, Inputs, Matches, Options, Progress, Speed, measure};
 use crate::dataset::{Broken, BrokenFile, Dataset, Sample, settle};
 use crate::{Error, Result};
 
@@ -101,6 +101,17 @@ impl Evaluator {
         self.named.call_once(|| named = settle(&self.options.dataset, &outcome.skipped, self.options.broken));
         named?;
         self.summarize(&outcome)
+    }
+
+    /// As [`Evaluator::run`], and what was found on each image, to compare with another model's.
+    ///
+    /// # Errors
+    /// As [`Evaluator::run`].
+    pub fn run_matched(&self, session: &mut dyn Session) -> Result<(Evaluation, Matches)> {
+        let outcome = self.outcome(session)?;
+        let samples: Vec<&Sample> = outcome.images.iter().map(|&i| &self.dataset.samples[i]).collect();
+        let matches = Matches::of(&self.dataset.classes, &samples, &outcome.detections)?;
+        Ok((self.summarize(&outcome)?, matches))
     }
 
     fn outcome(&self, session: &mut dyn Session) -> Result<Outcome> {

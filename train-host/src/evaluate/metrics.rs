@@ -12,7 +12,7 @@ use crate::dataset::Sample;
 use crate::{Error, Result};
 
 /// Detections kept for an image and class, as YOLOv5 evaluates (COCO's own limit is 100).
-const MAX_DETECTIONS: usize = 300;
+pub(super) const MAX_DETECTIONS: usize = 300;
 /// IoU of the confusion matrix, the curves, precision and recall.
 const MATCH_IOU: f64 = 0.5;
 
@@ -53,7 +53,7 @@ pub fn measure(classes: &[String], samples: &[&Sample], detections: &[Vec<Detect
     })
 }
 
-fn check(classes: &[String], samples: &[&Sample], detections: &[Vec<Detection>]) -> Result<()> {
+pub(super) fn check(classes: &[String], samples: &[&Sample], detections: &[Vec<Detection>]) -> Result<()> {
     if samples.len() != detections.len() {
         return Err(Error::data(
             format!("{} images but detections of {}", samples.len(), detections.len()),
@@ -73,7 +73,7 @@ fn check(classes: &[String], samples: &[&Sample], detections: &[Vec<Detection>])
     }
 }
 
-fn refused(error: hotcoco::Error) -> Error {
+pub(super) fn refused(error: hotcoco::Error) -> Error {
     Error::backend(
         format!("hotcoco refused to evaluate: {error}"),
         "finite boxes and scores",
@@ -86,7 +86,7 @@ fn id(index: usize) -> u64 {
     index as u64 + 1
 }
 
-fn coco_labels(classes: &[String], samples: &[&Sample]) -> hotcoco::Dataset {
+pub(super) fn coco_labels(classes: &[String], samples: &[&Sample]) -> hotcoco::Dataset {
     let mut annotations = Vec::new();
     for (image, sample) in samples.iter().enumerate() {
         let (width, height) = (f64::from(sample.width_px), f64::from(sample.height_px));
@@ -122,7 +122,7 @@ fn coco_labels(classes: &[String], samples: &[&Sample]) -> hotcoco::Dataset {
     }
 }
 
-fn coco_detections(detections: &[Vec<Detection>]) -> Vec<Annotation> {
+pub(super) fn coco_detections(detections: &[Vec<Detection>]) -> Vec<Annotation> {
     let of_image = |(image, found): (usize, &Vec<Detection>)| {
         found
             .iter()

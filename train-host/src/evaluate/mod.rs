@@ -2,6 +2,7 @@
 //! measured is what ships. Any [`Session`] can be measured: tract, the NPU, or libtorch in the training loop.
 //! Never changes a model, and never draws (see `report`).
 
+mod bootstrap;
 mod classes;
 mod evaluator;
 mod metrics;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::dataset::{Broken, Dataset};
 
+pub use bootstrap::{Difference, Matches, Pair, paired_difference};
 pub use classes::align;
 pub use evaluator::Evaluator;
 pub use metrics::measure;

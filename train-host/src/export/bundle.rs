@@ -6,16 +6,17 @@ use std::path::Path;
 use artifact::{BackendKind, Bundle, Decode, Manifest, Payload, Precision, Preprocess, Written};
 use boards::Board;
 
-use super::onnx;
-use crate::model::{FusedModel, Head};
+use super::{onnx, qdq};
+use crate::model::{Architecture, FusedModel, Head};
+use crate::quantize::QuantizedModel;
 use crate::{Error, Result};
 
 /// Score below which a device drops a box, unless told otherwise (YOLOv5's default for detection).
 pub const CONFIDENCE: f32 = 0.25;
 /// Overlap above which a device drops the weaker box of a class, unless told otherwise (YOLOv5's default).
 pub const IOU: f32 = 0.45;
-/// Precisions that [`onnx::write`] makes; a board may run more.
-const MADE: [boards::Precision; 1] = [boards::Precision::Fp32];
+/// Precisions that are made here; a board may run more.
+const MADE: [boards::Precision; 2] = [boards::Precision::Fp32, boards::Precision::Int8];
 
 /// What a bundle was made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,18 +29,71 @@ pub struct Packed {
     pub sha256: String,
 }
 
+/// A model that can be bundled.
+#[derive(Debug, Clone, Copy)]
+pub enum Deployed<'a> {
+    /// In floats.
+    Fused(&'a FusedModel),
+    /// In int8.
+    Quantized(&'a QuantizedModel),
+}
+
+impl Deployed<'_> {
+    /// Number format of its arithmetic.
+    pub fn precision(&self) -> boards::Precision {
+        match self {
+            Self::Fused(_) => boards::Precision::Fp32,
+            Self::Quantized(_) => boards::Precision::Int8,
+        }
+    }
+
+    /// Side of the square images it runs on, in pixels.
+    pub fn imgsz(&self) -> usize {
+        match self {
+            Self::Fused(model) => model.imgsz,
+            Self::Quantized(model) => model.imgsz,
+        }
+    }
+
+    /// Its ONNX file.
+    ///
+    /// # Errors
+    /// As [`onnx::write`] and [`qdq::write`].
+    pub fn onnx(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Fused(model) => onnx::write(model),
+            Self::Quantized(model) => qdq::write(model),
+        }
+    }
+
+    fn architecture(&self) -> &Architecture {
+        match self {
+            Self::Fused(model) => &model.architecture,
+            Self::Quantized(model) => &model.architecture,
+        }
+    }
+
+    /// What a device has to know of the file's input and outputs.
+    fn specs(&self) -> Result<onnx::Specs> {
+        match self {
+            Self::Fused(model) => onnx::model_specs(&model.architecture, model.imgsz),
+            Self::Quantized(model) => qdq::device_specs(model),
+        }
+    }
+}
+
 /// Writes `model` as a bundle for `board` to `path`. What does not read back as it was written never gets that name.
 ///
 /// # Errors
-/// [`Error::Input`] as [`check_offer`]; [`Error::Model`] as [`onnx::write`] and when the model is not a single path;
+/// [`Error::Input`] as [`check_offer`]; [`Error::Model`] as [`Deployed::onnx`] and when the model is not a single path;
 /// [`Error::Artifact`] when the file cannot be written or does not read back.
-pub fn write(model: &FusedModel, board: &Board, precision: boards::Precision, path: &Path) -> Result<Packed> {
-    check_offer(board, precision)?;
-    if model.architecture.has_batch_norm() {
+pub fn write(model: Deployed<'_>, board: &Board, path: &Path) -> Result<Packed> {
+    check_offer(board, model.precision())?;
+    if model.architecture().has_batch_norm() {
         return Err(Error::model("a model with batch norms", "a fused model", "fuse it: `train-host fuse`"));
     }
-    let onnx = onnx::write(model)?;
-    let manifest = manifest(model, board, precision, &onnx)?;
+    let onnx = model.onnx()?;
+    let manifest = manifest(model, board, &onnx)?;
     let Written { bytes, sha256 } = Bundle::write(path, &manifest, &[&onnx])?;
     Ok(Packed { manifest, bytes, sha256 })
 }
@@ -71,27 +125,22 @@ pub fn check_offer(board: &Board, precision: boards::Precision) -> Result<()> {
     ))
 }
 
-fn manifest(
-    model: &FusedModel,
-    board: &Board,
-    precision: boards::Precision,
-    onnx: &[u8],
-) -> Result<Manifest> {
-    let head = &model.architecture.head;
-    let specs = onnx::model_specs(&model.architecture, model.imgsz)?;
+fn manifest(model: Deployed<'_>, board: &Board, onnx: &[u8]) -> Result<Manifest> {
+    let Architecture { name, head, .. } = model.architecture();
+    let specs = model.specs()?;
     let payload = Payload::new(
         "cpu",
         BackendKind::Tract,
         &board.name,
-        stated(precision),
+        stated(model.precision()),
         specs.input,
         specs.outputs,
         onnx,
     );
     Ok(Manifest {
-        model: model.architecture.name.clone(),
+        model: name.clone(),
         classes: head.classes.clone(),
-        preprocess: preprocess(model.imgsz),
+        preprocess: preprocess(model.imgsz()),
         decode: decode(head),
         confidence: CONFIDENCE,
         iou: IOU,
@@ -116,9 +165,9 @@ mod tests {
     #[test]
     fn what_cannot_be_made_is_refused_even_where_the_board_runs_it() {
         let mut board = Board::find("host").unwrap();
-        board.precisions = vec![boards::Precision::Int8, boards::Precision::Fp32];
+        board.precisions = vec![boards::Precision::Fp16, boards::Precision::Fp32];
         check_offer(&board, boards::Precision::Fp32).unwrap();
-        let error = check_offer(&board, boards::Precision::Int8).unwrap_err().to_string();
-        assert!(error.contains("int8") && error.contains("one of: fp32"), "{error}");
+        let error = check_offer(&board, boards::Precision::Fp16).unwrap_err().to_string();
+        assert!(error.contains("fp16") && error.contains("one of: fp32"), "{error}");
     }
 }

@@ -1,14 +1,16 @@
-//! From a fused model to files that run: ONNX and bundles, and sessions over them for measuring. Only a
-//! [`FusedModel`] can be bundled; the training form has a diagnostic ONNX.
+//! From a fused or quantized model to files that run: ONNX and bundles, and sessions over them for measuring. The
+//! training form has a diagnostic ONNX and cannot be bundled.
 
 pub mod bundle;
 pub mod onnx;
 mod onnx_proto;
+pub mod qdq;
 
 use repedge::backend::tract::TractSession;
 
 use crate::Result;
 use crate::model::{FusedModel, TrainedModel};
+use crate::quantize::QuantizedModel;
 
 /// The fused model in the tract engine, from the same ONNX that a bundle holds.
 ///
@@ -27,4 +29,14 @@ pub fn session(model: &FusedModel) -> Result<TractSession> {
 pub fn diagnostic_session(model: &TrainedModel) -> Result<TractSession> {
     let specs = onnx::model_specs(&model.architecture, model.imgsz)?;
     Ok(TractSession::from_onnx(&onnx::write_diagnostic(model)?, specs.input, specs.outputs)?)
+}
+
+/// The quantized model in the tract engine, from the same ONNX and with the same int8 outputs that a bundle has.
+///
+/// # Errors
+/// [`Error::Model`](crate::Error::Model) as [`qdq::write`], [`Error::Runtime`](crate::Error::Runtime) when tract
+/// refuses it.
+pub fn quantized_session(model: &QuantizedModel) -> Result<TractSession> {
+    let specs = qdq::device_specs(model)?;
+    Ok(TractSession::from_onnx(&qdq::write(model)?, specs.input, specs.outputs)?)
 }

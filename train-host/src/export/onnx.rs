@@ -7,6 +7,7 @@ mod attention;
 use std::ops::Range;
 
 use artifact::{DType, Layout, TensorSpec};
+use half::f16;
 use prost::Message;
 
 use super::onnx_proto::{
@@ -83,7 +84,7 @@ fn level_name(stride: usize) -> String {
     if stride.is_power_of_two() { format!("p{}", stride.ilog2()) } else { format!("stride{stride}") }
 }
 
-fn specs(graph: &Graph, output_names: &[String], imgsz: usize) -> Result<Specs> {
+pub(crate) fn specs(graph: &Graph, output_names: &[String], imgsz: usize) -> Result<Specs> {
     let shapes = graph.shapes(imgsz, imgsz)?;
     let spec = |name: &str, id: NodeId| {
         let [channels, height, width] = shapes[id];
@@ -101,22 +102,30 @@ fn specs(graph: &Graph, output_names: &[String], imgsz: usize) -> Result<Specs> 
 }
 
 fn print_model(architecture: &Architecture, weights: &Weights, imgsz: usize) -> Result<Vec<u8>> {
+    let specs = model_specs(architecture, imgsz)?;
+    print(&architecture.graph, weights, &specs, metadata(architecture)?)
+}
+
+/// What a reader of the file needs beside the graph.
+pub(super) fn metadata(architecture: &Architecture) -> Result<Vec<StringStringEntryProto>> {
     let head = &architecture.head;
-    let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
     let boxes = match &head.boxes {
         Boxes::Anchors { anchors_px } => entry("anchors_px", json(anchors_px)?),
         Boxes::Distances { reg_max } => entry("reg_max", json(reg_max)?),
     };
-    let metadata = vec![
+    Ok(vec![
         entry("model", architecture.name.clone()),
         entry("classes", json(&head.classes)?),
         entry("strides", json(&head.strides)?),
         boxes,
-    ];
-    print(&architecture.graph, weights, &model_specs(architecture, imgsz)?, metadata)
+    ])
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+pub(super) fn entry(key: &str, value: String) -> StringStringEntryProto {
+    StringStringEntryProto { key: key.to_owned(), value }
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value)
         .map_err(|e| Error::model(e.to_string(), "a head that JSON can hold", "check the model description"))
 }
@@ -127,21 +136,24 @@ fn print(
     specs: &Specs,
     metadata: Vec<StringStringEntryProto>,
 ) -> Result<Vec<u8>> {
+    let tensors = tensor_names(graph, specs)?;
     let (height_px, width_px) = specs.input.height_width();
-    let mut printer = Printer {
-        weights,
-        tensors: tensor_names(graph, specs)?,
-        shapes: graph.shapes(height_px, width_px)?,
-        graph: GraphProto::default(),
-    };
+    let shapes = graph.shapes(height_px, width_px)?;
+    let mut printer = Printer { weights, float_weights: FloatWeights::Single, graph: GraphProto::default() };
     for (id, node) in graph.nodes.iter().enumerate() {
-        printer.node(id, &node.name, &node.op, &node.inputs)?;
+        let inputs = node.inputs.iter().map(|&input| tensors[input].clone()).collect();
+        printer.operator(&node.name, &node.op, shapes[id], inputs, tensors[id].clone())?;
     }
+    Ok(file(printer.graph, specs, metadata))
+}
+
+/// The bytes of a file whose nodes and constants are in `graph`.
+pub(super) fn file(graph: GraphProto, specs: &Specs, metadata: Vec<StringStringEntryProto>) -> Vec<u8> {
     let graph = GraphProto {
         name: "repedge".to_owned(),
         input: vec![value_info(&specs.input)],
         output: specs.outputs.iter().map(value_info).collect(),
-        ..printer.graph
+        ..graph
     };
     let model = ModelProto {
         ir_version: IR_VERSION,
@@ -151,11 +163,11 @@ fn print(
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         metadata_props: metadata,
     };
-    Ok(model.encode_to_vec())
+    model.encode_to_vec()
 }
 
 /// Name of each node's result: its own, except at the graph's ends.
-fn tensor_names(graph: &Graph, specs: &Specs) -> Result<Vec<String>> {
+pub(super) fn tensor_names(graph: &Graph, specs: &Specs) -> Result<Vec<String>> {
     let mut names: Vec<String> = graph.nodes.iter().map(|node| node.name.clone()).collect();
     names[0].clone_from(&specs.input.name);
     for (at, (&id, spec)) in graph.outputs.iter().zip(&specs.outputs).enumerate() {
@@ -177,19 +189,33 @@ fn value_info(spec: &TensorSpec) -> ValueInfoProto {
     ValueInfoProto { name: spec.name.clone(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
 }
 
-struct Printer<'a> {
-    weights: &'a Weights,
-    /// Name of each node's result.
-    tensors: Vec<String>,
-    /// Shape of each node's result.
-    shapes: Vec<Shape>,
-    graph: GraphProto,
+/// How the float weights of convolutions are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FloatWeights {
+    /// As they are.
+    Single,
+    /// In 16 bits, behind a `Cast` that engines fold away. Exact for weights that 16 bits hold.
+    Half,
+}
+
+/// Collects nodes and constants, operator by operator.
+pub(super) struct Printer<'a> {
+    pub weights: &'a Weights,
+    pub float_weights: FloatWeights,
+    pub graph: GraphProto,
 }
 
 impl Printer<'_> {
-    fn node(&mut self, id: NodeId, name: &str, op: &Op, inputs: &[NodeId]) -> Result<()> {
-        let inputs: Vec<String> = inputs.iter().map(|&input| self.tensors[input].clone()).collect();
-        let output = self.tensors[id].clone();
+    /// Prints `op`, whose result has `shape`, as the node or nodes called `name`, over the tensors `inputs`; float
+    /// weights are stored with it.
+    pub fn operator(
+        &mut self,
+        name: &str,
+        op: &Op,
+        shape: Shape,
+        inputs: Vec<String>,
+        output: String,
+    ) -> Result<()> {
         match op {
             Op::Input { .. } => {}
             Op::Conv(conv) => self.conv(name, conv, inputs, output)?,
@@ -212,7 +238,7 @@ impl Printer<'_> {
             Op::Upsample { factor } => self.upsample(name, *factor, inputs, output),
             &Op::Slice { start, len } => self.slice(name, start..start + len, inputs, output),
             Op::Attention(attention) => {
-                let [_, height, width] = self.shapes[id];
+                let [_, height, width] = shape;
                 self.attention(name, attention, [height, width], inputs, output);
             }
             Op::SpaceToDepth => self.space_to_depth(name, &inputs, output),
@@ -222,10 +248,19 @@ impl Printer<'_> {
 
     fn conv(&mut self, name: &str, conv: &Conv, mut inputs: Vec<String>, output: String) -> Result<()> {
         let shape = [conv.cout, conv.cin / conv.groups, conv.kernel, conv.kernel];
-        inputs.push(self.weight(name, "weight", &shape)?);
+        inputs.push(match self.float_weights {
+            FloatWeights::Single => self.weight(name, "weight", &shape)?,
+            FloatWeights::Half => self.half_weight(name, "weight", &shape)?,
+        });
         if conv.bias {
             inputs.push(self.weight(name, "bias", &[conv.cout])?);
         }
+        self.convolution(name, conv, inputs, output);
+        Ok(())
+    }
+
+    /// Prints a convolution over `inputs`: the activations, the weights, the bias.
+    pub fn convolution(&mut self, name: &str, conv: &Conv, inputs: Vec<String>, output: String) {
         let attributes = vec![
             attr_ints("dilations", &[conv.dilation; 2]),
             attr_int("group", conv.groups),
@@ -234,7 +269,6 @@ impl Printer<'_> {
             attr_ints("strides", &[conv.stride; 2]),
         ];
         self.emit("Conv", name, inputs, output, attributes);
-        Ok(())
     }
 
     fn batch_norm(
@@ -311,7 +345,8 @@ impl Printer<'_> {
         self.emit("Concat", name, blocks, output, vec![attr_int("axis", 1)]);
     }
 
-    fn emit(
+    /// Adds one node.
+    pub fn emit(
         &mut self,
         op: &str,
         name: &str,
@@ -342,7 +377,20 @@ impl Printer<'_> {
         Ok(self.floats(weight, shape, values))
     }
 
-    fn floats(&mut self, name: String, shape: &[usize], values: &[f32]) -> String {
+    /// As [`Printer::weight`], stored in 16 bits.
+    fn half_weight(&mut self, name: &str, field: &str, shape: &[usize]) -> Result<String> {
+        let weight = format!("{name}.{field}");
+        let values = self.weights.expect(&weight, shape)?;
+        let raw_data = values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
+        let stored = self.store(format!("{weight}.half"), shape, proto::FLOAT16, raw_data);
+        let to_float =
+            AttributeProto { i: Some(i64::from(proto::FLOAT)), ..attribute("to", proto::ATTRIBUTE_INT) };
+        self.emit("Cast", &weight, vec![stored], weight.clone(), vec![to_float]);
+        Ok(weight)
+    }
+
+    /// Stores a float constant and returns its name.
+    pub fn floats(&mut self, name: String, shape: &[usize], values: &[f32]) -> String {
         let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.store(name, shape, proto::FLOAT, raw_data)
     }
@@ -352,14 +400,15 @@ impl Printer<'_> {
         self.store(name, &[values.len()], proto::INT64, raw_data)
     }
 
-    fn store(&mut self, name: String, shape: &[usize], data_type: i32, raw_data: Vec<u8>) -> String {
+    /// Stores a constant and returns its name.
+    pub fn store(&mut self, name: String, shape: &[usize], data_type: i32, raw_data: Vec<u8>) -> String {
         let dims = shape.iter().map(|&side| int(side)).collect();
         self.graph.initializer.push(TensorProto { dims, data_type, name: name.clone(), raw_data });
         name
     }
 }
 
-fn attr_int(name: &str, value: usize) -> AttributeProto {
+pub(super) fn attr_int(name: &str, value: usize) -> AttributeProto {
     AttributeProto { i: Some(int(value)), ..attribute(name, proto::ATTRIBUTE_INT) }
 }
 

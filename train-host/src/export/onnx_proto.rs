@@ -5,6 +5,12 @@ use prost::Message;
 
 /// `TensorProto.DataType.FLOAT`.
 pub(super) const FLOAT: i32 = 1;
+/// `TensorProto.DataType.FLOAT16`.
+pub(super) const FLOAT16: i32 = 10;
+/// `TensorProto.DataType.INT8`.
+pub(super) const INT8: i32 = 3;
+/// `TensorProto.DataType.INT32`.
+pub(super) const INT32: i32 = 6;
 /// `TensorProto.DataType.INT64`.
 pub(super) const INT64: i32 = 7;
 /// `AttributeProto.AttributeType.FLOAT`.

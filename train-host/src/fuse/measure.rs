@@ -6,7 +6,7 @@ use artifact::{Tensor, TensorData, TensorSpec};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use repedge::backend::Session;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::export;
 use crate::model::{Boxes, FusedModel, Head, TrainedModel};
@@ -21,7 +21,7 @@ const IMAGES_OF_A_KIND: usize = 2;
 const BAR: f32 = 114.0 / 255.0;
 
 /// Output channels that mean the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelGroup {
     /// The four box channels of every anchor, or all distances of a split head.
@@ -124,7 +124,7 @@ fn group_error(
 }
 
 /// What `channel` of output `output` means.
-fn group_of(output: usize, channel: usize, head: &Head) -> ChannelGroup {
+pub(crate) fn group_of(output: usize, channel: usize, head: &Head) -> ChannelGroup {
     match (&head.boxes, channel % (5 + head.classes.len())) {
         (Boxes::Distances { .. }, _) if output.is_multiple_of(2) => ChannelGroup::Box,
         (Boxes::Distances { .. }, _) => ChannelGroup::Class,

@@ -12,6 +12,7 @@ use draft::Draft;
 use crate::Result;
 use crate::model::{Architecture, FusedModel, Graph, TrainedModel, Weights};
 
+pub(crate) use measure::group_of;
 pub use measure::{ChannelGroup, GroupError, MAX_FUSE_ERROR, fuse_error, largest};
 
 /// Folds every branch and batch norm of `model`.

@@ -7,8 +7,8 @@ pub mod pt;
 
 use std::path::{Path, PathBuf};
 
-use crate::Result;
 use crate::model::checkpoint::{self, Checkpoint, Provenance};
+use crate::{Error, Result, quantize};
 
 pub use names::read_names;
 
@@ -56,12 +56,21 @@ pub fn open_with(path: &Path, options: &Options) -> Result<Imported> {
     let imported = match foreign_format(path) {
         Some("pt") => pt::open(path)?,
         Some("onnx") => return Ok(Imported { checkpoint: onnx::load(path, options)?, provenance: None }),
-        _ => {
-            let (checkpoint, provenance) = checkpoint::load_with(path)?;
-            Imported { checkpoint, provenance }
-        }
+        _ => load_own(path)?,
     };
     Ok(Imported { checkpoint: adapt(imported.checkpoint, options)?, ..imported })
+}
+
+fn load_own(path: &Path) -> Result<Imported> {
+    if quantize::file::is_quantized(path) {
+        return Err(Error::model(
+            format!("{} is quantized", path.display()),
+            "a trained or fused model",
+            "take the model it was made of; eval and convert take quantized ones as they are",
+        ));
+    }
+    let (checkpoint, provenance) = checkpoint::load_with(path)?;
+    Ok(Imported { checkpoint, provenance })
 }
 
 /// The file that [`load`] reads for `path`.

@@ -21,7 +21,7 @@ pub mod outline;
 pub(crate) mod reference;
 mod rep_block;
 mod specs;
-mod tensor_file;
+pub(crate) mod tensor_file;
 mod validate;
 pub mod warm_start;
 mod weights;

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// The one safetensors metadata key that is used: several would be written in an arbitrary order, and equal
 /// checkpoints would differ as files.
-const METADATA_KEY: &str = "repedge";
+pub(crate) const METADATA_KEY: &str = "repedge";
 
 /// Writes named tensors and `metadata` to `path` as safetensors, atomically. Equal inputs give equal files.
 ///
@@ -87,7 +87,8 @@ impl safetensors::View for TensorBytes<'_> {
     }
 }
 
-fn read_limited(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a file that is not larger than any checkpoint.
+pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>> {
     let io = |error| Error::io(path, error);
     let length = std::fs::metadata(path).map_err(io)?.len();
     // Three states of a model (weights, momentum, average) at most, and room for the header.
@@ -99,20 +100,20 @@ fn read_limited(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// `value` as JSON.
-pub(super) fn to_json(value: &impl Serialize) -> Result<String> {
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
         Error::model(error.to_string(), "metadata that JSON can hold", "report this as a bug")
     })
 }
 
 /// What the JSON `text` of field `what` holds.
-pub(super) fn from_json<T: DeserializeOwned>(path: &Path, what: &str, text: &str) -> Result<T> {
+pub(crate) fn from_json<T: DeserializeOwned>(path: &Path, what: &str, text: &str) -> Result<T> {
     serde_json::from_str(text)
         .map_err(|error| in_file(path, &format!("{what}: {error}"), "a checkpoint written by train-host"))
 }
 
 /// An error about the file `path`.
-pub(super) fn in_file(path: &Path, found: &str, expected: &str) -> Error {
+pub(crate) fn in_file(path: &Path, found: &str, expected: &str) -> Error {
     Error::model(
         format!("{}: {found}", path.display()),
         expected,

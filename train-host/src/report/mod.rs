@@ -16,6 +16,7 @@ mod numbers;
 mod page;
 mod pictures;
 mod plots;
+pub mod quantization;
 mod run_log;
 mod table;
 mod template;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod blocks;
+pub mod calibration;
 pub mod checkpoint;
 pub mod published;
 pub mod tally;

@@ -1,0 +1,54 @@
+"""Judges a QDQ ONNX file by onnx.checker and onnxruntime, and compares what onnxruntime computes with ours.
+
+    check_qdq.py MODEL.onnx INPUT.f32 MOST_STEPS MEAN_STEPS [OUTPUT.f32 SCALE ...]
+
+INPUT and OUTPUT are raw little-endian f32 in the model's own shapes; each output of onnxruntime may differ from OUTPUT
+by at most MOST_STEPS steps of its SCALE anywhere and by MEAN_STEPS on average. Prints the convolutions that
+onnxruntime runs in int8. Exits with 1 and says why when something is wrong.
+"""
+
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+
+
+def load(path, optimized):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = optimized
+    # Else it turns some activations to u8 for x86, and leaves convolutions between the two kinds in floats.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def main(arguments):
+    if len(arguments) < 4 or len(arguments) % 2:
+        raise ValueError(__doc__)
+    path, image_file, most, mean, *rest = arguments
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as optimized:
+        session = load(path, optimized.name)
+        operators = [node.op_type for node in onnx.load(optimized.name).graph.node]
+    (spec,) = session.get_inputs()
+    image = np.fromfile(image_file, dtype="<f4").reshape(spec.shape)
+    found = session.run(None, {spec.name: image})
+    if len(rest) != 2 * len(found):
+        raise ValueError(f"{len(rest) // 2} output files for {len(found)} outputs")
+    worst, total = 0.0, []
+    for spec, values, file, scale in zip(session.get_outputs(), found, rest[::2], rest[1::2]):
+        expected = np.fromfile(file, dtype="<f4").reshape(spec.shape)
+        steps = np.abs(values.astype(np.float64) - expected) / float(scale)
+        worst, total = max(worst, steps.max()), total + [steps.mean()]
+    print(f"{operators.count('QLinearConv')} of {operators.count('QLinearConv') + operators.count('Conv')} convolutions in int8, at most {worst:.2f} steps apart, {max(total):.4f} on average")
+    if not (worst <= float(most) + 1e-3 and max(total) <= float(mean) + 1e-3):
+        raise ValueError(f"{worst:.2f} steps apart, {max(total):.4f} on average; bars {most} and {mean}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Exception as error:  # Whatever these libraries raise, the file is at fault.
+        sys.exit(f"{sys.argv[1:2]}: {type(error).__name__}: {error}")

@@ -1,0 +1,252 @@
+//! `train-host quantize`: a run or weights file to an int8 model, calibrated on images, with what that cost.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use boards::Board;
+use serde::Serialize;
+
+use super::json::JsonArgs;
+use super::out_path;
+use crate::dataset::{Broken, Dataset, Source, Split};
+use crate::evaluate::{Progress, align};
+use crate::fuse::fuse;
+use crate::import;
+use crate::model::FusedModel;
+use crate::model::checkpoint::Checkpoint;
+use crate::quantize::{Images, Judged, Method, Recipe, Record, Switch, compare, file, run as quantize};
+use crate::report::quantization;
+use crate::{Error, Result};
+
+/// Arguments of `train-host quantize`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run folder (its best weights), weights file, YOLOv5 checkpoint (.pt) or ONNX detector (.onnx).
+    #[arg(value_name = "RUN|WEIGHTS|ONNX")]
+    model: PathBuf,
+    /// Class names instead of the model's own: a data.yaml, or a text file with one a line.
+    #[arg(long, value_name = "FILE|data.yaml")]
+    names: Option<PathBuf>,
+    #[command(flatten)]
+    calibration: CalibrationArgs,
+    /// Board whose int8 engine the scales are for.
+    #[arg(long, default_value = "host")]
+    target: String,
+    /// Side of the square input in pixels [default: the size the model was trained for].
+    #[arg(long, value_name = "N")]
+    imgsz: Option<usize>,
+    /// Write index.html and plots into this folder: every variant on the way, measured.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Labeled dataset to measure mAP of the variants on, for the report; not the one calibrated on.
+    #[arg(long, value_name = "DATA", requires = "report")]
+    data: Option<PathBuf>,
+    /// Part of that dataset [default: test where there is one, else val].
+    #[arg(long, requires = "data")]
+    split: Option<Split>,
+    /// Where to save the int8 model (.safetensors).
+    #[arg(long, value_name = "Q.safetensors", value_parser = out_path::weights)]
+    out: PathBuf,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// How to calibrate and what to do about the loss; shared with `convert --precision int8`.
+#[derive(Debug, clap::Args)]
+pub struct CalibrationArgs {
+    /// Images to calibrate on: a dataset (YOLO data.yaml, COCO json, VOC folder) or a folder of images.
+    #[arg(long, value_name = "DATA")]
+    pub calib: Option<PathBuf>,
+    /// Part of the dataset to calibrate on.
+    #[arg(long, default_value = "train")]
+    calib_split: Split,
+    /// Most images to calibrate on, spread over the dataset; every fourth is held out to judge by.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    images: usize,
+    /// How ranges are found [auto: the best of all, by measuring].
+    #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
+    method: MethodArg,
+    /// Cross-layer equalization: exact for Relu and LeakyRelu, not there for SiLU [auto: if the error falls].
+    #[arg(long, value_enum, default_value_t = Switch::Auto)]
+    equalize: Switch,
+    /// AdaRound: weights rounded for the least error of their layer's outputs [auto: if the error falls].
+    #[arg(long, value_enum, default_value_t = Switch::Auto)]
+    adaround: Switch,
+    /// Biases corrected by the mean error of their layer's outputs [auto: if the error falls].
+    #[arg(long, value_enum, default_value_t = Switch::Auto)]
+    bias_correction: Switch,
+    /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most; 0 for none.
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+    float_macs: f64,
+}
+
+/// A method, or the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "lowercase")]
+enum MethodArg {
+    /// The best of all, by measuring.
+    Auto,
+    /// All that occurred.
+    MinMax,
+    /// All but one value in ten thousand at each end.
+    Percentile,
+    /// The least squared error.
+    Mse,
+    /// The least divergence.
+    Kl,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary {
+    model: String,
+    imgsz: usize,
+    out: PathBuf,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`Error::Input`] for arguments that cannot be used; [`Error::Data`] for images that cannot; [`Error::Model`] for a
+/// model that cannot be quantized. Then nothing is saved.
+pub fn run(args: Args) -> Result<()> {
+    let board = super::convert::find_board(&args.target)?;
+    let names = args.names.as_deref().map(import::read_names).transpose()?;
+    let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
+    let images = args.calibration.images(&model)?;
+    let labels = args.data.as_deref().map(|data| labels(data, args.split, &model)).transpose()?;
+    let outcome = quantize(&model, &images, &args.calibration.recipe(&board))?;
+    if let Some(folder) = &args.report {
+        let judged = Judged { model: &model, outcome: &outcome, images: &images, labels: labels.as_ref() };
+        quantization::write(folder, &compare(&judged)?)?;
+    }
+    file::save(&args.out, &outcome.model)?;
+    let summary = Summary {
+        model: model.architecture.name.clone(),
+        imgsz: model.imgsz,
+        out: args.out,
+        record: outcome.record,
+    };
+    args.json.emit(&summary)?;
+    args.json.say(&describe(&summary))
+}
+
+/// The dataset that mAP is measured on.
+fn labels(data: &Path, split: Option<Split>, model: &FusedModel) -> Result<Dataset> {
+    let source = Source::open(data, Broken::Refuse)?;
+    let split = split.unwrap_or(if source.has(Split::Test) { Split::Test } else { Split::Val });
+    align(source.split(split)?, &model.architecture.head.classes)
+}
+
+fn percent(text: &str) -> std::result::Result<f64, String> {
+    text.parse().ok().filter(|value| (0.0..=100.0).contains(value)).ok_or_else(|| "0 to 100".to_owned())
+}
+
+impl CalibrationArgs {
+    /// The images to calibrate on, with their labels where those speak of the model's classes.
+    pub fn images(&self, model: &FusedModel) -> Result<Images> {
+        let Some(path) = &self.calib else {
+            return Err(Error::input(
+                "no calibration images",
+                "--calib with a dataset or a folder of images like those the device will see",
+                "64 images are enough; labels are used where there are any",
+            ));
+        };
+        if self.images == 0 {
+            return Err(Error::input("--images 0", "at least one image", "64 are enough for most models"));
+        }
+        Ok(images_in(path, self.calib_split, model)?.spread(self.images))
+    }
+
+    /// What is asked of the quantization, for `board`.
+    pub fn recipe(&self, board: &Board) -> Recipe {
+        let method = match self.method {
+            MethodArg::Auto => None,
+            MethodArg::MinMax => Some(Method::MinMax),
+            MethodArg::Percentile => Some(Method::Percentile),
+            MethodArg::Mse => Some(Method::Mse),
+            MethodArg::Kl => Some(Method::Kl),
+        };
+        Recipe {
+            method,
+            rules: board.int8,
+            equalize: self.equalize,
+            adaround: self.adaround,
+            bias_correction: self.bias_correction,
+            float_macs: self.float_macs / 100.0,
+        }
+    }
+}
+
+/// The images at `path`, a dataset or a folder, with their labels where those speak of the model's classes.
+pub fn images_in(path: &Path, split: Split, model: &FusedModel) -> Result<Images> {
+    match Source::open(path, Broken::Refuse) {
+        Ok(source) => {
+            let split = if source.has(split) { split } else { Split::Val };
+            let dataset = source.split(split)?;
+            match align(dataset.clone(), &model.architecture.head.classes) {
+                Ok(dataset) => Images::labeled(dataset, Progress::Bar),
+                // Other classes: the pictures serve all the same.
+                Err(_) => Images::new(paths(&dataset), Progress::Bar),
+            }
+        }
+        Err(_) if path.is_dir() => Images::in_folder(path, Progress::Bar),
+        Err(error) => Err(error),
+    }
+}
+
+fn paths(dataset: &Dataset) -> Vec<PathBuf> {
+    dataset.samples.iter().map(|sample| sample.image.clone()).collect()
+}
+
+/// The fused model at `path`, folded first where that is still to do.
+pub fn load_fused(path: &Path, options: &import::Options) -> Result<FusedModel> {
+    match import::open_with(path, options)?.checkpoint {
+        Checkpoint::Trained(model) => fuse(&model),
+        Checkpoint::Fused(model) => Ok(model),
+    }
+}
+
+fn describe(summary: &Summary) -> String {
+    let Summary { model, imgsz, out, record } = summary;
+    let mut text = format!(
+        "{model} at {imgsz} px, calibrated on {} images by {}: {:.1} % of the multiply-adds in int8\n",
+        record.images,
+        record.method,
+        100.0 * record.macs.share()
+    );
+    // Writing to a String cannot fail.
+    for candidate in &record.candidates {
+        let map = candidate.map.map_or_else(String::new, |map| format!(", mAP {map:.3}"));
+        let _ = writeln!(text, "  {:<11} error {:.4}{map}", candidate.method, candidate.total);
+    }
+    for pass in &record.passes {
+        let kept = if pass.kept { "kept" } else { "not kept" };
+        let note = pass.note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
+        let _ =
+            writeln!(text, "  {:<16} error {:.4} -> {:.4}, {kept}{note}", pass.pass, pass.before, pass.after);
+    }
+    let _ = writeln!(
+        text,
+        "{:<10}{:<14}{:>10}{:>12}{:>12}{:>10}",
+        "output", "channels", "SQNR dB", "max|a-b|", "mean shift", "seen"
+    );
+    for error in &record.outputs {
+        let group = format!("{:?}", error.group).to_lowercase();
+        let _ = writeln!(
+            text,
+            "{:<10}{group:<14}{:>10.1}{:>12.3}{:>12.4}{:>10.4}",
+            error.output, error.sqnr_db, error.max_abs, error.mean_shift, error.seen
+        );
+    }
+    for (node, reason) in &record.floats {
+        let _ = writeln!(text, "in floats: {node}: {reason}");
+    }
+    for channel in &record.dead_channels {
+        let _ = writeln!(text, "note: {channel} has no weights and gives its bias");
+    }
+    let _ = write!(text, "saved {}", out.display());
+    text
+}

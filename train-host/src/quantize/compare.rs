@@ -1,0 +1,144 @@
+//! What a quantization costs and gains: the float model and every variant on the way, each with its mAP on labeled
+//! images, its size, its arithmetic and its error, and the error of each node. Only measures; `report` shows it.
+
+use repedge::backend::tract::{Arithmetic, TractSession};
+use serde::Serialize;
+
+use super::error::{NodeError, node_errors};
+use super::images::{Images, input_spec};
+use super::pipeline::{Outcome, Record, Variant};
+use super::scheme::MacCount;
+use crate::Result;
+use crate::dataset::Dataset;
+use crate::evaluate::{Difference, Evaluation, Evaluator, Matches, Options, paired_difference};
+use crate::export::{self, bundle, onnx, qdq};
+use crate::model::FusedModel;
+
+/// Images that signal-to-noise ratios are measured on.
+const NODE_IMAGES: usize = 4;
+/// Draws of the bootstrap follow from it.
+const SEED: u64 = 0;
+
+/// What is compared, and on what.
+pub struct Judged<'a> {
+    /// The float model.
+    pub model: &'a FusedModel,
+    /// The quantization.
+    pub outcome: &'a Outcome,
+    /// Images for errors by node.
+    pub images: &'a Images,
+    /// Labeled images for mAP.
+    pub labels: Option<&'a Dataset>,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison<'a> {
+    /// Name of the model.
+    pub model: &'a str,
+    /// Side of its images in pixels.
+    pub imgsz: usize,
+    /// Number of images that mAP was measured on; 0 where none were given.
+    pub images_labeled: usize,
+    /// The float model, then every variant.
+    pub rows: Vec<Row>,
+    /// Error of each stored tensor whose values are new, of the model that was chosen.
+    pub nodes: Vec<NodeError>,
+    /// The convolutions of that model which tract computes in floats.
+    pub float_convs: Vec<String>,
+    /// How it came about.
+    pub record: &'a Record,
+}
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// What was done to it.
+    pub name: String,
+    /// Size of its ONNX file.
+    pub onnx_bytes: usize,
+    /// Multiply-adds in int8; none for the float model.
+    pub macs: Option<MacCount>,
+    /// Convolutions that tract computes in int8.
+    pub int8_convs: usize,
+    /// All its convolutions.
+    pub convs: usize,
+    /// Error over all groups of output channels, on held-out calibration images.
+    pub total: f64,
+    /// mAP50 on the labeled images.
+    pub map50: Option<f64>,
+    /// mAP on the labeled images.
+    pub map: Option<f64>,
+    /// Change of mAP50 and mAP against the float model.
+    pub change: Option<[Difference; 2]>,
+}
+
+/// Measures the float model and every variant.
+///
+/// # Errors
+/// As [`Evaluator::run`] and [`node_errors`].
+pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
+    let Judged { model, outcome, images, labels } = *judged;
+    let evaluator = labels.map(|labels| evaluator(model, labels)).transpose()?;
+    let float = Measured::of(export::session(model)?, evaluator.as_ref())?;
+    let mut rows = vec![float.row("float", onnx::write(model)?.len())];
+    let mut float_convs = Vec::new();
+    for Variant { name, model, total, .. } in &outcome.variants {
+        let int8 = Measured::of(export::quantized_session(model)?, evaluator.as_ref())?;
+        let change = int8.change_from(&float);
+        let row = int8.row(name, qdq::write(model)?.len());
+        rows.push(Row { macs: Some(model.macs()?), total: *total, change, ..row });
+        if *model == outcome.model {
+            float_convs = int8.arithmetic.float_convs;
+        }
+    }
+    Ok(Comparison {
+        model: &model.architecture.name,
+        imgsz: model.imgsz,
+        images_labeled: labels.map_or(0, |labels| labels.samples.len()),
+        rows,
+        nodes: node_errors(model, &outcome.model, &images.spread(NODE_IMAGES))?,
+        float_convs,
+        record: &outcome.record,
+    })
+}
+
+/// A session and what it found.
+struct Measured {
+    arithmetic: Arithmetic,
+    found: Option<(Evaluation, Matches)>,
+}
+
+impl Measured {
+    fn of(mut session: TractSession, evaluator: Option<&Evaluator>) -> Result<Self> {
+        let found = evaluator.map(|evaluator| evaluator.run_matched(&mut session)).transpose()?;
+        Ok(Self { arithmetic: session.arithmetic().clone(), found })
+    }
+
+    fn row(&self, name: &str, onnx_bytes: usize) -> Row {
+        let metrics = self.found.as_ref().map(|(evaluation, _)| &evaluation.metrics);
+        let Arithmetic { int8_convs, float_convs } = &self.arithmetic;
+        Row {
+            name: name.to_owned(),
+            onnx_bytes,
+            macs: None,
+            int8_convs: int8_convs.len(),
+            convs: int8_convs.len() + float_convs.len(),
+            total: 0.0,
+            map50: metrics.and_then(|metrics| metrics.map50),
+            map: metrics.and_then(|metrics| metrics.map),
+            change: None,
+        }
+    }
+
+    fn change_from(&self, float: &Self) -> Option<[Difference; 2]> {
+        let ((_, float), (_, int8)) = (float.found.as_ref()?, self.found.as_ref()?);
+        paired_difference(&[[float, int8]], SEED)
+    }
+}
+
+fn evaluator(model: &FusedModel, labels: &Dataset) -> Result<Evaluator> {
+    let preprocess = bundle::preprocess(model.imgsz);
+    let decode = bundle::decode(&model.architecture.head);
+    Evaluator::new(labels, &preprocess, &decode, &input_spec(model.imgsz), &Options::default())
+}

@@ -1,0 +1,266 @@
+//! How far a quantized model is from its float model: by group of output channels, as a whole-tensor figure hides dead
+//! scores, and by node. Runs both side by side; judges nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use artifact::{Tensor, TensorData, TensorSpec};
+use repedge::backend::Session;
+use repedge::backend::tract::TractSession;
+use repedge::int8;
+use serde::{Deserialize, Serialize};
+
+use super::images::{Images, input_spec};
+use super::observe::makes_values;
+use super::relevance;
+use super::scheme::QuantizedModel;
+use crate::export::{self, onnx, qdq};
+use crate::fuse::{ChannelGroup, group_of};
+use crate::model::{FusedModel, Head, NodeId};
+use crate::{Error, Result};
+
+/// Signal-to-noise ratio of values without any noise, in dB.
+const NOISELESS_DB: f64 = 120.0;
+
+/// Error of a group of channels of one output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputError {
+    /// Name of the output in the ONNX file.
+    pub output: String,
+    /// Which of its channels.
+    pub group: ChannelGroup,
+    /// Power of the values over power of the error, in dB.
+    pub sqnr_db: f64,
+    /// Largest error.
+    pub max_abs: f64,
+    /// Mean error: how far the values are shifted.
+    pub mean_shift: f64,
+    /// Root mean squared error of what decoding sees, the values' sigmoids, over their standard deviation; each value
+    /// counts by the score of its box, the float model's or the int8 model's, whichever is greater.
+    pub seen: f64,
+    /// Sum of those scores.
+    pub weight: f64,
+}
+
+/// Error of a node's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeError {
+    /// The node.
+    pub node: String,
+    /// Power of the values over power of the error, in dB.
+    pub sqnr_db: f64,
+}
+
+/// Sums over pairs of values.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    count: f64,
+    signal: f64,
+    noise: f64,
+    shift: f64,
+    max_abs: f64,
+    weight: f64,
+    seen: f64,
+    seen_squared: f64,
+    seen_noise: f64,
+}
+
+impl Sums {
+    fn add(&mut self, expected: f64, found: f64) {
+        let error = found - expected;
+        self.count += 1.0;
+        self.signal += expected * expected;
+        self.noise += error * error;
+        self.shift += error;
+        self.max_abs = self.max_abs.max(error.abs());
+    }
+
+    /// Adds a pair of raw outputs whose box has the score `weight`.
+    fn add_seen(&mut self, expected: f64, found: f64, weight: f64) {
+        self.add(expected, found);
+        let (expected, found) = (int8::sigmoid(expected), int8::sigmoid(found));
+        self.weight += weight;
+        self.seen += weight * expected;
+        self.seen_squared += weight * expected * expected;
+        self.seen_noise += weight * (found - expected) * (found - expected);
+    }
+
+    fn sqnr_db(&self) -> f64 {
+        if self.noise > 0.0 {
+            (10.0 * (self.signal / self.noise).log10()).min(NOISELESS_DB)
+        } else {
+            NOISELESS_DB
+        }
+    }
+
+    /// See [`OutputError::seen`].
+    fn seen_error(&self) -> f64 {
+        let mean = self.seen / self.weight;
+        let variance = (self.seen_squared / self.weight - mean * mean).max(1e-12);
+        (self.seen_noise / self.weight / variance).sqrt()
+    }
+}
+
+/// Raw outputs of a float model for images, kept to compare several quantized models with.
+pub struct Reference<'a> {
+    head: &'a Head,
+    images: Images,
+    imgsz: usize,
+    outputs: Vec<Vec<Vec<f32>>>,
+}
+
+impl<'a> Reference<'a> {
+    /// Runs `model` over `images`.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when tract refuses the model or an image cannot be read.
+    pub fn of(model: &'a FusedModel, images: &Images) -> Result<Self> {
+        let mut session = export::session(model)?;
+        let mut tensors: Vec<Tensor> = session.outputs().iter().map(Tensor::zeroed).collect();
+        let mut outputs = Vec::new();
+        images.stream(model.imgsz, "float outputs", |shown| {
+            session.run(shown.tensor, &mut tensors)?;
+            outputs.push(tensors.iter().map(reals).collect());
+            Ok(())
+        })?;
+        Ok(Self { head: &model.architecture.head, images: images.clone(), imgsz: model.imgsz, outputs })
+    }
+
+    /// Errors of `session`, which takes the same images, by output and group of channels.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when the session fails, [`Error::Model`] when its outputs are not finite.
+    pub fn errors(&self, session: &mut dyn Session) -> Result<Vec<OutputError>> {
+        let specs = session.outputs().to_vec();
+        let mut tensors: Vec<Tensor> = specs.iter().map(Tensor::zeroed).collect();
+        let mut sums: BTreeMap<(usize, ChannelGroup), Sums> = BTreeMap::new();
+        let mut expected = self.outputs.iter();
+        self.images.stream(self.imgsz, "int8 outputs", |shown| {
+            session.run(shown.tensor, &mut tensors)?;
+            let mut pairs = Vec::with_capacity(tensors.len());
+            for (at, (tensor, expected)) in
+                tensors.iter().zip(expected.next().into_iter().flatten()).enumerate()
+            {
+                let found = reals(tensor);
+                if found.len() != expected.len() || found.iter().any(|value| !value.is_finite()) {
+                    return Err(not_finite(&specs[at].name, shown.path));
+                }
+                let (height, width) = tensor.height_width();
+                pairs.push([expected, &found].map(|values| shown.content.crop(values, height, width)));
+            }
+            self.add_image(&pairs, &specs, &mut sums);
+            Ok(())
+        })?;
+        let error = |((at, group), sums): ((usize, ChannelGroup), Sums)| OutputError {
+            output: specs[at].name.clone(),
+            group,
+            sqnr_db: sums.sqnr_db(),
+            max_abs: sums.max_abs,
+            mean_shift: sums.shift / sums.count,
+            seen: sums.seen_error(),
+            weight: sums.weight,
+        };
+        Ok(sums.into_iter().map(error).collect())
+    }
+
+    /// Adds the outputs of one image, expected and found.
+    fn add_image(
+        &self,
+        pairs: &[[Vec<f32>; 2]],
+        specs: &[TensorSpec],
+        sums: &mut BTreeMap<(usize, ChannelGroup), Sums>,
+    ) {
+        let of_level = relevance::outputs_of_level(self.head);
+        for (level, pairs) in pairs.chunks(of_level).enumerate() {
+            let plane = pairs[0][0].len() / specs[level * of_level].channels().max(1);
+            let scores = [0, 1].map(|which| {
+                let outputs: Vec<Vec<f32>> = pairs.iter().map(|pair| pair[which].clone()).collect();
+                relevance::scores(self.head, &outputs, plane)
+            });
+            let weights: Vec<f64> = scores[0].iter().zip(&scores[1]).map(|(a, b)| a.max(*b)).collect();
+            for (place, [expected, found]) in pairs.iter().enumerate() {
+                let at = level * of_level + place;
+                for (channel, (expected, found)) in
+                    expected.chunks(plane).zip(found.chunks(plane)).enumerate()
+                {
+                    let group = sums.entry((at, group_of(at, channel, self.head))).or_default();
+                    let weights = &weights[relevance::offset(self.head, channel, plane)..][..plane];
+                    for ((&a, &b), &weight) in expected.iter().zip(found).zip(weights) {
+                        group.add_seen(f64::from(a), f64::from(b), weight);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn not_finite(output: &str, image: &Path) -> Error {
+    Error::model(
+        format!("output {output:?} is not finite for {}", image.display()),
+        "finite outputs for any image",
+        "the weights are damaged: take an earlier checkpoint",
+    )
+}
+
+/// One figure for all groups of channels: of each group the mean of its squared [`OutputError::seen`], outputs counting
+/// by their weight; of those the root of the mean.
+#[expect(clippy::cast_precision_loss, reason = "a mean of a few")]
+pub fn total(errors: &[OutputError]) -> f64 {
+    let mut groups: BTreeMap<ChannelGroup, [f64; 2]> = BTreeMap::new();
+    for OutputError { group, seen, weight, .. } in errors {
+        let [squares, weights] = groups.entry(*group).or_default();
+        *squares += weight * seen * seen;
+        *weights += weight;
+    }
+    let sum: f64 = groups.values().map(|[squares, weights]| squares / weights.max(f64::MIN_POSITIVE)).sum();
+    (sum / groups.len().max(1) as f64).sqrt()
+}
+
+/// Signal-to-noise ratio of every stored tensor whose values are new, over `images`.
+///
+/// # Errors
+/// [`Error::Runtime`] when tract refuses a model or an image cannot be read.
+pub fn node_errors(
+    model: &FusedModel,
+    quantized: &QuantizedModel,
+    images: &Images,
+) -> Result<Vec<NodeError>> {
+    let graph = &model.architecture.graph;
+    let nodes: Vec<NodeId> =
+        (0..graph.nodes.len()).filter(|&id| quantized.scheme.tensors[id].is_some()).collect();
+    let nodes: Vec<NodeId> = nodes.into_iter().filter(|&id| makes_values(&graph.nodes[id].op)).collect();
+    let mut float_graph = graph.clone();
+    float_graph.outputs.clone_from(&nodes);
+    let names: Vec<String> = nodes.iter().map(|&id| graph.nodes[id].name.clone()).collect();
+    let specs = onnx::specs(&float_graph, &names, model.imgsz)?;
+    let bytes = onnx::write_graph(&float_graph, &model.weights, model.imgsz)?;
+    let mut float = TractSession::from_onnx(&bytes, input_spec(model.imgsz), specs.outputs)?;
+    let (bytes, specs) = qdq::write_observed(quantized, &nodes)?;
+    let mut int8 = TractSession::from_onnx(&bytes, specs.input, specs.outputs)?;
+    let mut expected: Vec<Tensor> = float.outputs().iter().map(Tensor::zeroed).collect();
+    let mut found = expected.clone();
+    let mut sums = vec![Sums::default(); nodes.len()];
+    images.stream(model.imgsz, "error by node", |shown| {
+        float.run(shown.tensor, &mut expected)?;
+        int8.run(shown.tensor, &mut found)?;
+        for (sums, (a, b)) in sums.iter_mut().zip(expected.iter().zip(&found)) {
+            let (height, width) = a.height_width();
+            let (TensorData::F32(a), TensorData::F32(b)) = (&a.data, &b.data) else { continue };
+            let [a, b] = [a, b].map(|values| shown.content.crop(values, height, width));
+            a.iter().zip(&b).for_each(|(&a, &b)| sums.add(f64::from(a), f64::from(b)));
+        }
+        Ok(())
+    })?;
+    Ok(names.into_iter().zip(sums).map(|(node, sums)| NodeError { node, sqnr_db: sums.sqnr_db() }).collect())
+}
+
+/// The real values of a tensor.
+fn reals(tensor: &Tensor) -> Vec<f32> {
+    match (&tensor.data, tensor.quant) {
+        (TensorData::F32(values), _) => values.clone(),
+        (TensorData::I8(values), Some(quant)) => {
+            values.iter().map(|&stored| int8::dequantize(stored, quant)).collect()
+        }
+        (TensorData::I8(_) | TensorData::U8(_), _) => Vec::new(),
+    }
+}

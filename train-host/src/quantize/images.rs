@@ -1,0 +1,283 @@
+//! Images a model is calibrated on: read, letterboxed as the device does, and handed out one at a time, a few ahead in a
+//! second thread. Never keeps them.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+
+use artifact::{DType, Layout, Tensor, TensorSpec};
+use indicatif::{ProgressBar, ProgressStyle};
+use repedge::frame::{IMAGE_EXTENSIONS, read_image};
+use repedge::preprocess::{LetterboxMap, Preprocessor};
+
+use crate::dataset::Dataset;
+use crate::evaluate::Progress;
+use crate::export::{bundle, onnx};
+use crate::{Error, Result};
+
+/// Images read ahead of the model; each holds a whole input tensor.
+const AHEAD: usize = 2;
+
+/// An image as a model sees it.
+pub struct Shown<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// The float input.
+    pub tensor: &'a Tensor,
+    /// Where the picture is in it.
+    pub content: Content,
+}
+
+/// Where a picture lies in a letterboxed square: all but the gray bars. What is measured is measured there, because
+/// the bars give the same few values over large parts of every tensor, and nothing is found in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    side: usize,
+    top: usize,
+    bottom: usize,
+    left: usize,
+    right: usize,
+}
+
+impl Content {
+    /// The whole of a square of `side` pixels.
+    pub fn whole(side: usize) -> Self {
+        Self { side, top: 0, bottom: side, left: 0, right: side }
+    }
+
+    fn of(map: &LetterboxMap, side: usize) -> Self {
+        Self {
+            side,
+            top: map.top_px,
+            bottom: map.top_px + map.resized_height_px,
+            left: map.left_px,
+            right: map.left_px + map.resized_width_px,
+        }
+    }
+
+    /// Rows and columns of the picture in a plane of `height` × `width`, at least one of each.
+    pub fn within(&self, height: usize, width: usize) -> (Range<usize>, Range<usize>) {
+        let span = |from: usize, to: usize, size: usize| {
+            let start = (from * size).div_ceil(self.side).min(size - 1);
+            start..(to * size / self.side).max(start + 1)
+        };
+        (span(self.top, self.bottom, height), span(self.left, self.right, width))
+    }
+
+    /// The picture's part of `values`, planes of `height` × `width`.
+    pub fn crop(&self, values: &[f32], height: usize, width: usize) -> Vec<f32> {
+        let (rows, columns) = self.within(height, width);
+        let mut cropped = Vec::with_capacity(values.len());
+        for plane in values.chunks(height * width) {
+            for row in rows.clone() {
+                cropped.extend_from_slice(&plane[row * width..][columns.clone()]);
+            }
+        }
+        cropped
+    }
+}
+
+/// Image files, and their labels where there are any.
+#[derive(Debug, Clone)]
+pub struct Images {
+    paths: Vec<PathBuf>,
+    labels: Option<Dataset>,
+    progress: Progress,
+}
+
+impl Images {
+    /// The given files, without labels.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when there is none.
+    pub fn new(paths: Vec<PathBuf>, progress: Progress) -> Result<Self> {
+        if paths.is_empty() {
+            return Err(none());
+        }
+        Ok(Self { paths, labels: None, progress })
+    }
+
+    /// The images of `dataset`, with its labels.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when there is none.
+    pub fn labeled(dataset: Dataset, progress: Progress) -> Result<Self> {
+        let paths = dataset.samples.iter().map(|sample| sample.image.clone()).collect();
+        Ok(Self { labels: Some(dataset), ..Self::new(paths, progress)? })
+    }
+
+    /// The images in `folder`, which needs no labels.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it holds none, an I/O error when it cannot be listed.
+    pub fn in_folder(folder: &Path, progress: Progress) -> Result<Self> {
+        let entries = std::fs::read_dir(folder).map_err(|e| Error::io(folder, e))?;
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|e| Error::io(folder, e))?.path();
+            let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            if path.is_file() && IMAGE_EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(extension)) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Self::new(paths, progress)
+    }
+
+    /// The files.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    /// Their labels, in the order of the files.
+    pub fn labels(&self) -> Option<&Dataset> {
+        self.labels.as_ref()
+    }
+
+    /// Whether progress bars are drawn.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// At most `count` of them, spread evenly.
+    pub fn spread(&self, count: usize) -> Self {
+        let count = count.min(self.paths.len());
+        self.pick((0..count).map(|at| at * self.paths.len() / count))
+    }
+
+    /// Every fourth image, and the others: the first are held out to judge what the others gave. Of three or fewer
+    /// images all are both.
+    pub fn hold_out(&self) -> (Self, Self) {
+        let part = |held: bool| self.pick((0..self.paths.len()).filter(|at| (at % 4 == 3) == held));
+        let (held, rest) = (part(true), part(false));
+        if held.paths.is_empty() { (self.clone(), rest) } else { (held, rest) }
+    }
+
+    fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
+        let places: Vec<usize> = places.collect();
+        let labels = self.labels.as_ref().map(|labels| Dataset {
+            samples: places.iter().map(|&at| labels.samples[at].clone()).collect(),
+            ..labels.clone()
+        });
+        Self {
+            paths: places.iter().map(|&at| self.paths[at].clone()).collect(),
+            labels,
+            progress: self.progress,
+        }
+    }
+
+    /// Hands each image to `each` as a model of `imgsz` pixels sees it, in order. `what` names the work.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] for an image that cannot be read; what `each` reports.
+    pub fn stream(
+        &self,
+        imgsz: usize,
+        what: &'static str,
+        mut each: impl FnMut(&Shown<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let spec = input_spec(imgsz);
+        let mut preprocessor = Preprocessor::new(&bundle::preprocess(imgsz), &spec)?;
+        let bar = bar(self.paths.len(), what, self.progress);
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(AHEAD);
+            let spec = &spec;
+            scope.spawn(move || {
+                for path in &self.paths {
+                    let mut read = || -> Result<(Tensor, LetterboxMap)> {
+                        let image = read_image(path)?;
+                        let mut tensor = Tensor::zeroed(spec);
+                        let map = preprocessor.run(image.frame(), &mut tensor)?;
+                        Ok((tensor, map))
+                    };
+                    // Fails when the other side has stopped: then nobody wants more.
+                    if sender.send((path, read())).is_err() {
+                        break;
+                    }
+                }
+            });
+            for (path, read) in receiver {
+                let (tensor, map) = read?;
+                each(&Shown { path, tensor: &tensor, content: Content::of(&map, imgsz) })?;
+                bar.inc(1);
+            }
+            bar.finish_and_clear();
+            Ok(())
+        })
+    }
+}
+
+/// The float input of a model of `imgsz` pixels.
+pub fn input_spec(imgsz: usize) -> TensorSpec {
+    TensorSpec {
+        name: onnx::INPUT_NAME.to_owned(),
+        dtype: DType::F32,
+        layout: Layout::Nchw,
+        shape: [1, 3, imgsz, imgsz],
+        quant: None,
+    }
+}
+
+/// A progress bar of `length` steps that says `what` is being done.
+pub(super) fn bar(length: usize, what: &'static str, progress: Progress) -> ProgressBar {
+    match progress {
+        Progress::Hidden => ProgressBar::hidden(),
+        Progress::Bar => {
+            let style = ProgressStyle::with_template("{msg:>16} [{bar:32}] {pos}/{len}, {eta} left")
+                .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "));
+            ProgressBar::new(length as u64).with_style(style).with_message(what)
+        }
+    }
+}
+
+fn none() -> Error {
+    Error::data(
+        "no image to calibrate on",
+        "at least one image like those the device will see; 64 or more are better",
+        "check the path given with --calib, and --images",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(count: usize) -> Images {
+        let paths = (0..count).map(|i| PathBuf::from(i.to_string())).collect();
+        Images::new(paths, Progress::Hidden).unwrap()
+    }
+
+    #[test]
+    fn no_image_is_an_error_that_says_where_to_look() {
+        let error = Images::new(Vec::new(), Progress::Hidden).unwrap_err().to_string();
+        assert!(error.contains("no image") && error.contains("--calib"), "{error}");
+        let empty = tempfile::tempdir().unwrap();
+        assert!(Images::in_folder(empty.path(), Progress::Hidden).is_err());
+    }
+
+    #[test]
+    fn the_picture_is_cut_out_of_its_bars() {
+        let content = Content { side: 8, top: 2, bottom: 6, left: 0, right: 8 };
+        assert_eq!(content.within(8, 8), (2..6, 0..8));
+        assert_eq!(content.within(4, 4), (1..3, 0..4));
+        assert_eq!(content.within(1, 1), (0..1, 0..1));
+        let values: Vec<f32> = (0..32).map(|i| i as f32).collect();
+        let cropped = content.crop(&values, 4, 4);
+        assert_eq!(cropped[..8], values[4..12]);
+        assert_eq!(cropped[8..], values[20..28]);
+        assert_eq!(Content::whole(8).crop(&values, 4, 4), values);
+    }
+
+    #[test]
+    fn a_part_is_spread_over_the_whole() {
+        let names = |images: &Images| {
+            images.paths().iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&images(8).spread(4)), "0 2 4 6");
+        assert_eq!(names(&images(3).spread(9)), "0 1 2");
+        let (held, rest) = images(9).hold_out();
+        assert_eq!((names(&held), names(&rest)), ("3 7".into(), "0 1 2 4 5 6 8".into()));
+        let (held, rest) = images(3).hold_out();
+        assert_eq!((names(&held), names(&rest)), ("0 1 2".into(), "0 1 2".into()));
+    }
+}

@@ -1,0 +1,15 @@
+//! Passes that win back accuracy: each a function of its own, each switchable, each measured. Never needs labels, never
+//! trains.
+
+mod bias;
+mod equalize;
+mod focus;
+mod layerwise;
+mod operators;
+mod rounding;
+mod samples;
+mod sensitivity;
+
+pub use equalize::{Equalized, equalize};
+pub use layerwise::{Bias, Refinement, Rounding, refine};
+pub use sensitivity::{Sensitivity, sensitivities, worth_floats};

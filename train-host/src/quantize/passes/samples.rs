@@ -1,0 +1,192 @@
+//! What a convolution read and should have given at a sample of places: second moments that rounding needs, in memory
+//! that does not grow with the images.
+
+use rayon::prelude::*;
+
+use super::focus::Focus;
+use crate::model::{Conv, Shape};
+
+/// Places looked at in each image, spread over the plane.
+const PLACES: usize = 256;
+
+/// Sums over the sampled places of one channel group of a convolution.
+#[derive(Debug, Clone)]
+pub(super) struct Moments {
+    /// Taps of a kernel: input channels of the group times the kernel's area.
+    pub taps: usize,
+    /// Output channels of the group.
+    pub channels: usize,
+    /// Number of places.
+    pub count: f64,
+    /// Sum of each tap's inputs.
+    inputs: Vec<f64>,
+    /// Sum of each channel's wanted outputs.
+    wanted: Vec<f64>,
+    /// `taps × taps`, sums of products of inputs; the upper triangle mirrors the lower.
+    products: Vec<f32>,
+    /// `channels × taps`, sums of products of wanted outputs and inputs.
+    cross: Vec<f32>,
+}
+
+impl Moments {
+    /// Empty moments, one for each channel group.
+    pub fn of(conv: &Conv) -> Vec<Self> {
+        let taps = conv.cin / conv.groups * conv.kernel * conv.kernel;
+        let channels = conv.cout / conv.groups;
+        let empty = Self {
+            taps,
+            channels,
+            count: 0.0,
+            inputs: vec![0.0; taps],
+            wanted: vec![0.0; channels],
+            products: vec![0.0; taps * taps],
+            cross: vec![0.0; channels * taps],
+        };
+        vec![empty; conv.groups]
+    }
+
+    /// Mean input of each tap.
+    pub fn mean_inputs(&self) -> Vec<f64> {
+        self.inputs.iter().map(|sum| sum / self.count.max(1.0)).collect()
+    }
+
+    /// Mean wanted output of channel `channel`.
+    pub fn mean_wanted(&self, channel: usize) -> f64 {
+        self.wanted[channel] / self.count.max(1.0)
+    }
+
+    /// Covariance of the inputs, `taps × taps`.
+    pub fn covariance(&self) -> Vec<f32> {
+        let means = self.mean_inputs();
+        let taps = self.taps;
+        let mut covariance = self.products.clone();
+        covariance.par_chunks_mut(taps).enumerate().for_each(|(row, values)| {
+            for (column, value) in values.iter_mut().enumerate() {
+                *value = self.centered(*value, means[row], means[column]);
+            }
+        });
+        covariance
+    }
+
+    /// Covariance of channel `channel`'s wanted output and each input.
+    pub fn cross_covariance(&self, channel: usize) -> Vec<f32> {
+        let (means, wanted) = (self.mean_inputs(), self.mean_wanted(channel));
+        let row = &self.cross[channel * self.taps..][..self.taps];
+        row.iter().zip(&means).map(|(&sum, &mean)| self.centered(sum, wanted, mean)).collect()
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "sums of f32 products")]
+    fn centered(&self, sum: f32, a: f64, b: f64) -> f32 {
+        (f64::from(sum) / self.count.max(1.0) - a * b) as f32
+    }
+
+    /// Adds sampled places: `inputs` is `taps × places`, `wanted` `channels × places`.
+    fn add(&mut self, inputs: &[f32], wanted: &[f32], places: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "places are few")]
+        let count = places as f64;
+        self.count += count;
+        for (sum, row) in self.inputs.iter_mut().zip(inputs.chunks(places)) {
+            *sum += row.iter().copied().map(f64::from).sum::<f64>();
+        }
+        for (sum, row) in self.wanted.iter_mut().zip(wanted.chunks(places)) {
+            *sum += row.iter().copied().map(f64::from).sum::<f64>();
+        }
+        let taps = self.taps;
+        self.products.par_chunks_mut(taps).enumerate().for_each(|(row, sums)| {
+            let own = &inputs[row * places..][..places];
+            for (sum, other) in sums.iter_mut().zip(inputs.chunks(places)) {
+                *sum += dot(own, other);
+            }
+        });
+        self.cross.par_chunks_mut(taps).zip(wanted.par_chunks(places)).for_each(|(sums, wanted)| {
+            for (sum, input) in sums.iter_mut().zip(inputs.chunks(places)) {
+                *sum += dot(wanted, input);
+            }
+        });
+    }
+}
+
+/// Adds what one image shows where `focus` looks: `input` is what the convolution reads, `wanted` what it should give.
+pub(super) fn sample(
+    moments: &mut [Moments],
+    conv: &Conv,
+    focus: &Focus,
+    (input, shape): (&[f32], Shape),
+    (wanted, wanted_shape): (&[f32], Shape),
+) {
+    let [_, height, width] = shape;
+    let [_, out_height, out_width] = wanted_shape;
+    let plane = out_height * out_width;
+    let places = focus.places(out_height, out_width, PLACES);
+    let per_group = conv.cin / conv.groups;
+    for (group, moments) in moments.iter_mut().enumerate() {
+        let mut inputs = Vec::with_capacity(moments.taps * places.len());
+        for channel in group * per_group..(group + 1) * per_group {
+            let values = &input[channel * height * width..][..height * width];
+            for tap in 0..conv.kernel * conv.kernel {
+                let (dy, dx) = (tap / conv.kernel * conv.dilation, tap % conv.kernel * conv.dilation);
+                inputs.extend(places.iter().map(|place| {
+                    let y = (place / out_width * conv.stride + dy).checked_sub(conv.pad);
+                    let x = (place % out_width * conv.stride + dx).checked_sub(conv.pad);
+                    match (y, x) {
+                        (Some(y), Some(x)) if y < height && x < width => values[y * width + x],
+                        _ => 0.0,
+                    }
+                }));
+            }
+        }
+        let channels = group * moments.channels..(group + 1) * moments.channels;
+        let wanted: Vec<f32> = channels
+            .flat_map(|channel| places.iter().map(move |place| wanted[channel * plane + place]))
+            .collect();
+        moments.add(&inputs, &wanted, places.len());
+    }
+}
+
+/// Eight sums side by side, so that the compiler uses whole vectors.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_rest) = a.as_chunks::<8>();
+    let (b, b_rest) = b.as_chunks::<8>();
+    let mut sums = [0.0_f32; 8];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_those_of_what_was_read() {
+        // A 1×1 convolution of two channels, over a plane with fewer places than are looked at: all are.
+        let conv = Conv { cin: 2, cout: 1, kernel: 1, stride: 1, pad: 0, dilation: 1, groups: 1, bias: true };
+        let input = [1.0, 2.0, 3.0, 4.0, 2.0, 2.0, 6.0, 6.0];
+        let wanted = [0.0, 1.0, 1.0, 2.0];
+        let mut moments = Moments::of(&conv);
+        sample(&mut moments, &conv, &Focus::whole(4), (&input, [2, 2, 2]), (&wanted, [1, 2, 2]));
+        let moments = &moments[0];
+        assert_eq!(moments.count, 4.0);
+        assert_eq!(moments.mean_inputs(), [2.5, 4.0]);
+        assert_eq!(moments.mean_wanted(0), 1.0);
+        // Var(1, 2, 3, 4) = 1.25, Var(2, 2, 6, 6) = 4, Cov = 2.
+        assert_eq!(moments.covariance(), [1.25, 2.0, 2.0, 4.0]);
+        assert_eq!(moments.cross_covariance(0), [0.75, 1.0]);
+    }
+
+    #[test]
+    fn groups_strides_and_padding_choose_the_right_taps() {
+        let conv = Conv { cin: 2, cout: 2, kernel: 3, stride: 2, pad: 1, dilation: 1, groups: 2, bias: true };
+        let input: Vec<f32> = (0..18).map(|i| i as f32).collect();
+        let mut moments = Moments::of(&conv);
+        sample(&mut moments, &conv, &Focus::whole(4), (&input, [2, 3, 3]), (&[0.0; 8], [2, 2, 2]));
+        // The middle tap reads the corners of each plane, the first tap only (1, 1) and padding.
+        assert_eq!(moments[0].mean_inputs()[4], (0.0 + 2.0 + 6.0 + 8.0) / 4.0);
+        assert_eq!(moments[1].mean_inputs()[4], (9.0 + 11.0 + 15.0 + 17.0) / 4.0);
+        assert_eq!(moments[0].mean_inputs()[0], 4.0 / 4.0);
+    }
+}

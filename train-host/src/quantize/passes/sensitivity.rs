@@ -1,0 +1,148 @@
+//! How much each stored tensor, with the kernels that read it, costs the outputs when it alone is int8, and which
+//! convolutions are worth keeping in floats under a budget of multiply-adds (mixed int8/fp16 precision).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{FusedModel, NodeId, Op};
+use crate::quantize::error::{Reference, total};
+use crate::quantize::images::{Images, bar};
+use crate::quantize::ptq::conv_weights;
+use crate::quantize::scheme::QuantizedModel;
+use crate::{Result, export};
+
+/// What one tensor costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sensitivity {
+    /// The node whose result it is.
+    pub tensor: String,
+    /// Convolutions that read it.
+    pub readers: Vec<String>,
+    /// Error over all groups of output channels when it and its readers' kernels alone are int8.
+    pub total: f64,
+    /// Part of the multiply-adds of its readers, 0..1.
+    pub macs: f64,
+}
+
+/// Measures every stored tensor that int8 convolutions read, on `images`; the costliest first.
+///
+/// # Errors
+/// As [`Reference::errors`], and [`crate::Error::Model`] when the models do not belong together.
+pub fn sensitivities(
+    model: &FusedModel,
+    quantized: &QuantizedModel,
+    images: &Images,
+) -> Result<Vec<Sensitivity>> {
+    let graph = &model.architecture.graph;
+    let shapes = graph.shapes(model.imgsz, model.imgsz)?;
+    let macs = |id: NodeId| graph.nodes[id].op.flops(shapes[id]) / 2;
+    let all = quantized.macs()?.all;
+    let users = graph.users();
+    let reference = Reference::of(model, images)?;
+    let is_int8_conv = |id: &NodeId| matches!(graph.nodes[*id].op, Op::Conv(_)) && quantized.is_int8(*id);
+    let tensors: Vec<(NodeId, Vec<NodeId>)> = (0..graph.nodes.len())
+        .filter(|&id| quantized.scheme.tensors[id].is_some())
+        .map(|id| (id, users[id].iter().copied().filter(is_int8_conv).collect::<Vec<_>>()))
+        .filter(|(_, readers)| !readers.is_empty())
+        .collect();
+    let bar = bar(tensors.len(), "sensitivity", images.progress());
+    let mut found = Vec::new();
+    for (tensor, readers) in tensors {
+        let alone = alone(model, quantized, tensor, &readers)?;
+        let errors = reference.errors(&mut export::quantized_session(&alone)?)?;
+        found.push(Sensitivity {
+            tensor: graph.nodes[tensor].name.clone(),
+            readers: readers.iter().map(|&id| graph.nodes[id].name.clone()).collect(),
+            total: total(&errors),
+            macs: ratio(readers.iter().map(|&id| macs(id)).sum(), all),
+        });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    found.sort_by(|a, b| b.total.total_cmp(&a.total));
+    Ok(found)
+}
+
+/// The float model in which only `tensor` and the kernels of `readers` are as they are in int8.
+fn alone(
+    model: &FusedModel,
+    quantized: &QuantizedModel,
+    tensor: NodeId,
+    readers: &[NodeId],
+) -> Result<QuantizedModel> {
+    let graph = &model.architecture.graph;
+    let mut alone = QuantizedModel { weights: model.weights.clone(), ..quantized.clone() };
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let (Op::Conv(conv), true) = (node.op, readers.contains(&id)) else { continue };
+        let (_, bias) = conv_weights(model, id)?;
+        let shape = [conv.cout, conv.cin / conv.groups, conv.kernel, conv.kernel];
+        if let Some(kernel) = quantized.scheme.kernels.get(&node.name) {
+            alone.weights.insert(format!("{}.weight", node.name), &shape, kernel.real_values());
+            alone.weights.insert(format!("{}.bias", node.name), &[conv.cout], bias.to_vec());
+        }
+    }
+    alone.scheme.kernels.clear();
+    let reason = || String::from("only one tensor is looked at");
+    alone.scheme.floats = graph.nodes.iter().map(|node| (node.name.clone(), reason())).collect();
+    for (id, quant) in alone.scheme.tensors.iter_mut().enumerate() {
+        if id != tensor {
+            *quant = None;
+        }
+    }
+    Ok(alone)
+}
+
+/// Convolutions to keep in floats so that the error falls most, with at most `budget` of the multiply-adds, and why:
+/// the readers of the tensors with the most squared error for each multiply-add. Only what costs more than its share
+/// counts: a tensor of average error is not worth a float.
+pub fn worth_floats(sensitivities: &[Sensitivity], budget: f64) -> BTreeMap<String, String> {
+    let squares = |s: &Sensitivity| s.total * s.total;
+    #[expect(clippy::cast_precision_loss, reason = "a mean of a few")]
+    let mean = sensitivities.iter().map(squares).sum::<f64>() / sensitivities.len().max(1) as f64;
+    let mut order: Vec<&Sensitivity> = sensitivities.iter().filter(|s| squares(s) > mean).collect();
+    order.sort_by(|a, b| (squares(b) / b.macs.max(1e-9)).total_cmp(&(squares(a) / a.macs.max(1e-9))));
+    let mut kept = BTreeMap::new();
+    let mut spent = 0.0;
+    for sensitivity in order {
+        if spent + sensitivity.macs > budget {
+            continue;
+        }
+        spent += sensitivity.macs;
+        for reader in &sensitivity.readers {
+            let why = format!("reads {}, whose error alone is {:.4}", sensitivity.tensor, sensitivity.total);
+            kept.insert(reader.clone(), why);
+        }
+    }
+    kept
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn ratio(part: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { part as f64 / all as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sensitivity(tensor: &str, total: f64, macs: f64) -> Sensitivity {
+        Sensitivity { tensor: tensor.into(), readers: vec![format!("{tensor}.reader")], total, macs }
+    }
+
+    #[test]
+    fn floats_go_where_they_save_most_for_each_multiply_add() {
+        let list = [
+            sensitivity("dear", 0.5, 0.2),
+            sensitivity("cheap", 0.4, 0.01),
+            sensitivity("small", 0.3, 0.03),
+            sensitivity("quiet", 0.001, 0.0001),
+        ];
+        let kept = |budget: f64| worth_floats(&list, budget).into_keys().collect::<Vec<_>>();
+        assert_eq!(kept(0.05), ["cheap.reader"]);
+        assert_eq!(kept(0.25), ["cheap.reader", "dear.reader"]);
+        assert!(kept(0.0).is_empty());
+        assert!(worth_floats(&list, 0.05)["cheap.reader"].contains("0.4000"));
+        assert!(worth_floats(&[], 1.0).is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! The whole way of a quantization: observe, choose a method, quantize, apply the passes asked for and keep those that
+//! lower the error. Each stage lives in its own file; this one orders and judges them, on images held out of
+//! calibration.
+
+use std::collections::BTreeMap;
+
+use boards::Int8;
+use serde::{Deserialize, Serialize};
+
+use super::calibrate::Method;
+use super::choose::{Candidate, candidates};
+use super::error::{OutputError, Reference, total};
+use super::images::Images;
+use super::observe::{Observations, observe};
+use super::passes::{
+    Bias, Equalized, Refinement, Rounding, Sensitivity, equalize, refine, sensitivities, worth_floats,
+};
+use super::ptq::{self, Plan, dead_channels};
+use super::scheme::{MacCount, QuantizedModel};
+use crate::model::FusedModel;
+use crate::{Result, export};
+
+/// Held-out images that sensitivities are measured on: one run of the model for each image and tensor.
+const SENSITIVITY_IMAGES: usize = 4;
+
+/// Whether a pass is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
+pub enum Switch {
+    /// Always.
+    On,
+    /// Never.
+    Off,
+    /// When it lowers the error on held-out images.
+    Auto,
+}
+
+/// What is asked of a quantization.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// How ranges are found; chosen by measuring where absent.
+    pub method: Option<Method>,
+    /// What the board asks of scales.
+    pub rules: Int8,
+    /// Cross-layer equalization.
+    pub equalize: Switch,
+    /// AdaRound.
+    pub adaround: Switch,
+    /// Bias correction.
+    pub bias_correction: Switch,
+    /// Part of the multiply-adds, 0..1, that may stay in floats where int8 hurts most.
+    pub float_macs: f64,
+}
+
+/// A model on the way, and how far it is from the float model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    /// What was done.
+    pub name: String,
+    /// The model.
+    pub model: QuantizedModel,
+    /// Error of the outputs on held-out images.
+    pub outputs: Vec<OutputError>,
+    /// Error over all groups of output channels.
+    pub total: f64,
+}
+
+/// What a pass did to the error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PassRecord {
+    /// The pass.
+    pub pass: String,
+    /// Error before it.
+    pub before: f64,
+    /// Error after it.
+    pub after: f64,
+    /// Whether its result was kept.
+    pub kept: bool,
+    /// What else there is to say.
+    pub note: Option<String>,
+}
+
+/// What came of a quantization.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Method used.
+    pub method: Method,
+    /// Images calibrated on, those held out for judging among them.
+    pub images: usize,
+    /// What each method gave on held-out images; empty where the method was given.
+    pub candidates: Vec<Candidate>,
+    /// What each pass did.
+    pub passes: Vec<PassRecord>,
+    /// Error of the outputs on held-out images.
+    pub outputs: Vec<OutputError>,
+    /// Error over all groups of output channels.
+    pub total: f64,
+    /// What each tensor costs; empty where nothing may stay in floats.
+    pub sensitivities: Vec<Sensitivity>,
+    /// Arithmetic in int8.
+    pub macs: MacCount,
+    /// Output channels whose weights are all 0.
+    pub dead_channels: Vec<String>,
+    /// Why nodes stay in floats.
+    pub floats: BTreeMap<String, String>,
+}
+
+/// A finished quantization.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The model.
+    pub model: QuantizedModel,
+    /// What was measured.
+    pub record: Record,
+    /// The models on the way, each measured, kept or not; the last is `model`.
+    pub variants: Vec<Variant>,
+}
+
+/// Quantizes `model`, calibrated on `images`.
+///
+/// # Errors
+/// As [`observe`], [`candidates`], [`ptq::quantize`] and the passes.
+pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outcome> {
+    let (held, rest) = images.hold_out();
+    let mut observed = observe(model, &rest)?;
+    let tried = match recipe.method {
+        Some(_) => Vec::new(),
+        None => candidates(model, &observed, &held, recipe.rules)?,
+    };
+    let method = recipe.method.or(tried.first().map(|best| best.method)).unwrap_or(Method::Mse);
+    if held.paths() != rest.paths() {
+        observed.merge(&observe(model, &held)?);
+    }
+    let mut work = Work {
+        float: model.clone(),
+        original: model,
+        observed,
+        images,
+        calibrated: rest,
+        reference: Reference::of(model, &held)?,
+        plan: Plan { method, rules: recipe.rules, kept: BTreeMap::new() },
+        passes: Vec::new(),
+        variants: Vec::new(),
+        sensitivities: Vec::new(),
+    };
+    let first = work.quantized()?;
+    let mut best = work.measure(method.to_string(), first)?;
+    work.variants.push(best.clone());
+    work.equalize(&mut best, recipe.equalize)?;
+    work.keep_floats(&mut best, &held, recipe.float_macs)?;
+    work.refine(&mut best, "adaround", recipe.adaround)?;
+    work.refine(&mut best, "bias correction", recipe.bias_correction)?;
+    work.finish(best, tried)
+}
+
+/// What the passes work on.
+struct Work<'a> {
+    /// The float model that is quantized: equalized, perhaps.
+    float: FusedModel,
+    original: &'a FusedModel,
+    observed: Observations,
+    images: &'a Images,
+    /// All but those held out.
+    calibrated: Images,
+    reference: Reference<'a>,
+    plan: Plan,
+    passes: Vec<PassRecord>,
+    variants: Vec<Variant>,
+    sensitivities: Vec<Sensitivity>,
+}
+
+impl Work<'_> {
+    fn quantized(&self) -> Result<QuantizedModel> {
+        ptq::quantize(&self.float, &self.observed, &self.plan)
+    }
+
+    fn measure(&self, name: String, model: QuantizedModel) -> Result<Variant> {
+        let outputs = self.reference.errors(&mut export::quantized_session(&model)?)?;
+        let total = total(&outputs);
+        Ok(Variant { name, model, outputs, total })
+    }
+
+    /// Replaces `best` by what `pass` made of it, if it is to be kept.
+    fn judge(
+        &mut self,
+        best: &mut Variant,
+        pass: &str,
+        switch: Switch,
+        mut model: QuantizedModel,
+        note: Option<String>,
+    ) -> Result<bool> {
+        model.scheme.origin.passes.push(pass.to_owned());
+        let variant = self.measure(format!("{} + {pass}", best.name), model)?;
+        let kept = switch == Switch::On || variant.total < best.total;
+        let pass = pass.to_owned();
+        self.passes.push(PassRecord { pass, before: best.total, after: variant.total, kept, note });
+        self.variants.push(variant.clone());
+        if kept {
+            *best = variant;
+        }
+        Ok(kept)
+    }
+
+    fn equalize(&mut self, best: &mut Variant, switch: Switch) -> Result<()> {
+        if switch == Switch::Off {
+            return Ok(());
+        }
+        let pass = "equalization";
+        let (equalized, Equalized { scaled, not_homogeneous, not_undone }) =
+            equalize(&self.float, &self.observed)?;
+        let note = format!(
+            "{} layers scaled, {not_homogeneous} behind SiLU or Mish cannot be, {not_undone} reach a sum or an output",
+            scaled.len()
+        );
+        if scaled.is_empty() {
+            self.passes.push(PassRecord {
+                pass: pass.to_owned(),
+                before: best.total,
+                after: best.total,
+                kept: false,
+                note: Some(note),
+            });
+            return Ok(());
+        }
+        let observed = observe(&equalized, self.images)?;
+        let model = ptq::quantize(&equalized, &observed, &self.plan)?;
+        if self.judge(best, pass, switch, model, Some(note))? {
+            (self.float, self.observed) = (equalized, observed);
+        }
+        Ok(())
+    }
+
+    /// Mixed precision.
+    fn keep_floats(&mut self, best: &mut Variant, held: &Images, budget: f64) -> Result<()> {
+        if budget <= 0.0 {
+            return Ok(());
+        }
+        self.sensitivities = sensitivities(&self.float, &best.model, &held.spread(SENSITIVITY_IMAGES))?;
+        let kept = worth_floats(&self.sensitivities, budget);
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let note = format!("{} convolutions in floats", kept.len());
+        let plan = Plan { kept, ..self.plan.clone() };
+        let mut model = ptq::quantize(&self.float, &self.observed, &plan)?;
+        model.scheme.origin.passes.clone_from(&best.model.scheme.origin.passes);
+        if self.judge(best, "mixed precision", Switch::Auto, model, Some(note))? {
+            self.plan = plan;
+        }
+        Ok(())
+    }
+
+    fn refine(&mut self, best: &mut Variant, pass: &str, switch: Switch) -> Result<()> {
+        if switch == Switch::Off {
+            return Ok(());
+        }
+        let what = match pass {
+            "adaround" => Refinement { rounding: Rounding::Adaptive, bias: Bias::Plain },
+            _ => Refinement { rounding: Rounding::Nearest, bias: Bias::Corrected },
+        };
+        let mut model = best.model.clone();
+        // Not on the images that judge: rounding fits what it sees.
+        refine(&self.float, &mut model, &self.calibrated, what)?;
+        self.judge(best, pass, switch, model, None)?;
+        Ok(())
+    }
+
+    fn finish(mut self, best: Variant, candidates: Vec<Candidate>) -> Result<Outcome> {
+        if self.variants.last() != Some(&best) {
+            self.variants.push(best.clone());
+        }
+        let record = Record {
+            method: self.plan.method,
+            images: self.images.paths().len(),
+            candidates,
+            passes: self.passes,
+            outputs: best.outputs,
+            total: best.total,
+            sensitivities: self.sensitivities,
+            macs: best.model.macs()?,
+            dead_channels: dead_channels(self.original)?,
+            floats: best.model.scheme.floats.clone(),
+        };
+        Ok(Outcome { model: best.model, record, variants: self.variants })
+    }
+}

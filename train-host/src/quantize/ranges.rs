@@ -1,0 +1,175 @@
+//! Scales of a graph's tensors from what was observed: which tensors share one, and which range each gets. Decides
+//! nothing about weights.
+
+use std::collections::BTreeMap;
+
+use artifact::Quant;
+use boards::{Between, Int8, Scales};
+use repedge::int8;
+
+use super::calibrate::{Method, View, range};
+use super::histogram::Histogram;
+use super::observe::{Observations, makes_values};
+use super::scheme::{function, sole_activation};
+use crate::model::{Activation, Graph, NodeId, Op};
+use crate::{Error, Result};
+
+/// Scale and zero point of the image: a pixel is stored as it is, less 128.
+pub const PIXELS: Quant = Quant { scale: 1.0 / 255.0, zero_point: int8::MIN };
+
+/// Scale and zero point of each node's result; none where only floats read and make it.
+///
+/// Values that are only moved keep their scale; `rules` says what concatenations and sums share. Where something is
+/// stored between a convolution and its activation, it gets the range of least error behind the activation, whatever
+/// the method.
+///
+/// # Errors
+/// [`Error::Model`] naming a tensor that held nothing but 0.
+pub fn tensors(
+    graph: &Graph,
+    observed: &Observations,
+    method: Method,
+    rules: Int8,
+    floats: &BTreeMap<NodeId, String>,
+) -> Result<Vec<Option<Quant>>> {
+    let users = graph.users();
+    let classes = classes(graph, &users, rules);
+    let mut quants: Vec<Option<Quant>> = vec![None; graph.nodes.len()];
+    let mut known: BTreeMap<NodeId, Quant> = BTreeMap::new();
+    let stored = |id: NodeId| {
+        let int8_output = graph.outputs.contains(&id) && !floats.contains_key(&id);
+        int8_output || users[id].iter().any(|user| !floats.contains_key(user))
+    };
+    for id in (0..graph.nodes.len()).filter(|&id| stored(id)) {
+        if sole_activation(graph, &users, id).is_none() {
+            let class = classes[id];
+            let quant = match known.get(&class) {
+                Some(quant) => *quant,
+                None => class_quant(graph, &users, observed, method, &classes, class)?,
+            };
+            known.insert(class, quant);
+            quants[id] = Some(quant);
+        }
+    }
+    for id in (0..graph.nodes.len()).filter(|id| !floats.contains_key(id)) {
+        let Some((act, activation)) = sole_activation(graph, &users, id) else { continue };
+        let Some(post) = quants[act].filter(|_| !floats.contains_key(&act)) else { continue };
+        quants[id] = before_activation(graph, observed, rules, id, (activation, post))?;
+    }
+    Ok(quants)
+}
+
+/// The scale of the values that an activation turns into values stored as `post`; none where it reads sums.
+fn before_activation(
+    graph: &Graph,
+    observed: &Observations,
+    rules: Int8,
+    id: NodeId,
+    (activation, post): (Activation, Quant),
+) -> Result<Option<Quant>> {
+    if activation == Activation::Relu && post.zero_point == int8::MIN {
+        // Saturating at 0 is the Relu.
+        return Ok(Some(post));
+    }
+    if rules.activation == Between::Fused {
+        return Ok(None);
+    }
+    let histogram = stats(graph, observed, id)?;
+    let found = range(Method::Mse, histogram, View::Stored(function(activation), post));
+    found.quant().map(Some).ok_or_else(|| dead(&graph.nodes[id].name))
+}
+
+/// The scale of all tensors of `class`.
+fn class_quant(
+    graph: &Graph,
+    users: &[Vec<NodeId>],
+    observed: &Observations,
+    method: Method,
+    classes: &[NodeId],
+    class: NodeId,
+) -> Result<Quant> {
+    let members: Vec<NodeId> = (0..classes.len()).filter(|&id| classes[id] == class).collect();
+    let mut sources: Vec<NodeId> = members.iter().flat_map(|&id| sources(graph, id)).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let (images, makers): (Vec<_>, Vec<_>) =
+        sources.into_iter().partition(|&id| matches!(graph.nodes[id].op, Op::Input { .. }));
+    if makers.is_empty() {
+        return Ok(PIXELS);
+    }
+    let mut histogram = Histogram::default();
+    for &id in &makers {
+        histogram.merge(stats(graph, observed, id)?);
+    }
+    if !images.is_empty() && histogram.add(&[0.0, 1.0]).is_err() {
+        return Err(dead(&graph.nodes[makers[0]].name));
+    }
+    let view = match members.as_slice() {
+        // A raw output is read through its sigmoid.
+        [id] if graph.outputs.contains(id) && users[*id].is_empty() => View::Through(int8::sigmoid),
+        _ => View::Plain,
+    };
+    range(method, &histogram, view).quant().ok_or_else(|| dead(&graph.nodes[makers[0]].name))
+}
+
+/// The nodes whose values are found in `id`'s result, moved at most.
+fn sources(graph: &Graph, id: NodeId) -> Vec<NodeId> {
+    let node = &graph.nodes[id];
+    if makes_values(&node.op) || node.inputs.is_empty() {
+        return vec![id];
+    }
+    let mut pending = node.inputs.clone();
+    let mut found = Vec::new();
+    while let Some(id) = pending.pop() {
+        let node = &graph.nodes[id];
+        if makes_values(&node.op) || node.inputs.is_empty() {
+            found.push(id);
+        } else {
+            pending.extend(&node.inputs);
+        }
+    }
+    found
+}
+
+/// For each node the first node that has to have its scale, perhaps itself.
+fn classes(graph: &Graph, users: &[Vec<NodeId>], rules: Int8) -> Vec<NodeId> {
+    let mut classes: Vec<NodeId> = (0..graph.nodes.len()).collect();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let shares = |input: &&NodeId| match node.op {
+            Op::MaxPool { .. } | Op::Upsample { .. } | Op::Slice { .. } | Op::SpaceToDepth => true,
+            Op::Concat => rules.concat == Scales::Shared || is_made_for(graph, users, **input),
+            Op::Add => rules.add == Scales::Shared,
+            Op::Input { .. } | Op::Conv(_) | Op::BatchNorm { .. } | Op::Act(_) | Op::Attention(_) => false,
+        };
+        for &input in node.inputs.iter().filter(shares) {
+            let (a, b) = (classes[id], classes[input]);
+            let (first, other) = (a.min(b), a.max(b));
+            classes.iter_mut().filter(|class| **class == other).for_each(|class| *class = first);
+        }
+    }
+    classes
+}
+
+/// Whether one node alone reads `id`'s new values: then any other scale than that node's would only round twice.
+fn is_made_for(graph: &Graph, users: &[Vec<NodeId>], id: NodeId) -> bool {
+    makes_values(&graph.nodes[id].op) && users[id].len() == 1 && !graph.outputs.contains(&id)
+}
+
+fn stats<'a>(graph: &Graph, observed: &'a Observations, id: NodeId) -> Result<&'a Histogram> {
+    let stats = observed.nodes.get(&id).map(|stats| &stats.histogram);
+    stats.filter(|histogram| !histogram.is_empty()).ok_or_else(|| {
+        Error::model(
+            format!("node {:?} was not observed", graph.nodes[id].name),
+            "a count of the values of every tensor",
+            "calibrate with the graph that is quantized",
+        )
+    })
+}
+
+fn dead(node: &str) -> Error {
+    Error::model(
+        format!("node {node:?} gives nothing but 0 on every calibration image"),
+        "values to find a scale for",
+        "calibrate on images like those the device will see; if they are, this layer of the model is dead: train again",
+    )
+}

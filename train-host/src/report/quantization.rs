@@ -1,0 +1,344 @@
+//! The report of a quantization: every variant on the way with its accuracy, size and error, where the error arises, and
+//! what each pass did. Measures nothing: see `quantize::compare`.
+
+use std::path::Path;
+
+use super::article::{Article, Section};
+use super::canvas::Surface;
+use super::charts::{Bar, bars};
+use super::numbers::{percent, points};
+use super::table::Table;
+use crate::quantize::error::{NodeError, OutputError};
+use crate::quantize::passes::Sensitivity;
+use crate::quantize::{Candidate, Comparison, PassRecord, Record, Row};
+use crate::{Error, Result};
+
+/// Layers shown as hurting most.
+const WORST: usize = 20;
+/// Writes `index.html`, `report.json` and the plots of `measured` into `folder`.
+///
+/// # Errors
+/// [`Error::Artifact`] when a file cannot be written, [`Error::Backend`] when a chart cannot be drawn.
+pub fn write(folder: &Path, measured: &Comparison<'_>) -> Result<()> {
+    for (name, svg) in plots(measured, Surface::File)? {
+        artifact::atomic::write(&folder.join(name), svg.as_bytes())?;
+    }
+    let article = article(measured)?;
+    artifact::atomic::write(&folder.join("index.html"), article.html()?.as_bytes())?;
+    let json = serde_json::to_string_pretty(measured)
+        .map_err(|e| Error::backend(e.to_string(), "numbers that JSON can hold", "report this as a bug"))?;
+    Ok(artifact::atomic::write(&folder.join("report.json"), json.as_bytes())?)
+}
+
+fn article(measured: &Comparison<'_>) -> Result<Article> {
+    let Comparison { model, imgsz, record, .. } = measured;
+    let lead = format!(
+        "{model} at {imgsz} px, calibrated on {} images by {}; {:.1} % of the multiply-adds in int8.",
+        record.images,
+        record.method,
+        100.0 * record.macs.share()
+    );
+    let plots: Vec<(&str, String)> = plots(measured, Surface::Page)?;
+    let plot =
+        |name: &str| plots.iter().filter(|(known, _)| *known == name).map(|(_, svg)| svg.clone()).collect();
+    let sections = vec![
+        Section {
+            title: "Variants".into(),
+            paragraphs: vec![variants_text(measured)],
+            tables: vec![variants(&measured.rows)],
+            plots: plot("map.svg"),
+            ..Section::default()
+        },
+        Section {
+            title: "Passes".into(),
+            paragraphs: vec![
+                "Error of what decoding sees on held-out calibration images, before and after each pass. A pass is \
+                 kept when the error falls, or when it was asked for."
+                    .into(),
+            ],
+            tables: passes(record),
+            ..Section::default()
+        },
+        Section {
+            title: "Outputs".into(),
+            paragraphs: vec![
+                "By group of output channels, because one figure for a whole output hides dead scores. “Seen” is the \
+                 error of the values' sigmoids over their standard deviation."
+                    .into(),
+            ],
+            tables: vec![outputs(&record.outputs)],
+            ..Section::default()
+        },
+        Section {
+            title: "Where the error arises".into(),
+            paragraphs: vec![
+                "Signal-to-noise ratio of each stored tensor against the float model, errors of earlier layers \
+                 included; the worst are shown."
+                    .into(),
+            ],
+            tables: sensitivity(&record.sensitivities).into_iter().collect(),
+            plots: plot("sqnr.svg"),
+            ..Section::default()
+        },
+        Section {
+            title: "In floats".into(),
+            paragraphs: vec![floats_text(measured)],
+            tables: floats(record).into_iter().collect(),
+            ..Section::default()
+        },
+    ];
+    Ok(Article { title: format!("Quantization of {model}"), lead, sections })
+}
+
+fn variants_text(measured: &Comparison<'_>) -> String {
+    if measured.images_labeled == 0 {
+        return "Pass --data with a labeled dataset to measure mAP of each variant.".into();
+    }
+    format!(
+        "mAP on {} labeled images, through the device's own pre-processing, decode and NMS. Changes are against the float \
+         model in points, with the 95 % interval of a bootstrap over images.",
+        measured.images_labeled
+    )
+}
+
+fn variants(rows: &[Row]) -> Table {
+    let float = rows.first();
+    let size = |row: &Row| {
+        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+        let part = row.onnx_bytes as f64 / float.map_or(1, |float| float.onnx_bytes.max(1)) as f64;
+        format!("{:.2} MB, {part:.3}", megabytes(row.onnx_bytes))
+    };
+    let change = |row: &Row| {
+        row.change.map_or_else(
+            || "–".to_owned(),
+            |[_, map]| format!("{} ({} to {})", signed(map.value), signed(map.low), signed(map.high)),
+        )
+    };
+    let cells = |row: &Row| {
+        vec![
+            row.name.clone(),
+            percent(row.map50),
+            percent(row.map),
+            points(float.and_then(|float| float.map50), row.map50),
+            change(row),
+            format!("{:.4}", row.total),
+            row.macs.map_or_else(|| "0 %".to_owned(), |macs| format!("{:.1} %", 100.0 * macs.share())),
+            format!("{} of {}", row.int8_convs, row.convs),
+            size(row),
+        ]
+    };
+    Table::new(
+        &[
+            "variant",
+            "mAP50",
+            "mAP",
+            "change of mAP50",
+            "change of mAP",
+            "error",
+            "int8",
+            "convolutions in int8",
+            "ONNX, of float",
+        ],
+        rows.iter().map(cells).collect(),
+    )
+}
+
+fn signed(value: f64) -> String {
+    format!("{:+.2}", value * 100.0).replace('-', "−")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
+}
+
+fn passes(record: &Record) -> Vec<Table> {
+    let candidate = |c: &Candidate| {
+        vec![c.method.to_string(), format!("{:.4}", c.total), percent(c.map50), percent(c.map)]
+    };
+    let pass = |p: &PassRecord| {
+        let kept = if p.kept { "kept" } else { "not kept" };
+        let note = p.note.clone().unwrap_or_default();
+        vec![p.pass.clone(), format!("{:.4}", p.before), format!("{:.4}", p.after), kept.to_owned(), note]
+    };
+    let methods = Table::new(
+        &["calibration method", "error", "mAP50 held out", "mAP held out"],
+        record.candidates.iter().map(candidate).collect(),
+    );
+    let done = Table::new(&["pass", "before", "after", "", ""], record.passes.iter().map(pass).collect());
+    [methods, done].into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn outputs(outputs: &[OutputError]) -> Table {
+    let row = |error: &OutputError| {
+        vec![
+            format!("{} {}", error.output, format!("{:?}", error.group).to_lowercase()),
+            format!("{:.1} dB", error.sqnr_db),
+            format!("{:.3}", error.max_abs),
+            format!("{:+.4}", error.mean_shift).replace('-', "−"),
+            format!("{:.4}", error.seen),
+        ]
+    };
+    let head = ["output", "signal to noise", "largest error", "mean shift", "seen"];
+    Table::new(&head, outputs.iter().map(row).collect())
+}
+
+fn sensitivity(sensitivities: &[Sensitivity]) -> Option<Table> {
+    let row = |s: &Sensitivity| {
+        vec![
+            s.tensor.clone(),
+            format!("{:.4}", s.total),
+            format!("{:.2} %", 100.0 * s.macs),
+            s.readers.join(", "),
+        ]
+    };
+    let rows: Vec<_> = sensitivities.iter().take(WORST).map(row).collect();
+    let head = ["tensor", "error alone", "multiply-adds of its readers", "readers"];
+    (!rows.is_empty()).then(|| Table::new(&head, rows))
+}
+
+fn floats_text(measured: &Comparison<'_>) -> String {
+    let Comparison { record, float_convs, .. } = measured;
+    let dead = match record.dead_channels.as_slice() {
+        [] => String::new(),
+        some => format!(" Channels without weights, which give their bias: {}.", some.join(", ")),
+    };
+    let engine = match float_convs.as_slice() {
+        [] => "tract computes every convolution in int8.".to_owned(),
+        some => format!("tract computes these convolutions in floats: {}.", some.join(", ")),
+    };
+    let asked = if record.floats.is_empty() { "No node was left" } else { "The table names the nodes left" };
+    format!("{engine} {asked} in floats by the quantizer.{dead}")
+}
+
+fn floats(record: &Record) -> Option<Table> {
+    let rows: Vec<_> = record.floats.iter().map(|(node, why)| vec![node.clone(), why.clone()]).collect();
+    (!rows.is_empty()).then(|| Table::new(&["node", "why"], rows))
+}
+
+/// Plots by file name; those without a value are left out.
+fn plots(measured: &Comparison<'_>, surface: Surface) -> Result<Vec<(&'static str, String)>> {
+    let map = |(at, row): (usize, &Row)| {
+        let value = row.map?;
+        Some(Bar { name: row.name.clone(), value, text: percent(row.map), group: usize::from(at > 0) })
+    };
+    let maps: Vec<Bar> = measured.rows.iter().enumerate().filter_map(map).collect();
+    let mut worst = measured.nodes.clone();
+    worst.sort_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
+    let sqnr = |error: &NodeError| Bar {
+        name: error.node.clone(),
+        value: error.sqnr_db.max(0.0),
+        text: format!("{:.1} dB", error.sqnr_db),
+        group: 0,
+    };
+    let sqnrs: Vec<Bar> = worst.iter().take(WORST).map(sqnr).collect();
+    let charts = [
+        ("map.svg", bars("mAP of each variant", &maps, surface)?),
+        ("sqnr.svg", bars("Layers that hurt most: signal to noise", &sqnrs, surface)?),
+    ];
+    Ok(charts.into_iter().filter_map(|(name, svg)| svg.map(|svg| (name, svg))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::evaluate::Difference;
+    use crate::fuse::ChannelGroup;
+    use crate::quantize::{MacCount, Method};
+
+    fn record() -> Record {
+        let output = OutputError {
+            output: "p3".into(),
+            group: ChannelGroup::Objectness,
+            sqnr_db: 31.5,
+            max_abs: 0.75,
+            mean_shift: -0.01,
+            seen: 0.042,
+            weight: 3.5,
+        };
+        Record {
+            method: Method::Mse,
+            images: 64,
+            candidates: vec![Candidate {
+                method: Method::Mse,
+                total: 0.05,
+                outputs: vec![output.clone()],
+                map50: Some(0.5),
+                map: Some(0.3),
+            }],
+            passes: vec![PassRecord {
+                pass: "adaround".into(),
+                before: 0.05,
+                after: 0.03,
+                kept: true,
+                note: None,
+            }],
+            outputs: vec![output],
+            total: 0.03,
+            sensitivities: vec![],
+            macs: MacCount { int8: 97, all: 100 },
+            dead_channels: vec!["model.3.conv: channel 0".into()],
+            floats: BTreeMap::from([("model.2.cv1.conv".into(), "reads <x>".into())]),
+        }
+    }
+
+    fn measured(record: &Record) -> Comparison<'_> {
+        let row = |name: &str, map: f64, change: Option<f64>| Row {
+            name: name.into(),
+            onnx_bytes: if change.is_some() { 270 } else { 1000 },
+            macs: change.map(|_| MacCount { int8: 97, all: 100 }),
+            int8_convs: if change.is_some() { 58 } else { 0 },
+            convs: 60,
+            total: 0.03,
+            map50: Some(0.52),
+            map: Some(map),
+            change: change.map(|value| [Difference { value, low: value - 0.002, high: value + 0.001 }; 2]),
+        };
+        Comparison {
+            model: "yolov5n",
+            imgsz: 640,
+            images_labeled: 128,
+            rows: vec![row("float", 0.3578, None), row("mse + adaround", 0.3548, Some(-0.003))],
+            nodes: vec![NodeError { node: "model.1.act".into(), sqnr_db: 21.2 }],
+            float_convs: vec!["model.2.cv1.conv".into()],
+            record,
+        }
+    }
+
+    #[test]
+    fn the_page_shows_variants_passes_groups_and_floats() {
+        let record = record();
+        let page = article(&measured(&record)).unwrap().html().unwrap();
+        for text in [
+            "35.48 %",
+            "−0.30 (−0.50 to −0.20)",
+            "97.0 %",
+            "58 of 60",
+            "0.270",
+            "in floats: model.2.cv1.conv",
+            "adaround",
+            "p3 objectness",
+            "31.5 dB",
+            "model.1.act",
+            "reads &lt;x&gt;",
+            "model.3.conv: channel 0",
+        ] {
+            assert!(page.contains(text), "{text} is missing");
+        }
+        assert_eq!(page.matches("<svg").count(), 2);
+    }
+
+    #[test]
+    fn without_labels_the_page_says_how_to_get_map() {
+        let record = record();
+        let mut measured = measured(&record);
+        measured.images_labeled = 0;
+        for row in &mut measured.rows {
+            (row.map50, row.map, row.change) = (None, None, None);
+        }
+        let page = article(&measured).unwrap().html().unwrap();
+        assert!(page.contains("--data") && page.matches("<svg").count() == 1);
+    }
+}

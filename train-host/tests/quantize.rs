@@ -1,0 +1,338 @@
+//! Quantized models against the integer reference: what tract computes is the reference bit for bit, whatever the
+//! activation, the board's rules and the method; files come back as they were; bad input has a name.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use artifact::{Quant, TensorData};
+use boards::{Between, Int8, Scales};
+use proptest::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use repedge::backend::tract::TractSession;
+use support::calibration::{Calibrated, calibrated, fused, images, outputs, pixels};
+use train_host::Error;
+use train_host::export::{self, onnx, qdq};
+use train_host::model::{Activation, Architecture, Conv, Graph, Op, Weights};
+use train_host::quantize::{
+    Int8Kernel, Method, Origin, Plan, QuantizedModel, Scheme, file, observe, quantize, run_integer,
+    sole_activation,
+};
+
+const IMGSZ: usize = 64;
+
+const RULES: [Int8; 3] = [
+    Int8 { concat: Scales::Own, add: Scales::Own, activation: Between::Fused },
+    Int8 { concat: Scales::Shared, add: Scales::Shared, activation: Between::Fused },
+    Int8 { concat: Scales::Own, add: Scales::Own, activation: Between::Stored },
+];
+
+fn plan(method: Method, rules: Int8) -> Plan {
+    Plan { method, rules, kept: BTreeMap::new() }
+}
+
+fn quantized(from: &Calibrated, rules: Int8) -> QuantizedModel {
+    quantize(&from.model, &from.observed, &plan(Method::Mse, rules)).unwrap()
+}
+
+/// Compares every output of `session` with the reference, bit for bit.
+fn assert_is_reference(model: &QuantizedModel, session: &mut TractSession, seed: u64) {
+    let image = pixels(model.imgsz, seed);
+    let expected = run_integer(model, &image).unwrap();
+    let found = outputs(session, &image);
+    let mut varied = 0;
+    for (&id, tensor) in model.architecture.graph.outputs.iter().zip(&found) {
+        let expected = expected[id].as_ref().unwrap();
+        assert_eq!(tensor.quant, Some(expected.quant));
+        let TensorData::I8(values) = &tensor.data else { panic!("{:?}", tensor.data) };
+        let different = values.iter().zip(&expected.data).filter(|(a, b)| a != b).count();
+        assert_eq!(different, 0, "of {} values of {}", values.len(), model.architecture.graph.nodes[id].name);
+        let distinct: std::collections::BTreeSet<_> = values.iter().collect();
+        varied += usize::from(distinct.len() > 8);
+    }
+    assert!(varied > found.len() / 2, "{varied} of {} outputs vary: silence proves nothing", found.len());
+}
+
+/// Compares every tensor that is stored between two operators with the reference.
+fn assert_layers_are_reference(model: &QuantizedModel) {
+    let mut model = model.clone();
+    let graph = &model.architecture.graph;
+    let users = graph.users();
+    // What a Relu clips away from a convolution is stored in no file.
+    let stored =
+        |&id: &usize| model.scheme.tensors[id].is_some() && sole_activation(graph, &users, id).is_none();
+    model.architecture.graph.outputs = (1..graph.nodes.len()).filter(stored).collect();
+    let (bytes, specs) = qdq::write_stored(&model).unwrap();
+    assert_is_reference(&model, &mut TractSession::from_onnx(&bytes, specs.input, specs.outputs).unwrap(), 6);
+}
+
+#[test]
+fn tract_computes_the_reference_with_every_activation_and_rule() {
+    for (name, act) in [
+        ("yolov5n", Activation::Silu),
+        ("repyolov5n", Activation::Relu),
+        ("repyolov5n", Activation::LeakyRelu),
+        ("yolov5n", Activation::Mish),
+    ] {
+        let calibrated = calibrated(name, act, IMGSZ);
+        for rules in RULES {
+            let model = quantized(&calibrated, rules);
+            let mut session = export::quantized_session(&model).unwrap();
+            assert_is_reference(&model, &mut session, 5);
+            assert_layers_are_reference(&model);
+            let convs = model.architecture.graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_)));
+            let arithmetic = session.arithmetic();
+            assert_eq!(arithmetic.int8_convs.len(), convs.count(), "{name} {act:?} {rules:?}");
+            assert!(arithmetic.float_convs.is_empty(), "{arithmetic:?}");
+            assert_eq!(model.macs().unwrap().share(), 1.0);
+        }
+    }
+}
+
+#[test]
+fn focus_and_pooling_of_the_older_layout_are_computed_in_int8() {
+    let calibrated = calibrated("repyolov5s-lite", Activation::Silu, IMGSZ);
+    let model = quantized(&calibrated, RULES[0]);
+    assert_is_reference(&model, &mut export::quantized_session(&model).unwrap(), 2);
+}
+
+#[test]
+fn rules_share_scales_where_the_board_asks_for_it() {
+    let calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
+    for (rules, shared) in [(RULES[0], false), (RULES[1], true)] {
+        let model = quantized(&calibrated, rules);
+        let graph = &model.architecture.graph;
+        let tensors = &model.scheme.tensors;
+        let equal = |op: fn(&Op) -> bool| {
+            let nodes = graph.nodes.iter().enumerate().filter(|(_, node)| op(&node.op));
+            nodes.fold((true, true), |(all, none), (id, node)| {
+                let same = node.inputs.iter().all(|&input| tensors[input] == tensors[id]);
+                (all && same, none && !same)
+            })
+        };
+        assert!(equal(|op| matches!(op, Op::MaxPool { .. } | Op::Upsample { .. })).0);
+        assert_eq!(equal(|op| matches!(op, Op::Concat)).0, shared);
+        assert_eq!(equal(|op| matches!(op, Op::Add)).0, shared);
+    }
+}
+
+#[test]
+fn an_int8_file_is_little_more_than_a_quarter_of_the_float_file() {
+    let calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
+    let float = onnx::write(&calibrated.model).unwrap().len();
+    for rules in RULES {
+        let int8 = qdq::write(&quantized(&calibrated, rules)).unwrap().len();
+        assert!(int8 as f64 <= 0.28 * float as f64, "{int8} of {float}");
+    }
+}
+
+#[test]
+fn a_quantized_file_comes_back_as_it_was() {
+    let calibrated = calibrated("repyolov5n", Activation::Silu, IMGSZ);
+    let kept = BTreeMap::from([("model.24.m.1".to_owned(), "a test".to_owned())]);
+    let plan = Plan { kept, ..plan(Method::MinMax, RULES[2]) };
+    let model = quantize(&calibrated.model, &calibrated.observed, &plan).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("q.safetensors");
+    file::save(&path, &model).unwrap();
+    assert!(file::is_quantized(&path));
+    assert_eq!(file::load(&path).unwrap(), model);
+    let bytes = std::fs::read(&path).unwrap();
+    file::save(&path, &model).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "equal models give equal files");
+    std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+    assert!(file::load(&path).unwrap_err().to_string().contains("q.safetensors"));
+}
+
+#[test]
+fn what_is_kept_in_floats_runs_in_floats_and_says_why() {
+    let calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
+    let kept: BTreeMap<String, String> =
+        ["model.2.cv1.conv", "model.24.m.0"].map(|name| (name.to_owned(), "sensitive".to_owned())).into();
+    let plan = Plan { kept: kept.clone(), ..plan(Method::Mse, RULES[0]) };
+    let model = quantize(&calibrated.model, &calibrated.observed, &plan).unwrap();
+    let session = export::quantized_session(&model).unwrap();
+    assert_eq!(session.arithmetic().float_convs, ["model.2.cv1.conv", "model.24.m.0"]);
+    assert_eq!(model.scheme.floats["model.2.cv1.conv"], "sensitive");
+    assert!(model.scheme.floats["model.2.cv1.act"].contains("model.2.cv1.conv"));
+    let share = model.macs().unwrap().share();
+    assert!((0.9..1.0).contains(&share), "{share}");
+    let unknown = Plan { kept: BTreeMap::from([("model.9".into(), String::new())]), ..plan };
+    assert!(quantize(&calibrated.model, &calibrated.observed, &unknown).is_err());
+}
+
+/// A convolution with an activation, or a sum or concatenation behind it, over random kernels and scales.
+fn random_layer(seed: u64, conv: Conv, act: Option<Activation>, tail: usize) -> QuantizedModel {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let template = Architecture::load("yolov5n", &Default::default(), &["a".into()]).unwrap();
+    let mut graph = Graph::default();
+    let image = graph.push("images", Op::Input { channels: 3 }, &[]);
+    let first =
+        Conv { cin: 3, cout: conv.cin, kernel: 1, stride: 1, pad: 0, dilation: 1, groups: 1, bias: true };
+    let first = graph.push("first", Op::Conv(first), &[image]);
+    let mut last = graph.push("conv", Op::Conv(conv), &[first]);
+    if let Some(act) = act {
+        last = graph.push("act", Op::Act(act), &[last]);
+    }
+    let end = match tail {
+        0 => graph.push("sum", Op::Add, &[last, last]),
+        1 => graph.push("concat", Op::Concat, &[last, last]),
+        2 => graph.push("pool", Op::MaxPool { kernel: 3, stride: 1, pad: 1 }, &[last]),
+        _ => graph.push("up", Op::Upsample { factor: 2 }, &[last]),
+    };
+    graph.outputs = vec![end];
+    let mut quant =
+        || Quant { scale: rng.random_range(0.005..0.05), zero_point: rng.random_range(-128..=20) };
+    let mut tensors: Vec<Option<Quant>> = (0..graph.nodes.len()).map(|_| Some(quant())).collect();
+    tensors[0] = Some(train_host::quantize::PIXELS);
+    if tail >= 2 {
+        tensors[end] = tensors[last];
+    }
+    if act.is_some_and(|act| act != Activation::Relu) && seed.is_multiple_of(2) {
+        tensors[last - 1] = None;
+    }
+    let mut kernels = BTreeMap::new();
+    for node in &graph.nodes {
+        let Op::Conv(conv) = node.op else { continue };
+        let taps = conv.cin / conv.groups * conv.kernel * conv.kernel;
+        kernels.insert(
+            node.name.clone(),
+            Int8Kernel {
+                values: (0..conv.cout * taps).map(|_| rng.random_range(-127..=127)).collect(),
+                scales: (0..conv.cout).map(|_| rng.random_range(1e-4..5e-3)).collect(),
+                bias: (0..conv.cout).map(|_| rng.random_range(-20_000..20_000)).collect(),
+            },
+        );
+    }
+    QuantizedModel {
+        architecture: Architecture { graph, ..template },
+        weights: Weights::default(),
+        imgsz: 20,
+        scheme: Scheme { tensors, kernels, floats: BTreeMap::new(), origin: Origin::default() },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn tract_computes_the_reference_for_every_shape_of_convolution(
+        (groups, cin, cout, kernel, stride, pad, dilation) in
+            (1..4_usize, 1..5_usize, 1..6_usize, 1..5_usize, 1..4_usize, 0..3_usize, 1..3_usize),
+        act in prop_oneof![
+            Just(None), Just(Some(Activation::Silu)), Just(Some(Activation::Relu)), Just(Some(Activation::LeakyRelu))
+        ],
+        tail in 0..4_usize,
+        seed in any::<u64>(),
+    ) {
+        let conv = Conv {
+            cin: cin * groups, cout: cout * groups, kernel, stride, pad, dilation, groups, bias: true,
+        };
+        let model = random_layer(seed, conv, act, tail);
+        let graph = &model.architecture.graph;
+        let (bytes, specs) = qdq::write_stored(&model).unwrap();
+        let mut session = TractSession::from_onnx(&bytes, specs.input, specs.outputs).unwrap();
+        prop_assert_eq!(session.arithmetic().int8_convs.len(), 2);
+        let image = pixels(model.imgsz, seed);
+        let expected = run_integer(&model, &image).unwrap();
+        let expected = expected[graph.outputs[0]].as_ref().unwrap();
+        let found = outputs(&mut session, &image);
+        let TensorData::I8(values) = &found[0].data else { panic!("{:?}", found[0].data) };
+        prop_assert_eq!(values, &expected.data);
+    }
+}
+
+#[test]
+fn every_method_quantizes_every_tensor() {
+    let calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
+    for method in Method::ALL {
+        let model = quantize(&calibrated.model, &calibrated.observed, &plan(method, RULES[0])).unwrap();
+        assert_eq!(model.scheme.origin.method, method.name());
+        assert!(model.scheme.floats.is_empty());
+    }
+}
+
+fn message(error: Error) -> String {
+    error.to_string()
+}
+
+#[test]
+fn images_of_one_color_are_refused() {
+    let model = fused("yolov5n", Activation::Silu, IMGSZ);
+    let folder = tempfile::tempdir().unwrap();
+    let black = repedge::Image::filled(IMGSZ, IMGSZ, [0; 3]);
+    repedge::frame::write_png(&folder.path().join("a.png"), &black).unwrap();
+    let images =
+        train_host::quantize::Images::in_folder(folder.path(), train_host::evaluate::Progress::Hidden);
+    let error = message(observe(&model, &images.unwrap()).unwrap_err());
+    assert!(error.contains("one color") && error.contains("lens"), "{error}");
+}
+
+#[test]
+fn values_that_are_not_finite_name_their_layer_and_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = images(folder.path(), IMGSZ);
+    for (value, expected) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        let mut model = fused("yolov5n", Activation::Relu, IMGSZ);
+        let name = "model.3.conv.bias";
+        let mut bias = model.weights.get(name).unwrap().data.clone();
+        bias[1] = value;
+        model.weights.insert(name, &[bias.len()], bias);
+        let error = message(observe(&model, &images).unwrap_err());
+        assert!(error.contains("\"model.3.conv\"") && error.contains(expected), "{error}");
+        assert!(error.contains(".png"), "{error}");
+    }
+}
+
+#[test]
+fn a_dead_layer_is_named_and_a_dead_channel_keeps_its_bias() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = images(folder.path(), IMGSZ);
+    let mut model = fused("yolov5n", Activation::Relu, IMGSZ);
+    let kernel = model.weights.get("model.3.conv.weight").unwrap().clone();
+    let per_channel = kernel.data.len() / kernel.shape[0];
+    let mut values = kernel.data.clone();
+    values[..per_channel].fill(0.0);
+    model.weights.insert("model.3.conv.weight", &kernel.shape, values);
+    let observed = observe(&model, &images).unwrap();
+    let quantized = quantize(&model, &observed, &plan(Method::Mse, RULES[0])).unwrap();
+    assert_eq!(train_host::quantize::dead_channels(&model).unwrap(), ["model.3.conv: channel 0"]);
+    let stored = &quantized.scheme.kernels["model.3.conv"];
+    assert!(stored.scales[0] > 0.0 && stored.values[..per_channel].iter().all(|&value| value == 0));
+
+    model.weights.insert("model.3.conv.weight", &kernel.shape, vec![0.0; kernel.data.len()]);
+    model.weights.insert("model.3.conv.bias", &[kernel.shape[0]], vec![-1.0; kernel.shape[0]]);
+    let observed = observe(&model, &images).unwrap();
+    let error = message(quantize(&model, &observed, &plan(Method::Mse, RULES[0])).unwrap_err());
+    assert!(error.contains("\"model.3.act\"") && error.contains("nothing but 0"), "{error}");
+}
+
+#[test]
+fn what_32_bits_cannot_hold_stays_in_floats() {
+    // 5000 · 9 products of up to 255 · 127 are more than an i32 holds.
+    let conv = Conv { cin: 5000, cout: 1, kernel: 3, stride: 1, pad: 1, dilation: 1, groups: 1, bias: true };
+    assert!(!train_host::quantize::sums_fit(&conv));
+    assert!(train_host::quantize::sums_fit(&Conv { cin: 512, ..conv }));
+    let mut model = random_layer(3, Conv { cin: 2, ..conv }, None, 0);
+    model.scheme.kernels.get_mut("conv").unwrap().bias[0] = i32::MAX;
+    assert!(message(model.validate_scheme().unwrap_err()).contains("32 bits"));
+}
+
+#[test]
+fn images_seen_in_two_parts_are_what_they_are_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = images(folder.path(), IMGSZ);
+    let model = fused("yolov5n", Activation::Silu, IMGSZ);
+    let (held, rest) = all.hold_out();
+    assert_eq!((held.paths().len(), rest.paths().len()), (1, 3));
+    let mut parts = observe(&model, &rest).unwrap();
+    parts.merge(&observe(&model, &held).unwrap());
+    let whole = observe(&model, &all).unwrap();
+    assert_eq!(parts.images, 4);
+    for (id, stats) in &whole.nodes {
+        assert_eq!(parts.nodes[id].histogram, stats.histogram, "node {id}");
+    }
+}

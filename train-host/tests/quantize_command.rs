@@ -1,0 +1,167 @@
+//! `quantize`, `convert --precision int8` and `eval` of what they wrote, as a user runs them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::path::Path;
+
+use artifact::{Bundle, DType, Precision};
+use clap::Parser;
+use serde_json::Value;
+use support::random_model;
+use tempfile::TempDir;
+use train_host::Result;
+use train_host::cli::Cli;
+use train_host::dataset::{Broken, Source};
+use train_host::model::checkpoint::{self, Checkpoint};
+use train_host::model::{Overrides, TrainedModel};
+use train_host::quantize::file;
+
+const IMGSZ: usize = 64;
+
+/// A folder with a dataset in `data/` and a run of an untrained model of its classes in `run/`.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self(tempfile::tempdir().unwrap());
+        let counts = ["--train", "8", "--val", "4", "--test", "3", "--size", "64"];
+        train_host(&[&["data", "synth", "--out", &bench.path("data")][..], &counts].concat()).unwrap();
+        let data = Source::open(Path::new(&bench.path("data")), Broken::Refuse).unwrap();
+        let classes = data.classes().to_vec();
+        let TrainedModel { mut architecture, weights, imgsz } =
+            random_model("repyolov5n", &Overrides::default(), classes.len(), IMGSZ);
+        architecture.head.classes = classes;
+        let model = Checkpoint::Trained(TrainedModel { architecture, weights, imgsz });
+        checkpoint::save(Path::new(&bench.path("run/best.safetensors")), &model).unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn quantize(&self, out: &str, more: &[&str]) -> Result<()> {
+        let (run, data, out) = (self.path("run"), self.path("data"), self.path(out));
+        train_host(&[&["quantize", &run, "--calib", &data, "--out", &out][..], more].concat())
+    }
+}
+
+fn train_host(words: &[&str]) -> Result<()> {
+    Cli::try_parse_from([&["train-host"], words].concat()).unwrap().run()
+}
+
+fn json(path: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_quantized_model_is_evaluated_and_packed_and_both_give_the_same() {
+    let bench = Bench::new();
+    let record = format!("--json={}", bench.path("q.json"));
+    let more = ["--method", "mse", "--adaround", "off", "--float-macs", "0", &record];
+    bench.quantize("q.safetensors", &more).unwrap();
+    let record = json(&bench.path("q.json"));
+    assert_eq!(record["method"], "mse");
+    assert_eq!(record["macs"]["int8"], record["macs"]["all"]);
+    assert_eq!(record["outputs"].as_array().unwrap().len(), 9, "three outputs, three groups");
+
+    let (q, bundle, onnx) = (bench.path("q.safetensors"), bench.path("q.bundle"), bench.path("q.onnx"));
+    train_host(&["convert", &q, "--out", &bundle, "--onnx", &onnx]).unwrap();
+    let mut opened = Bundle::open(Path::new(&bundle)).unwrap();
+    let payload = opened.manifest().payloads[0].clone();
+    assert_eq!(payload.precision, Precision::Int8);
+    assert!(payload.outputs.iter().all(|output| output.dtype == DType::I8 && output.quant.is_some()));
+    assert_eq!(opened.read_payload(0).unwrap(), std::fs::read(&onnx).unwrap());
+
+    let eval = |model: &str| {
+        let out = bench.path("eval.json");
+        train_host(&["eval", model, "--data", &bench.path("data"), &format!("--json={out}")]).unwrap();
+        let mut result = json(&out);
+        for field in ["model", "speed"] {
+            result.as_object_mut().unwrap().remove(field);
+        }
+        result
+    };
+    assert_eq!(eval(&q), eval(&bundle));
+}
+
+#[test]
+fn convert_quantizes_where_it_is_given_images() {
+    let bench = Bench::new();
+    let (run, data, out) = (bench.path("run"), bench.path("data"), bench.path("x.bundle"));
+    let words = ["convert", &run, "--precision", "int8", "--out", &out];
+    let error = train_host(&words).unwrap_err().to_string();
+    assert!(error.contains("no calibration images") && error.contains("--calib"), "{error}");
+    let off = ["--method", "minmax", "--adaround", "off", "--bias-correction", "off", "--equalize", "off"];
+    train_host(&[&words[..], &["--calib", &data], &off].concat()).unwrap();
+    let bundle = Bundle::open(Path::new(&out)).unwrap();
+    assert_eq!(bundle.manifest().payloads[0].precision, Precision::Int8);
+    let error = train_host(&["convert", &run, "--calib", &data, "--out", &out]).unwrap_err().to_string();
+    assert!(error.contains("--precision int8"), "{error}");
+}
+
+#[test]
+fn a_folder_of_images_is_enough_and_an_empty_one_is_not() {
+    let bench = Bench::new();
+    let (run, folder, out) = (bench.path("run"), bench.path("data/images/val"), bench.path("q.safetensors"));
+    let words = ["quantize", &run, "--images", "2", "--method", "mse", "--adaround", "off", "--out", &out];
+    train_host(&[&words[..], &["--calib", &folder]].concat()).unwrap();
+    assert_eq!(file::load(Path::new(&out)).unwrap().scheme.origin.images, 2);
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    let error = train_host(&[&words[..], &["--calib", &bench.path("empty")]].concat()).unwrap_err();
+    assert!(error.to_string().contains("no image to calibrate on"), "{error}");
+}
+
+#[test]
+fn a_report_shows_every_variant_with_its_map() {
+    let bench = Bench::new();
+    let (report, data) = (bench.path("report"), bench.path("data"));
+    let kinds = ["--method", "mse", "--float-macs", "0"];
+    let more = [&kinds[..], &["--report", &report, "--data", &data, "--split", "val"]].concat();
+    bench.quantize("q.safetensors", &more).unwrap();
+    let page = std::fs::read_to_string(Path::new(&report).join("index.html")).unwrap();
+    for text in ["mse + adaround", "mse + bias correction", "seen", "dB"] {
+        assert!(page.contains(text), "{text} is missing");
+    }
+    let report = json(&format!("{report}/report.json"));
+    let rows = report["rows"].as_array().unwrap();
+    assert!(rows.len() >= 4 && rows.iter().all(|row| row["map"].is_number()), "{rows:?}");
+    assert!(rows[1]["change"][1]["low"].as_f64() <= rows[1]["change"][1]["high"].as_f64());
+}
+
+#[test]
+fn a_quantized_model_is_not_taken_for_a_float_one() {
+    let bench = Bench::new();
+    bench.quantize("q.safetensors", &["--method", "minmax", "--adaround", "off"]).unwrap();
+    let (q, out) = (bench.path("q.safetensors"), bench.path("again.safetensors"));
+    for words in [
+        vec!["quantize", &q, "--calib", &bench.path("data"), "--out", &out],
+        vec!["fuse", &q, "--out", &out],
+        vec!["convert", &q, "--precision", "fp32", "--out", &bench.path("x.bundle")],
+    ] {
+        let error = train_host(&words).unwrap_err().to_string();
+        assert!(error.contains("quantized"), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn speeds_are_given_for_the_whole_and_for_each_layer() {
+    let bench = Bench::new();
+    bench.quantize("q.safetensors", &["--method", "mse", "--adaround", "off"]).unwrap();
+    let (run, q, data) = (bench.path("run"), bench.path("q.safetensors"), bench.path("data"));
+    let out = bench.path("speed.json");
+    let words = ["bench-int8", &run, &q, "--data", &data, "--frames", "2", &format!("--json={out}")];
+    train_host(&words).unwrap();
+    let speed = json(&out);
+    assert_eq!(speed["frames"], 2);
+    let layers = speed["layers"].as_array().unwrap();
+    let conv = layers.iter().find(|layer| layer["layer"] == "model.0.conv").unwrap();
+    assert!(conv["int8"].as_bool().unwrap() && conv["macs"].as_u64().unwrap() > 0);
+    assert!(conv["float_us"].as_f64().unwrap() > 0.0 && conv["int8_us"].as_f64().unwrap() > 0.0);
+    let macs: u64 = layers.iter().map(|layer| layer["macs"].as_u64().unwrap()).sum();
+    assert_eq!(macs, file::load(Path::new(&q)).unwrap().macs().unwrap().all);
+    let error = train_host(&["bench-int8", &run, &q, "--data", &data, "--frames", "0"]).unwrap_err();
+    assert!(error.to_string().contains("at least one frame"), "{error}");
+}
