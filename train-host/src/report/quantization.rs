@@ -63,7 +63,7 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
             title: "Outputs".into(),
             paragraphs: vec![
                 "By group of output channels, because one figure for a whole output hides dead scores. “Seen” is the \
-                 error of the values' sigmoids over their standard deviation."
+                 error of the values' sigmoids over their standard deviation, each value counting by the score of its box."
                     .into(),
             ],
             tables: vec![outputs(&record.outputs)],

@@ -14,7 +14,8 @@ const SWEEPS: usize = 20;
 /// show, other images may.
 const RIDGE: f32 = 0.02;
 
-/// Rounds the kernel anew so that its outputs come nearest to those wanted, their mean apart. `values` are the float weights, `moments` one for each channel group.
+/// Rounds the kernel anew so that its outputs come nearest to those wanted, their mean apart. `values` are the float
+/// weights, `moments` one for each channel group.
 pub(super) fn round_adaptively(kernel: &mut Int8Kernel, values: &[f32], moments: &[Moments]) {
     let Some(first) = moments.first() else { return };
     let (taps, per_group) = (first.taps, first.channels);

@@ -1,6 +1,7 @@
 //! Turns a QDQ model (floats between `DequantizeLinear` and `QuantizeLinear`) into one that computes in int8, which
 //! tract does not do itself: DQ→Conv→Q becomes `ConvInteger` and a requantization, any function of one tensor a table;
-//! sums, pools and concatenations work on stored values. What fits no rule stays as it was, in floats; nothing is ever approximated.
+//! sums, pools and concatenations work on stored values. What fits no rule stays as it was, in floats; nothing is ever
+//! approximated.
 
 mod expression;
 mod index;
