@@ -55,6 +55,8 @@ pub struct Comparison<'a> {
 pub struct Row {
     /// What was done to it.
     pub name: String,
+    /// Whether it is the one that was chosen.
+    pub chosen: bool,
     /// Size of its ONNX file.
     pub onnx_bytes: usize,
     /// Multiply-adds in int8; none for the float model.
@@ -83,12 +85,13 @@ pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
     let float = Measured::of(export::session(model)?, evaluator.as_ref())?;
     let mut rows = vec![float.row("float", onnx::write(model)?.len())];
     let mut float_convs = Vec::new();
-    for Variant { name, model, total, .. } in &outcome.variants {
+    for (at, Variant { name, model, total, .. }) in outcome.variants.iter().enumerate() {
         let int8 = Measured::of(export::quantized_session(model)?, evaluator.as_ref())?;
         let change = int8.change_from(&float);
         let row = int8.row(name, qdq::write(model)?.len());
-        rows.push(Row { macs: Some(model.macs()?), total: *total, change, ..row });
-        if *model == outcome.model {
+        let chosen = at == outcome.chosen;
+        rows.push(Row { chosen, macs: Some(model.macs()?), total: *total, change, ..row });
+        if chosen {
             float_convs = int8.arithmetic.float_convs;
         }
     }
@@ -120,6 +123,7 @@ impl Measured {
         let Arithmetic { int8_convs, float_convs } = &self.arithmetic;
         Row {
             name: name.to_owned(),
+            chosen: false,
             onnx_bytes,
             macs: None,
             int8_convs: int8_convs.len(),

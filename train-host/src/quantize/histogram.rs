@@ -31,11 +31,11 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts `values`.
+    /// Counts each of `values` `weight` times.
     ///
     /// # Errors
     /// [`NotFinite`] with the first value that is infinite or no number; nothing is counted then.
-    pub fn add(&mut self, values: &[f32]) -> Result<(), NotFinite> {
+    pub fn add(&mut self, values: &[f32], weight: u64) -> Result<(), NotFinite> {
         let (mut low, mut high, mut finite) = (self.low, self.high, true);
         for &value in values {
             low = low.min(value);
@@ -51,9 +51,9 @@ impl Histogram {
         let per_unit = 2.0_f32.powi(-self.exponent);
         for &value in values {
             if value == 0.0 {
-                self.zeros += 1;
+                self.zeros += weight;
             } else {
-                self.counts[bin(value * per_unit)] += 1;
+                self.counts[bin(value * per_unit)] += weight;
             }
         }
         Ok(())
@@ -148,7 +148,7 @@ mod tests {
 
     fn of(values: &[f32]) -> Histogram {
         let mut histogram = Histogram::default();
-        histogram.add(values).unwrap();
+        histogram.add(values, 1).unwrap();
         histogram
     }
 
@@ -170,7 +170,7 @@ mod tests {
         for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut histogram = of(&[1.0]);
             let before = histogram.clone();
-            let NotFinite(found) = histogram.add(&[2.0, strange]).unwrap_err();
+            let NotFinite(found) = histogram.add(&[2.0, strange], 1).unwrap_err();
             assert!(!found.is_finite());
             assert_eq!(histogram, before);
         }
@@ -198,7 +198,7 @@ mod tests {
             prop_assert_eq!(&merged, &whole);
             let mut streamed = Histogram::default();
             for value in &values {
-                streamed.add(&[*value]).unwrap();
+                streamed.add(&[*value], 1).unwrap();
             }
             prop_assert_eq!(&streamed, &whole);
         }

@@ -2,14 +2,17 @@
 //! graph alone; images pass one by one, and tensors are read in groups of bounded size.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use artifact::{Tensor, TensorData};
 use rayon::prelude::*;
 use repedge::backend::Session;
 use repedge::backend::tract::TractSession;
 
+use super::focus::Focus;
 use super::histogram::{Histogram, NotFinite};
 use super::images::{Images, Shown, input_spec};
+use super::{importance, objects};
 use crate::export::onnx;
 use crate::model::{FusedModel, Graph, NodeId, Op};
 use crate::{Error, Result};
@@ -17,11 +20,19 @@ use crate::{Error, Result};
 /// Most bytes of tensors that are read from one run; larger graphs are run several times an image.
 const RUN_BYTES: usize = 192 << 20;
 
+/// What one value counts in [`Stats::felt`] where channels are of mean importance and there is no object.
+const UNIT: f64 = 256.0;
+/// The most that one value counts: sums of very many still fit their counters.
+const MOST: f64 = 1e7;
+
 /// What was seen of one tensor.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
     /// All its values.
     pub histogram: Histogram,
+    /// All its values, each counted by how much an error in it would count: by the importance of its channel, and as
+    /// much where the float model finds objects, altogether, as over the whole picture.
+    pub felt: Histogram,
     /// Each of its channels.
     pub channels: Vec<Channel>,
 }
@@ -64,14 +75,39 @@ impl Channel {
 }
 
 impl Stats {
-    fn add(&mut self, values: &[f32], channels: usize) -> std::result::Result<(), NotFinite> {
-        self.histogram.add(values)?;
-        self.channels.resize(channels, Channel::default());
-        for (channel, values) in self.channels.iter_mut().zip(values.chunks(values.len() / channels)) {
-            channel.add(values);
+    /// Adds a result of planes of `height` × `width`, looked at in `focus`; `importance` is that of its channels.
+    fn add(
+        &mut self,
+        values: &[f32],
+        [height, width]: [usize; 2],
+        focus: &Focus,
+        importance: &[f64],
+    ) -> std::result::Result<(), NotFinite> {
+        let picture = focus.content.crop(values, height, width);
+        self.histogram.add(&picture, 1)?;
+        self.channels.resize(importance.len(), Channel::default());
+        let objects = focus.object_places(height, width);
+        let size = picture.len() / importance.len();
+        let planes = picture.chunks(size).zip(values.chunks(height * width));
+        for ((channel, importance), (picture, plane)) in self.channels.iter_mut().zip(importance).zip(planes) {
+            channel.add(picture);
+            self.felt.add(picture, weight(*importance))?;
+            let on_objects: Vec<f32> = objects.iter().map(|&place| plane[place]).collect();
+            self.felt.add(&on_objects, weight(importance * share(size, objects.len())))?;
         }
         Ok(())
     }
+}
+
+/// How often each of `on_objects` places counts, to count as much as `all` places; never less than once.
+#[expect(clippy::cast_precision_loss, reason = "a weight")]
+fn share(all: usize, on_objects: usize) -> f64 {
+    (all as f64 / on_objects.max(1) as f64).max(1.0)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+fn weight(importance: f64) -> u64 {
+    (importance * UNIT).round().clamp(1.0, MOST) as u64
 }
 
 /// What was seen of each observed tensor.
@@ -89,6 +125,7 @@ impl Observations {
         for (id, more) in &other.nodes {
             let stats = self.nodes.entry(*id).or_default();
             stats.histogram.merge(&more.histogram);
+            stats.felt.merge(&more.felt);
             stats.channels.resize(more.channels.len(), Channel::default());
             for (channel, more) in stats.channels.iter_mut().zip(&more.channels) {
                 channel.merge(more);
@@ -124,12 +161,17 @@ pub fn observe(model: &FusedModel, images: &Images) -> Result<Observations> {
     let mut runs = runs(model, &nodes)?;
     let mut observations = Observations::default();
     let mut colors = Colors::default();
+    let importance = importance::of_channels(model)?;
+    let mut found = objects::found(model, images)?.samples.into_iter();
     images.stream(model.imgsz, "calibrating", |shown| {
         colors.add(shown);
         observations.images += 1;
+        let objects = found.next().map(|sample| sample.boxes).unwrap_or_default();
+        let focus = Focus { content: shown.content, objects };
         for run in &mut runs {
             run.session.run(shown.tensor, &mut run.outputs)?;
-            record(graph, run, shown, &mut observations)?;
+            let look = Look { graph, path: shown.path, focus: &focus, importance: &importance };
+            record(run, &look, &mut observations)?;
         }
         Ok(())
     })?;
@@ -177,7 +219,15 @@ fn run_of(model: &FusedModel, nodes: Vec<NodeId>) -> Result<Run> {
     Ok(Run { session, nodes, outputs })
 }
 
-fn record(graph: &Graph, run: &Run, shown: &Shown<'_>, observations: &mut Observations) -> Result<()> {
+/// How the results of one image are looked at.
+struct Look<'a> {
+    graph: &'a Graph,
+    path: &'a Path,
+    focus: &'a Focus,
+    importance: &'a [Vec<f64>],
+}
+
+fn record(run: &Run, look: &Look<'_>, observations: &mut Observations) -> Result<()> {
     for &id in &run.nodes {
         observations.nodes.entry(id).or_default();
     }
@@ -193,10 +243,10 @@ fn record(graph: &Graph, run: &Run, shown: &Shown<'_>, observations: &mut Observ
         let output = outputs[&*id];
         let TensorData::F32(values) = &output.data else { return Ok(()) };
         let (height, width) = output.height_width();
-        let values = shown.content.crop(values, height, width);
-        stats.add(&values, output.channels()).map_err(|NotFinite(value)| {
+        let added = stats.add(values, [height, width], look.focus, &look.importance[*id]);
+        added.map_err(|NotFinite(value)| {
             Error::model(
-                format!("node {:?} gives {value} for {}", graph.nodes[*id].name, shown.path.display()),
+                format!("node {:?} gives {value} for {}", look.graph.nodes[*id].name, look.path.display()),
                 "finite values for every image",
                 "the weights are damaged or training diverged: take an earlier checkpoint, or leave the image out",
             )
@@ -235,5 +285,33 @@ impl Colors {
             "photographs like those the device will see",
             "a camera with its lens covered, or a broken converter, makes such images: take others with --calib",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::LabelBox;
+    use crate::quantize::images::Content;
+
+    #[test]
+    fn objects_count_as_much_as_the_picture_and_channels_by_importance() {
+        // Two channels of 4 × 4 places; the object covers the first of them.
+        let object = LabelBox { class: 0, cx: 0.125, cy: 0.125, w: 0.2, h: 0.2 };
+        let focus = Focus { content: Content::whole(4), objects: vec![object] };
+        let values: Vec<f32> = [[3.0; 1].as_slice(), &[1.0; 15], &[4.0; 1], &[2.0; 15]].concat();
+        let mut stats = Stats::default();
+        stats.add(&values, [4, 4], &focus, &[0.5, 2.0]).unwrap();
+        let counts: Vec<u64> = stats.felt.bins().into_iter().map(|(_, count)| count).collect();
+        // 1, 2, 3, 4: fifteen places without object, or one that counts as all sixteen and once more.
+        assert_eq!(counts, [15 * 128, 15 * 512, 17 * 128, 17 * 512]);
+        assert_eq!(stats.histogram.len(), 32);
+        assert_eq!((stats.channels[1].high, stats.channels[1].count), (4.0, 16));
+    }
+
+    #[test]
+    fn a_value_counts_once_at_least_and_never_beyond_bounds() {
+        assert_eq!((weight(0.0), weight(1.0), weight(1e30)), (1, 256, 10_000_000));
+        assert_eq!((share(16, 1), share(16, 0), share(4, 8)), (16.0, 16.0, 1.0));
     }
 }

@@ -113,8 +113,10 @@ pub struct Outcome {
     pub model: QuantizedModel,
     /// What was measured.
     pub record: Record,
-    /// The models on the way, each measured, kept or not; the last is `model`.
+    /// The models on the way, each measured, kept or not.
     pub variants: Vec<Variant>,
+    /// Which of them is `model`.
+    pub chosen: usize,
 }
 
 /// Quantizes `model`, calibrated on `images`.
@@ -143,14 +145,15 @@ pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outco
         passes: Vec::new(),
         variants: Vec::new(),
         sensitivities: Vec::new(),
+        corrected: false,
     };
     let first = work.quantized()?;
     let mut best = work.measure(method.to_string(), first)?;
     work.variants.push(best.clone());
     work.equalize(&mut best, recipe.equalize)?;
     work.keep_floats(&mut best, &held, recipe.float_macs)?;
-    work.refine(&mut best, "adaround", recipe.adaround)?;
-    work.refine(&mut best, "bias correction", recipe.bias_correction)?;
+    work.correct_biases(&mut best, recipe.bias_correction)?;
+    work.round_adaptively(&mut best, recipe.adaround)?;
     work.finish(best, tried)
 }
 
@@ -168,6 +171,8 @@ struct Work<'a> {
     passes: Vec<PassRecord>,
     variants: Vec<Variant>,
     sensitivities: Vec<Sensitivity>,
+    /// Whether biases are corrected.
+    corrected: bool,
 }
 
 impl Work<'_> {
@@ -251,25 +256,36 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn refine(&mut self, best: &mut Variant, pass: &str, switch: Switch) -> Result<()> {
+    fn correct_biases(&mut self, best: &mut Variant, switch: Switch) -> Result<()> {
         if switch == Switch::Off {
             return Ok(());
         }
-        let what = match pass {
-            "adaround" => Refinement { rounding: Rounding::Adaptive, bias: Bias::Plain },
-            _ => Refinement { rounding: Rounding::Nearest, bias: Bias::Corrected },
-        };
-        let mut model = best.model.clone();
-        // Not on the images that judge: rounding fits what it sees.
-        refine(&self.float, &mut model, &self.calibrated, what)?;
-        self.judge(best, pass, switch, model, None)?;
+        let what = Refinement { rounding: Rounding::Nearest, bias: Bias::Corrected };
+        let model = self.refined(&best.model, what)?;
+        self.corrected = self.judge(best, "bias correction", switch, model, None)?;
         Ok(())
     }
 
-    fn finish(mut self, best: Variant, candidates: Vec<Candidate>) -> Result<Outcome> {
-        if self.variants.last() != Some(&best) {
-            self.variants.push(best.clone());
+    /// AdaRound. Where biases are corrected they are corrected anew, layer by layer: they depend on the rounding.
+    fn round_adaptively(&mut self, best: &mut Variant, switch: Switch) -> Result<()> {
+        if switch == Switch::Off {
+            return Ok(());
         }
+        let bias = if self.corrected { Bias::Corrected } else { Bias::Plain };
+        let model = self.refined(&best.model, Refinement { rounding: Rounding::Adaptive, bias })?;
+        self.judge(best, "adaround", switch, model, None)?;
+        Ok(())
+    }
+
+    /// `model`, refined on other images than those that judge: rounding fits what it sees.
+    fn refined(&self, model: &QuantizedModel, what: Refinement) -> Result<QuantizedModel> {
+        let mut model = model.clone();
+        refine(&self.float, &mut model, &self.calibrated, what)?;
+        Ok(model)
+    }
+
+    fn finish(self, best: Variant, candidates: Vec<Candidate>) -> Result<Outcome> {
+        let chosen = self.variants.iter().position(|variant| variant.name == best.name).unwrap_or(0);
         let record = Record {
             method: self.plan.method,
             images: self.images.paths().len(),
@@ -282,6 +298,6 @@ impl Work<'_> {
             dead_channels: dead_channels(self.original)?,
             floats: best.model.scheme.floats.clone(),
         };
-        Ok(Outcome { model: best.model, record, variants: self.variants })
+        Ok(Outcome { model: best.model, record, variants: self.variants, chosen })
     }
 }

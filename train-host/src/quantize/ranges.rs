@@ -9,7 +9,7 @@ use repedge::int8;
 
 use super::calibrate::{Method, View, range};
 use super::histogram::Histogram;
-use super::observe::{Observations, makes_values};
+use super::observe::{Observations, Stats, makes_values};
 use super::scheme::{function, sole_activation};
 use crate::model::{Activation, Graph, NodeId, Op};
 use crate::{Error, Result};
@@ -74,7 +74,7 @@ fn before_activation(
     if rules.activation == Between::Fused {
         return Ok(None);
     }
-    let histogram = stats(graph, observed, id)?;
+    let histogram = counted(stats(graph, observed, id)?, Method::Mse);
     let found = range(Method::Mse, histogram, View::Stored(function(activation), post));
     found.quant().map(Some).ok_or_else(|| dead(&graph.nodes[id].name))
 }
@@ -99,9 +99,9 @@ fn class_quant(
     }
     let mut histogram = Histogram::default();
     for &id in &makers {
-        histogram.merge(stats(graph, observed, id)?);
+        histogram.merge(counted(stats(graph, observed, id)?, method));
     }
-    if !images.is_empty() && histogram.add(&[0.0, 1.0]).is_err() {
+    if !images.is_empty() && histogram.add(&[0.0, 1.0], 1).is_err() {
         return Err(dead(&graph.nodes[makers[0]].name));
     }
     let view = match members.as_slice() {
@@ -155,9 +155,17 @@ fn is_made_for(graph: &Graph, users: &[Vec<NodeId>], id: NodeId) -> bool {
     makes_values(&graph.nodes[id].op) && users[id].len() == 1 && !graph.outputs.contains(&id)
 }
 
-fn stats<'a>(graph: &Graph, observed: &'a Observations, id: NodeId) -> Result<&'a Histogram> {
-    let stats = observed.nodes.get(&id).map(|stats| &stats.histogram);
-    stats.filter(|histogram| !histogram.is_empty()).ok_or_else(|| {
+/// The counts that `method` looks at: the squared error is that which counts, the others look at values alone.
+fn counted(stats: &Stats, method: Method) -> &Histogram {
+    match method {
+        Method::Mse => &stats.felt,
+        Method::MinMax | Method::Percentile | Method::Kl => &stats.histogram,
+    }
+}
+
+fn stats<'a>(graph: &Graph, observed: &'a Observations, id: NodeId) -> Result<&'a Stats> {
+    let stats = observed.nodes.get(&id);
+    stats.filter(|stats| !stats.histogram.is_empty()).ok_or_else(|| {
         Error::model(
             format!("node {:?} was not observed", graph.nodes[id].name),
             "a count of the values of every tensor",

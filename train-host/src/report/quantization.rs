@@ -114,9 +114,10 @@ fn variants(rows: &[Row]) -> Table {
             |[_, map]| format!("{} ({} to {})", signed(map.value), signed(map.low), signed(map.high)),
         )
     };
+    let name = |row: &Row| if row.chosen { format!("{} (chosen)", row.name) } else { row.name.clone() };
     let cells = |row: &Row| {
         vec![
-            row.name.clone(),
+            name(row),
             percent(row.map50),
             percent(row.map),
             points(float.and_then(|float| float.map50), row.map50),
@@ -287,6 +288,7 @@ mod tests {
     fn measured(record: &Record) -> Comparison<'_> {
         let row = |name: &str, map: f64, change: Option<f64>| Row {
             name: name.into(),
+            chosen: change.is_some(),
             onnx_bytes: if change.is_some() { 270 } else { 1000 },
             macs: change.map(|_| MacCount { int8: 97, all: 100 }),
             int8_convs: if change.is_some() { 58 } else { 0 },
@@ -312,6 +314,7 @@ mod tests {
         let record = record();
         let page = article(&measured(&record)).unwrap().html().unwrap();
         for text in [
+            "mse + adaround (chosen)",
             "35.48 %",
             "−0.30 (−0.50 to −0.20)",
             "97.0 %",

@@ -4,7 +4,7 @@ use super::*;
 
 fn histogram(values: &[f32]) -> Histogram {
     let mut histogram = Histogram::default();
-    histogram.add(values).unwrap();
+    histogram.add(values, 1).unwrap();
     histogram
 }
 

@@ -6,11 +6,11 @@ use artifact::TensorData;
 use rayon::prelude::*;
 
 use super::bias::{correct, mean_error};
-use super::focus::Focus;
 use super::operators::{Layer, Plane, add, map, max_pool, space_to_depth, stored, upsample};
 use super::rounding::round_adaptively;
-use super::samples::{Moments, sample};
+use super::samples::{Moments, Objective, sample};
 use crate::model::{Conv, FusedModel, Graph, NodeId, Op, Shape, Weights};
+use crate::quantize::focus::Focus;
 use crate::quantize::images::{Images, bar};
 use crate::quantize::objects;
 use crate::quantize::ptq::conv_weights;
@@ -173,7 +173,12 @@ impl Walk<'_> {
             for ((read, wanted), focus) in inputs.int8.iter().zip(&float).zip(&self.focuses) {
                 sample(&mut moments, conv, focus, (read, input_shape), (wanted, shape));
             }
-            round_adaptively(kernel, values, &moments);
+            let biases = kernel.real_bias(from.scale);
+            let objective = match self.what.bias {
+                Bias::Plain => Objective::Outputs(&biases),
+                Bias::Corrected => Objective::Spread,
+            };
+            round_adaptively(kernel, values, &moments, objective);
         }
         run = Layer::convolution(conv, input_shape, kernel.real_values(), kernel.real_bias(from.scale))?;
         let mut int8: Vec<Plane> = inputs.int8.iter().map(|plane| run.run(plane)).collect::<Result<_>>()?;

@@ -3,7 +3,6 @@
 
 mod bias;
 mod equalize;
-mod focus;
 mod layerwise;
 mod operators;
 mod rounding;

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::samples::Moments;
+use super::samples::{Moments, Objective};
 use crate::quantize::scheme::Int8Kernel;
 use repedge::int8::WEIGHT_MAX;
 
@@ -14,18 +14,23 @@ const SWEEPS: usize = 20;
 /// show, other images may.
 const RIDGE: f32 = 0.02;
 
-/// Rounds the kernel anew so that its outputs come nearest to those wanted, their mean apart. `values` are the float
-/// weights, `moments` one for each channel group.
-pub(super) fn round_adaptively(kernel: &mut Int8Kernel, values: &[f32], moments: &[Moments]) {
+/// Rounds the kernel anew for `objective`, whose biases are those of all channels. `values` are the float weights,
+/// `moments` one for each channel group.
+pub(super) fn round_adaptively(
+    kernel: &mut Int8Kernel,
+    values: &[f32],
+    moments: &[Moments],
+    objective: Objective<'_>,
+) {
     let Some(first) = moments.first() else { return };
     let (taps, per_group) = (first.taps, first.channels);
-    let covariances: Vec<Vec<f32>> = moments.iter().map(Moments::covariance).collect();
+    let products: Vec<Vec<f32>> = moments.iter().map(|moments| moments.mean_products(objective)).collect();
     let scales = &kernel.scales;
     kernel.values.par_chunks_mut(taps).zip(values.par_chunks(taps)).enumerate().for_each(
         |(channel, (codes, values))| {
             let group = channel / per_group;
-            let cross = moments[group].cross_covariance(channel % per_group);
-            let row = Row { scale: scales[channel], values, covariance: &covariances[group], cross: &cross };
+            let cross = moments[group].mean_cross(channel % per_group, objective.of_group(group, per_group));
+            let row = Row { scale: scales[channel], values, products: &products[group], cross: &cross };
             row.descend(codes);
         },
     );
@@ -35,7 +40,7 @@ pub(super) fn round_adaptively(kernel: &mut Int8Kernel, values: &[f32], moments:
 struct Row<'a> {
     scale: f32,
     values: &'a [f32],
-    covariance: &'a [f32],
+    products: &'a [f32],
     cross: &'a [f32],
 }
 
@@ -43,7 +48,7 @@ impl Row<'_> {
     /// Moves single weights between floor and ceiling while that lowers the error.
     fn descend(&self, codes: &mut [i8]) {
         let taps = codes.len();
-        let trace: f32 = (0..taps).map(|tap| self.covariance[tap * taps + tap]).sum();
+        let trace: f32 = (0..taps).map(|tap| self.products[tap * taps + tap]).sum();
         #[expect(clippy::cast_precision_loss, reason = "taps are few")]
         let ridge = RIDGE * trace / taps as f32;
         let mut gradient = self.gradient(codes, ridge);
@@ -52,13 +57,13 @@ impl Row<'_> {
             for tap in 0..taps {
                 let Some(other) = self.other(codes[tap], self.values[tap]) else { continue };
                 let step = f32::from(i16::from(other) - i16::from(codes[tap])) * self.scale;
-                let curvature = self.covariance[tap * taps + tap] + ridge;
+                let curvature = self.products[tap * taps + tap] + ridge;
                 if 2.0 * step * gradient[tap] + step * step * curvature >= -1e-12 {
                     continue;
                 }
                 codes[tap] = other;
-                let column = &self.covariance[tap * taps..][..taps];
-                gradient.iter_mut().zip(column).for_each(|(g, covariance)| *g += step * covariance);
+                let column = &self.products[tap * taps..][..taps];
+                gradient.iter_mut().zip(column).for_each(|(g, product)| *g += step * product);
                 gradient[tap] += step * ridge;
                 moved = true;
             }
@@ -74,7 +79,7 @@ impl Row<'_> {
         let real: Vec<f32> = codes.iter().map(|&code| f32::from(code) * self.scale).collect();
         let of_tap = |tap: usize| {
             let product: f32 =
-                self.covariance[tap * taps..][..taps].iter().zip(&real).map(|(c, w)| c * w).sum();
+                self.products[tap * taps..][..taps].iter().zip(&real).map(|(c, w)| c * w).sum();
             product - self.cross[tap] + ridge * (real[tap] - self.values[tap])
         };
         (0..taps).map(of_tap).collect()
@@ -96,7 +101,7 @@ impl Row<'_> {
 mod tests {
     use super::*;
     use crate::model::Conv;
-    use crate::quantize::passes::focus::Focus;
+    use crate::quantize::focus::Focus;
     use crate::quantize::passes::samples::sample;
     use crate::quantize::weights::quantize_with;
 
@@ -147,7 +152,7 @@ mod tests {
         let mut moments = Moments::of(&conv);
         sample(&mut moments, &conv, &Focus::whole(16), (&input, [cin, 16, 16]), (&wanted, [2, 16, 16]));
         let mut adapted = nearest.clone();
-        round_adaptively(&mut adapted, &values, &moments);
+        round_adaptively(&mut adapted, &values, &moments, Objective::Spread);
         let errors = [&nearest, &adapted].map(|kernel| variance(kernel, &input, &wanted, cin));
         assert!(errors[1] < 0.3 * errors[0], "{errors:?}");
         for ((&code, &value), &old) in adapted.values.iter().zip(&values).zip(&nearest.values) {

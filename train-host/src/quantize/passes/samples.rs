@@ -3,11 +3,30 @@
 
 use rayon::prelude::*;
 
-use super::focus::Focus;
 use crate::model::{Conv, Shape};
+use crate::quantize::focus::Focus;
 
 /// Places looked at in each image, spread over the plane.
 const PLACES: usize = 256;
+
+/// What rounding is to bring near to the wanted outputs.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Objective<'a> {
+    /// How outputs vary about their mean: bias correction brings the mean itself.
+    Spread,
+    /// The outputs, with these biases.
+    Outputs(&'a [f32]),
+}
+
+impl Objective<'_> {
+    /// That of channel group `group`, which has `channels` output channels.
+    pub fn of_group(self, group: usize, channels: usize) -> Self {
+        match self {
+            Self::Spread => Self::Spread,
+            Self::Outputs(biases) => Self::Outputs(&biases[group * channels..][..channels]),
+        }
+    }
+}
 
 /// Sums over the sampled places of one channel group of a convolution.
 #[derive(Debug, Clone)]
@@ -55,22 +74,30 @@ impl Moments {
         self.wanted[channel] / self.count.max(1.0)
     }
 
-    /// Covariance of the inputs, `taps × taps`.
-    pub fn covariance(&self) -> Vec<f32> {
-        let means = self.mean_inputs();
+    /// Mean products of the inputs, `taps × taps`: for [`Objective::Spread`] their covariance.
+    pub fn mean_products(&self, objective: Objective<'_>) -> Vec<f32> {
+        let means = match objective {
+            Objective::Spread => self.mean_inputs(),
+            Objective::Outputs(_) => vec![0.0; self.taps],
+        };
         let taps = self.taps;
-        let mut covariance = self.products.clone();
-        covariance.par_chunks_mut(taps).enumerate().for_each(|(row, values)| {
+        let mut means_of_products = self.products.clone();
+        means_of_products.par_chunks_mut(taps).enumerate().for_each(|(row, values)| {
             for (column, value) in values.iter_mut().enumerate() {
                 *value = self.centered(*value, means[row], means[column]);
             }
         });
-        covariance
+        means_of_products
     }
 
-    /// Covariance of channel `channel`'s wanted output and each input.
-    pub fn cross_covariance(&self, channel: usize) -> Vec<f32> {
-        let (means, wanted) = (self.mean_inputs(), self.mean_wanted(channel));
+    /// Mean products of what channel `channel`'s weights should give and each input: for [`Objective::Spread`] their
+    /// covariance. `channel` counts within the group, `objective`'s biases are the group's.
+    pub fn mean_cross(&self, channel: usize, objective: Objective<'_>) -> Vec<f32> {
+        let means = self.mean_inputs();
+        let wanted = match objective {
+            Objective::Spread => self.mean_wanted(channel),
+            Objective::Outputs(biases) => f64::from(biases[channel]),
+        };
         let row = &self.cross[channel * self.taps..][..self.taps];
         row.iter().zip(&means).map(|(&sum, &mean)| self.centered(sum, wanted, mean)).collect()
     }
@@ -174,8 +201,12 @@ mod tests {
         assert_eq!(moments.mean_inputs(), [2.5, 4.0]);
         assert_eq!(moments.mean_wanted(0), 1.0);
         // Var(1, 2, 3, 4) = 1.25, Var(2, 2, 6, 6) = 4, Cov = 2.
-        assert_eq!(moments.covariance(), [1.25, 2.0, 2.0, 4.0]);
-        assert_eq!(moments.cross_covariance(0), [0.75, 1.0]);
+        assert_eq!(moments.mean_products(Objective::Spread), [1.25, 2.0, 2.0, 4.0]);
+        assert_eq!(moments.mean_cross(0, Objective::Spread), [0.75, 1.0]);
+        let outputs = Objective::Outputs(&[0.5]);
+        assert_eq!(moments.mean_products(outputs), [7.5, 12.0, 12.0, 20.0]);
+        // 13/4 and 20/4, less half the mean inputs.
+        assert_eq!(moments.mean_cross(0, outputs), [2.0, 3.0]);
     }
 
     #[test]
