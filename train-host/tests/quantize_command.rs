@@ -122,7 +122,7 @@ fn a_report_shows_every_variant_with_its_map() {
     let more = [&kinds[..], &["--report", &report, "--data", &data, "--split", "val"]].concat();
     bench.quantize("q.safetensors", &more).unwrap();
     let page = std::fs::read_to_string(Path::new(&report).join("index.html")).unwrap();
-    for text in ["mse + adaround", "+ bias correction", "seen", "dB"] {
+    for text in ["mse + bias correction", "+ adaround", "(chosen)", "agreement", "seen", "dB"] {
         assert!(page.contains(text), "{text} is missing");
     }
     let report = json(&format!("{report}/report.json"));

@@ -14,7 +14,9 @@ use crate::fuse::fuse;
 use crate::import;
 use crate::model::FusedModel;
 use crate::model::checkpoint::Checkpoint;
-use crate::quantize::{Images, Judged, Method, Recipe, Record, Switch, compare, file, run as quantize};
+use crate::quantize::{
+    Images, Judged, Method, PassRecord, Recipe, Record, Switch, Verdict, compare, file, run as quantize,
+};
 use crate::report::quantization;
 use crate::{Error, Result};
 
@@ -220,20 +222,25 @@ fn describe(summary: &Summary) -> String {
     // Writing to a String cannot fail.
     for candidate in &record.candidates {
         let map = candidate.map.map_or_else(String::new, |map| format!(", mAP {map:.3}"));
-        let _ = writeln!(text, "  {:<11} error {:.4}{map}", candidate.method, candidate.total);
+        let Verdict { total, agreement, .. } = candidate.verdict;
+        let found = agreement.map_or_else(String::new, |agreement| format!(", agreement {agreement:.3}"));
+        let _ = writeln!(text, "  {:<11} error {total:.4}{found}{map}", candidate.method);
     }
     for pass in &record.passes {
         let kept = if pass.kept { "kept" } else { "not kept" };
         let note = pass.note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
-        let _ =
-            writeln!(text, "  {:<16} error {:.4} -> {:.4}, {kept}{note}", pass.pass, pass.before, pass.after);
+        let found = pass
+            .agreement
+            .map_or_else(String::new, |[before, after]| format!(", agreement {before:.3} -> {after:.3}"));
+        let PassRecord { pass, before, after, .. } = pass;
+        let _ = writeln!(text, "  {pass:<16} error {before:.4} -> {after:.4}{found}, {kept}{note}");
     }
     let _ = writeln!(
         text,
         "{:<10}{:<14}{:>10}{:>12}{:>12}{:>10}",
         "output", "channels", "SQNR dB", "max|a-b|", "mean shift", "seen"
     );
-    for error in &record.outputs {
+    for error in &record.verdict.outputs {
         let group = format!("{:?}", error.group).to_lowercase();
         let _ = writeln!(
             text,

@@ -67,6 +67,8 @@ pub struct Row {
     pub convs: usize,
     /// Error over all groups of output channels, on held-out calibration images.
     pub total: f64,
+    /// mAP, 0..1, on the same images with what the float model finds for labels.
+    pub agreement: Option<f64>,
     /// mAP50 on the labeled images.
     pub map50: Option<f64>,
     /// mAP on the labeled images.
@@ -85,12 +87,19 @@ pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
     let float = Measured::of(export::session(model)?, evaluator.as_ref())?;
     let mut rows = vec![float.row("float", onnx::write(model)?.len())];
     let mut float_convs = Vec::new();
-    for (at, Variant { name, model, total, .. }) in outcome.variants.iter().enumerate() {
+    for (at, Variant { name, model, verdict }) in outcome.variants.iter().enumerate() {
         let int8 = Measured::of(export::quantized_session(model)?, evaluator.as_ref())?;
         let change = int8.change_from(&float);
         let row = int8.row(name, qdq::write(model)?.len());
         let chosen = at == outcome.chosen;
-        rows.push(Row { chosen, macs: Some(model.macs()?), total: *total, change, ..row });
+        rows.push(Row {
+            chosen,
+            macs: Some(model.macs()?),
+            total: verdict.total,
+            agreement: verdict.agreement,
+            change,
+            ..row
+        });
         if chosen {
             float_convs = int8.arithmetic.float_convs;
         }
@@ -129,6 +138,7 @@ impl Measured {
             int8_convs: int8_convs.len(),
             convs: int8_convs.len() + float_convs.len(),
             total: 0.0,
+            agreement: None,
             map50: metrics.and_then(|metrics| metrics.map50),
             map: metrics.and_then(|metrics| metrics.map),
             change: None,

@@ -1,10 +1,10 @@
 //! How much an error in each channel of a tensor counts for what the model answers, from its weights alone: the power of
 //! noise in a channel reaches an output of a convolution with the squares of the weights between them. Looks at no image.
 
+use crate::Result;
 use crate::fuse::{ChannelGroup, group_of};
 use crate::model::{Conv, FusedModel, Op};
 use crate::quantize::ptq::conv_weights;
-use crate::Result;
 
 /// Importance of each channel of each node's result. Of what one node reads, the mean over its channels is 1; what
 /// several nodes read counts for each of them.
@@ -103,7 +103,8 @@ mod tests {
     }
 
     fn near(found: &[f64], expected: &[f64]) {
-        let same = found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
+        let same =
+            found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(same, "{found:?}, not {expected:?}");
     }
 

@@ -2,6 +2,7 @@
 //! every tensor, rounds the kernels, and measures what that costs. Passes that win accuracy back lie in `passes`. Never
 //! trains; never runs anything but tract and its own arithmetic.
 
+mod agreement;
 pub mod calibrate;
 mod choose;
 mod compare;
@@ -12,6 +13,7 @@ mod histogram;
 mod images;
 mod importance;
 mod integer;
+mod judge;
 mod objects;
 mod observe;
 pub mod passes;
@@ -24,11 +26,12 @@ mod speed;
 mod weights;
 
 pub use calibrate::Method;
-pub use choose::{Candidate, Judge, candidates};
+pub use choose::{Candidate, candidates};
 pub use compare::{Comparison, Judged, Row, compare};
 pub use histogram::Histogram;
 pub use images::{Content, Images, Shown, input_spec};
 pub use integer::run as run_integer;
+pub use judge::Verdict;
 pub use observe::{Channel, Observations, Stats, observe};
 pub use pipeline::{Outcome, PassRecord, Recipe, Record, Switch, Variant, run};
 pub use ptq::{Plan, dead_channels, quantize};

@@ -89,7 +89,8 @@ impl Stats {
         let objects = focus.object_places(height, width);
         let size = picture.len() / importance.len();
         let planes = picture.chunks(size).zip(values.chunks(height * width));
-        for ((channel, importance), (picture, plane)) in self.channels.iter_mut().zip(importance).zip(planes) {
+        for ((channel, importance), (picture, plane)) in self.channels.iter_mut().zip(importance).zip(planes)
+        {
             channel.add(picture);
             self.felt.add(picture, weight(*importance))?;
             let on_objects: Vec<f32> = objects.iter().map(|&place| plane[place]).collect();

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::calibrate::Method;
 use super::choose::{Candidate, candidates};
-use super::error::{OutputError, Reference, total};
 use super::images::Images;
+use super::judge::{Judge, Verdict};
 use super::observe::{Observations, observe};
 use super::passes::{
     Bias, Equalized, Refinement, Rounding, Sensitivity, equalize, refine, sensitivities, worth_floats,
@@ -32,7 +32,7 @@ pub enum Switch {
     On,
     /// Never.
     Off,
-    /// When it lowers the error on held-out images.
+    /// When it makes held-out images better: finds more of what the float model finds, or as much with less error.
     Auto,
 }
 
@@ -60,13 +60,11 @@ pub struct Variant {
     pub name: String,
     /// The model.
     pub model: QuantizedModel,
-    /// Error of the outputs on held-out images.
-    pub outputs: Vec<OutputError>,
-    /// Error over all groups of output channels.
-    pub total: f64,
+    /// How near it comes to the float model on held-out images.
+    pub verdict: Verdict,
 }
 
-/// What a pass did to the error.
+/// What a pass did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassRecord {
     /// The pass.
@@ -75,10 +73,20 @@ pub struct PassRecord {
     pub before: f64,
     /// Error after it.
     pub after: f64,
+    /// Agreement with what the float model finds, before it and after it; none where that finds nothing.
+    pub agreement: Option<[f64; 2]>,
     /// Whether its result was kept.
     pub kept: bool,
     /// What else there is to say.
     pub note: Option<String>,
+}
+
+impl PassRecord {
+    fn new(pass: &str, [before, after]: [&Verdict; 2], kept: bool, note: Option<String>) -> Self {
+        let agreement = before.agreement.zip(after.agreement).map(|(before, after)| [before, after]);
+        let pass = pass.to_owned();
+        Self { pass, before: before.total, after: after.total, agreement, kept, note }
+    }
 }
 
 /// What came of a quantization.
@@ -92,10 +100,9 @@ pub struct Record {
     pub candidates: Vec<Candidate>,
     /// What each pass did.
     pub passes: Vec<PassRecord>,
-    /// Error of the outputs on held-out images.
-    pub outputs: Vec<OutputError>,
-    /// Error over all groups of output channels.
-    pub total: f64,
+    /// How near the model comes to the float model on held-out images.
+    #[serde(flatten)]
+    pub verdict: Verdict,
     /// What each tensor costs; empty where nothing may stay in floats.
     pub sensitivities: Vec<Sensitivity>,
     /// Arithmetic in int8.
@@ -140,7 +147,7 @@ pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outco
         observed,
         images,
         calibrated: rest,
-        reference: Reference::of(model, &held)?,
+        judge: Judge::new(model, &held)?,
         plan: Plan { method, rules: recipe.rules, kept: BTreeMap::new() },
         passes: Vec::new(),
         variants: Vec::new(),
@@ -166,7 +173,7 @@ struct Work<'a> {
     images: &'a Images,
     /// All but those held out.
     calibrated: Images,
-    reference: Reference<'a>,
+    judge: Judge<'a>,
     plan: Plan,
     passes: Vec<PassRecord>,
     variants: Vec<Variant>,
@@ -181,9 +188,8 @@ impl Work<'_> {
     }
 
     fn measure(&self, name: String, model: QuantizedModel) -> Result<Variant> {
-        let outputs = self.reference.errors(&mut export::quantized_session(&model)?)?;
-        let total = total(&outputs);
-        Ok(Variant { name, model, outputs, total })
+        let verdict = self.judge.measure(&mut export::quantized_session(&model)?)?;
+        Ok(Variant { name, model, verdict })
     }
 
     /// Replaces `best` by what `pass` made of it, if it is to be kept.
@@ -197,9 +203,8 @@ impl Work<'_> {
     ) -> Result<bool> {
         model.scheme.origin.passes.push(pass.to_owned());
         let variant = self.measure(format!("{} + {pass}", best.name), model)?;
-        let kept = switch == Switch::On || variant.total < best.total;
-        let pass = pass.to_owned();
-        self.passes.push(PassRecord { pass, before: best.total, after: variant.total, kept, note });
+        let kept = switch == Switch::On || variant.verdict.is_better_than(&best.verdict);
+        self.passes.push(PassRecord::new(pass, [&best.verdict, &variant.verdict], kept, note));
         self.variants.push(variant.clone());
         if kept {
             *best = variant;
@@ -219,13 +224,7 @@ impl Work<'_> {
             scaled.len()
         );
         if scaled.is_empty() {
-            self.passes.push(PassRecord {
-                pass: pass.to_owned(),
-                before: best.total,
-                after: best.total,
-                kept: false,
-                note: Some(note),
-            });
+            self.passes.push(PassRecord::new(pass, [&best.verdict; 2], false, Some(note)));
             return Ok(());
         }
         let observed = observe(&equalized, self.images)?;
@@ -291,8 +290,7 @@ impl Work<'_> {
             images: self.images.paths().len(),
             candidates,
             passes: self.passes,
-            outputs: best.outputs,
-            total: best.total,
+            verdict: best.verdict,
             sensitivities: self.sensitivities,
             macs: best.model.macs()?,
             dead_channels: dead_channels(self.original)?,

@@ -10,7 +10,7 @@ use super::numbers::{percent, points};
 use super::table::Table;
 use crate::quantize::error::{NodeError, OutputError};
 use crate::quantize::passes::Sensitivity;
-use crate::quantize::{Candidate, Comparison, PassRecord, Record, Row};
+use crate::quantize::{Candidate, Comparison, PassRecord, Record, Row, Verdict};
 use crate::{Error, Result};
 
 /// Layers shown as hurting most.
@@ -52,8 +52,9 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
         Section {
             title: "Passes".into(),
             paragraphs: vec![
-                "Error of what decoding sees on held-out calibration images, before and after each pass. A pass is \
-                 kept when the error falls, or when it was asked for."
+                "On held-out calibration images: the error of what decoding sees, and the agreement, mAP with what \
+                 the float model finds for labels. A pass is kept when the model then agrees clearly more, or as much \
+                 with less error, or when it was asked for."
                     .into(),
             ],
             tables: passes(record),
@@ -66,7 +67,7 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
                  error of the values' sigmoids over their standard deviation, each value counting by the score of its box."
                     .into(),
             ],
-            tables: vec![outputs(&record.outputs)],
+            tables: vec![outputs(&record.verdict.outputs)],
             ..Section::default()
         },
         Section {
@@ -123,6 +124,7 @@ fn variants(rows: &[Row]) -> Table {
             points(float.and_then(|float| float.map50), row.map50),
             change(row),
             format!("{:.4}", row.total),
+            percent(row.agreement),
             row.macs.map_or_else(|| "0 %".to_owned(), |macs| format!("{:.1} %", 100.0 * macs.share())),
             format!("{} of {}", row.int8_convs, row.convs),
             size(row),
@@ -136,6 +138,7 @@ fn variants(rows: &[Row]) -> Table {
             "change of mAP50",
             "change of mAP",
             "error",
+            "agreement",
             "int8",
             "convolutions in int8",
             "ONNX, of float",
@@ -155,18 +158,37 @@ fn megabytes(bytes: usize) -> f64 {
 
 fn passes(record: &Record) -> Vec<Table> {
     let candidate = |c: &Candidate| {
-        vec![c.method.to_string(), format!("{:.4}", c.total), percent(c.map50), percent(c.map)]
+        let Verdict { total, agreement, .. } = c.verdict;
+        vec![
+            c.method.to_string(),
+            format!("{total:.4}"),
+            percent(agreement),
+            percent(c.map50),
+            percent(c.map),
+        ]
     };
     let pass = |p: &PassRecord| {
         let kept = if p.kept { "kept" } else { "not kept" };
         let note = p.note.clone().unwrap_or_default();
-        vec![p.pass.clone(), format!("{:.4}", p.before), format!("{:.4}", p.after), kept.to_owned(), note]
+        let [found_before, found_after] = p.agreement.map_or([None; 2], |found| found.map(Some));
+        vec![
+            p.pass.clone(),
+            format!("{:.4}", p.before),
+            format!("{:.4}", p.after),
+            percent(found_before),
+            percent(found_after),
+            kept.to_owned(),
+            note,
+        ]
     };
     let methods = Table::new(
-        &["calibration method", "error", "mAP50 held out", "mAP held out"],
+        &["calibration method", "error", "agreement", "mAP50 held out", "mAP held out"],
         record.candidates.iter().map(candidate).collect(),
     );
-    let done = Table::new(&["pass", "before", "after", "", ""], record.passes.iter().map(pass).collect());
+    let done = Table::new(
+        &["pass", "error before", "after", "agreement before", "after", "", ""],
+        record.passes.iter().map(pass).collect(),
+    );
     [methods, done].into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
@@ -264,8 +286,7 @@ mod tests {
             images: 64,
             candidates: vec![Candidate {
                 method: Method::Mse,
-                total: 0.05,
-                outputs: vec![output.clone()],
+                verdict: Verdict { agreement: Some(0.91), total: 0.05, outputs: vec![output.clone()] },
                 map50: Some(0.5),
                 map: Some(0.3),
             }],
@@ -273,11 +294,11 @@ mod tests {
                 pass: "adaround".into(),
                 before: 0.05,
                 after: 0.03,
+                agreement: Some([0.91, 0.93]),
                 kept: true,
                 note: None,
             }],
-            outputs: vec![output],
-            total: 0.03,
+            verdict: Verdict { agreement: Some(0.93), total: 0.03, outputs: vec![output] },
             sensitivities: vec![],
             macs: MacCount { int8: 97, all: 100 },
             dead_channels: vec!["model.3.conv: channel 0".into()],
@@ -294,6 +315,7 @@ mod tests {
             int8_convs: if change.is_some() { 58 } else { 0 },
             convs: 60,
             total: 0.03,
+            agreement: change.map(|_| 0.93),
             map50: Some(0.52),
             map: Some(map),
             change: change.map(|value| [Difference { value, low: value - 0.002, high: value + 0.001 }; 2]),
@@ -316,6 +338,7 @@ mod tests {
         for text in [
             "mse + adaround (chosen)",
             "35.48 %",
+            "93.00 %",
             "−0.30 (−0.50 to −0.20)",
             "97.0 %",
             "58 of 60",
