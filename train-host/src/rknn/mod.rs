@@ -5,13 +5,19 @@
 mod adapt;
 mod check;
 mod compile;
+mod deliver;
 mod protocol;
+mod rebuild;
+mod record;
 mod simulator;
 mod toolkit;
 mod worker;
 
 pub use adapt::{computable, declared};
 pub use compile::{Compiled, Job, Quantizer, compile, simulate};
+pub use deliver::{Delivered, Delivery, NpuModel, deliver};
 pub use protocol::Algorithm;
+pub use rebuild::{Rebuilt, rebuild};
+pub use record::{Calibrated, Record, Who, record_path};
 pub use simulator::Simulator;
 pub use toolkit::{Toolkit, VARIABLE, VERSION};
