@@ -4,7 +4,7 @@
 mod schema;
 mod validate;
 
-pub use schema::{Arch, Backend, Between, Board, Int8, Precision, Scales};
+pub use schema::{Arch, Backend, Between, Board, Int8, Npu, Precision, Scales};
 
 /// Folder name and text of every `board.toml`, in name order.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
@@ -101,10 +101,11 @@ mod tests {
     #[test]
     fn scales_are_a_boards_own_unless_it_says_otherwise() {
         assert_eq!(Board::find("host").unwrap().int8, Int8::default());
-        let text = format!("{}\n[int8]\nconcat = \"shared\"\n", FILES[0].1);
-        let int8 = Board::parse(FILES[0].0, &text).unwrap().int8;
+        let (_, host) = FILES.iter().find(|(name, _)| *name == "host").unwrap();
+        let text = format!("{host}\n[int8]\nconcat = \"shared\"\n");
+        let int8 = Board::parse("host", &text).unwrap().int8;
         assert_eq!(int8, Int8 { concat: Scales::Shared, ..Int8::default() });
-        assert!(Board::parse(FILES[0].0, &text.replace("shared", "mine")).is_err());
+        assert!(Board::parse("host", &text.replace("shared", "mine")).is_err());
     }
 
     #[test]

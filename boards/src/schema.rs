@@ -16,11 +16,22 @@ pub struct Board {
     pub arch: Arch,
     /// Engines that run here, the preferred one first.
     pub backends: Vec<Backend>,
-    /// Precisions a bundle for this board may have.
+    /// Precisions a bundle for this board may have, the preferred one first.
     pub precisions: Vec<Precision>,
+    /// Its NPU, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub npu: Option<Npu>,
     /// What its int8 engine asks of scales.
     #[serde(default)]
     pub int8: Int8,
+}
+
+/// A board's NPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Npu {
+    /// The chip, as the NPU's compiler calls it.
+    pub chip: String,
 }
 
 /// What an int8 engine asks of the scales of tensors. Pooling, upsampling and slicing always keep their input's.
@@ -63,6 +74,10 @@ pub enum Scales {
 pub enum Arch {
     /// Whatever the program was built for.
     Any,
+    /// 64-bit Arm.
+    Aarch64,
+    /// 32-bit Arm with hardware floats.
+    Armv7,
 }
 
 /// Inference engine of a board.
@@ -71,6 +86,8 @@ pub enum Arch {
 pub enum Backend {
     /// tract, on the CPU.
     Tract,
+    /// Rockchip's NPU.
+    Rknn,
 }
 
 /// Number format of a deployed model.

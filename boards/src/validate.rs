@@ -1,6 +1,6 @@
 //! What the schema alone cannot say about a board, as a chain of small named checks.
 
-use crate::{Board, Error};
+use crate::{Backend, Board, Error};
 
 /// What a failed check found, and what would be right.
 type Finding = (String, &'static str);
@@ -12,6 +12,7 @@ const CHECKS: &[Check] = &[
     ("description is one line", description_is_one_line),
     ("backends are listed once", backends_are_listed_once),
     ("precisions are listed once", precisions_are_listed_once),
+    ("an NPU has a backend", an_npu_has_a_backend),
 ];
 
 impl Board {
@@ -61,13 +62,19 @@ fn precisions_are_listed_once(board: &Board, _: &str) -> Result<(), Finding> {
     require(is_listed_once(&board.precisions), found, "at least one precision, none twice")
 }
 
+fn an_npu_has_a_backend(board: &Board, _: &str) -> Result<(), Finding> {
+    let has_backend = board.backends.contains(&Backend::Rknn);
+    let found = || format!("backends = {:?} and npu = {:?}", board.backends, board.npu);
+    require(has_backend == board.npu.is_some(), found, "the backend rknn and [npu], or neither")
+}
+
 fn is_listed_once<T: PartialEq>(list: &[T]) -> bool {
     !list.is_empty() && list.iter().enumerate().all(|(i, item)| !list[..i].contains(item))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Board, Error};
+    use crate::{Backend, Board, Error};
 
     fn host() -> Board {
         Board::find("host").unwrap()
@@ -87,6 +94,8 @@ mod tests {
         assert_eq!(failed_check(&Board { description: "a\nb".into(), ..host() }), "description is one line");
         assert_eq!(failed_check(&Board { backends: vec![], ..host() }), "backends are listed once");
         assert_eq!(failed_check(&Board { precisions: twice, ..host() }), "precisions are listed once");
+        let npu = Board { backends: vec![Backend::Rknn, Backend::Tract], ..host() };
+        assert_eq!(failed_check(&npu), "an NPU has a backend");
         let shouting = Board { name: "HOST".into(), ..host() };
         assert!(matches!(shouting.validate("HOST"), Err(Error::Check { check: "name is plain", .. })));
     }

@@ -19,6 +19,7 @@ pub mod import;
 pub mod model;
 pub mod quantize;
 pub mod report;
+pub mod rknn;
 pub mod statistics;
 #[cfg(feature = "torch")]
 pub mod train;

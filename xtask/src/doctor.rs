@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::system::{COMPILER, LIBCLANG, Need, PIP, VENV};
 use crate::workspace::{Workspace, succeeds};
-use crate::{aarch64, libtorch};
+use crate::{aarch64, libtorch, python};
 
 /// Arguments of `cargo xtask doctor`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,12 @@ fn findings(workspace: &Workspace) -> Vec<Finding> {
         remedy: "`cargo xtask setup`".into(),
     });
     findings.push(Finding {
+        name: "rknn-toolkit2",
+        purpose: "compiling for Rockchip's NPUs",
+        is_there: python::RKNN.is_there(workspace),
+        remedy: "`cargo xtask setup rknn`".into(),
+    });
+    findings.push(Finding {
         name: "cargo-nextest",
         purpose: "faster test runs; without it `cargo test` is used",
         is_there: succeeds("cargo", &["nextest", "--version"]),
@@ -54,7 +60,7 @@ fn findings(workspace: &Workspace) -> Vec<Finding> {
         name: "Rust for aarch64",
         purpose: "building for boards",
         is_there: aarch64::has_rust(),
-        remedy: "`rustup target add aarch64-unknown-linux-gnu`, or on Debian `cargo xtask setup --aarch64`"
+        remedy: "`rustup target add aarch64-unknown-linux-gnu`, or on Debian `cargo xtask setup aarch64`"
             .into(),
     });
     findings.extend([aarch64::CROSS_COMPILER, aarch64::EMULATOR].iter().map(of_need));

@@ -27,13 +27,16 @@ pub enum Need {
     VendorHeader,
     /// Rockchip's library for aarch64, which only `cargo xtask test --aarch64` runs.
     VendorRuntime,
+    /// Rockchip's compiler, which `cargo xtask setup rknn` installs.
+    Toolkit,
 }
 
-const NEEDS: [(Need, &str); 4] = [
+const NEEDS: [(Need, &str); 5] = [
     (Need::SharedData, "../shared/data"),
     (Need::Python, "the Python venv of cargo xtask"),
     (Need::VendorHeader, "the crate rknn-sys-rs"),
     (Need::VendorRuntime, "the vendor's librknnrt.so of cargo xtask test --aarch64"),
+    (Need::Toolkit, "rknn-toolkit2 of cargo xtask setup rknn"),
 ];
 
 /// Whether a reason begins with "needs" and names something that we know how to look for.

@@ -1,54 +1,105 @@
-//! `toolchains/venv`: a Python environment with onnx and onnxruntime at pinned versions, for tests only.
-//! The product itself never needs it.
+//! Python environments at pinned versions, each in a folder of its own below `toolchains`: one judges our models and
+//! figures in tests, one holds Rockchip's compiler. The product needs neither to train, and to run models on CPUs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::system::{self, VENV};
 use crate::unpack;
 use crate::wheels::sha256_of;
-use crate::workspace::{Workspace, run};
+use crate::workspace::{Workspace, capture, run};
 
-const REQUIREMENTS: &str = "toolchains/python-requirements.txt";
 const STAMP: &str = "repedge-stamp";
 
-/// Makes the environment, or returns at once where it is up to date. Gives its Python interpreter.
-///
-/// # Errors
-/// When Python or its venv module is missing, or an installation fails.
-pub fn provide(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.join("toolchains/venv");
-    let requirements = workspace.join(REQUIREMENTS);
-    let pins = fs::read(&requirements).with_context(|| format!("cannot read {REQUIREMENTS}"))?;
-    let stamp = sha256_of(&pins);
-    let interpreter = folder.join("bin/python");
-    if fs::read_to_string(folder.join(STAMP)).is_ok_and(|found| found == stamp) && interpreter.exists() {
-        return Ok(interpreter);
+/// A Python environment that we make.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment {
+    /// Where it lies in the workspace.
+    folder: &'static str,
+    /// The file in the workspace that pins its packages.
+    requirements: &'static str,
+    /// What pip is told beside that.
+    flags: &'static [&'static str],
+    /// The Python it has to be made with; any where that is none.
+    python: Option<&'static str>,
+}
+
+/// onnx and onnxruntime, for tests.
+pub const TESTS: Environment = Environment {
+    folder: "toolchains/venv",
+    requirements: "toolchains/python-requirements.txt",
+    flags: &[],
+    python: None,
+};
+
+/// rknn-toolkit2. Its dependencies are pinned by us, because those it names include gigabytes that it does not use.
+pub const RKNN: Environment = Environment {
+    folder: "toolchains/rknn",
+    requirements: "toolchains/rknn-requirements.txt",
+    flags: &["--no-deps", "--require-hashes"],
+    python: Some("3.11"),
+};
+
+impl Environment {
+    /// Makes the environment, or returns at once where it is up to date. Gives its Python interpreter.
+    ///
+    /// # Errors
+    /// When Python or its venv module is missing, or an installation fails.
+    pub fn provide(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let folder = workspace.join(self.folder);
+        let requirements = workspace.join(self.requirements);
+        let interpreter = folder.join("bin/python");
+        if self.is_there(workspace) && interpreter.exists() {
+            return Ok(interpreter);
+        }
+        let pins = fs::read(&requirements).with_context(|| format!("cannot read {}", self.requirements))?;
+        system::provide(&[VENV])?;
+        let python = self.base_python()?;
+        discard(&folder)?;
+        eprintln!("making {} from {}", folder.display(), self.requirements);
+        run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
+        let mut install = Command::new(&interpreter);
+        install.args(["-m", "pip", "install", "--disable-pip-version-check", "--only-binary=:all:"]);
+        run(install.args(self.flags).arg("--requirement").arg(&requirements))?;
+        fs::write(folder.join(STAMP), sha256_of(&pins)).context("cannot stamp the environment")?;
+        Ok(interpreter)
     }
-    system::provide(&[VENV])?;
-    if folder.exists() {
-        // A virtual environment holds its own path, so it cannot be made beside and renamed: the stamp, written
-        // last, tells a whole one from a broken one.
-        let old = unpack::beside(&folder, "old");
-        fs::rename(&folder, &old)
-            .and_then(|()| fs::remove_dir_all(&old))
-            .context("cannot remove the old venv")?;
+
+    /// Whether it is there, whole and of the pinned versions.
+    pub fn is_there(&self, workspace: &Workspace) -> bool {
+        let pins = fs::read(workspace.join(self.requirements)).map(|pins| sha256_of(&pins));
+        let stamp = fs::read_to_string(workspace.join(self.folder).join(STAMP));
+        pins.is_ok_and(|pins| stamp.is_ok_and(|stamp| stamp == pins))
     }
-    eprintln!("making {} from {REQUIREMENTS}", folder.display());
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    let mut install = Command::new(&interpreter);
-    install.args([
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--only-binary=:all:",
-        "--requirement",
-    ]);
-    run(install.arg(&requirements))?;
-    fs::write(folder.join(STAMP), stamp).context("cannot stamp the venv")?;
-    Ok(interpreter)
+
+    /// The program to make it with: `python3` where that has the right version, else `python3.N`.
+    fn base_python(&self) -> Result<String> {
+        let Some(version) = self.python else { return Ok("python3".into()) };
+        for program in ["python3".to_owned(), format!("python{version}")] {
+            let mut ask = Command::new(&program);
+            ask.args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
+            if capture(&mut ask).is_ok_and(|found| found.trim() == version) {
+                return Ok(program);
+            }
+        }
+        bail!(
+            "no Python {version}, which {} is pinned for: install python{version} and its venv module",
+            self.requirements
+        )
+    }
+}
+
+/// Removes what is left of an older environment. It holds its own path, so it cannot be made beside and renamed: the
+/// stamp, written last, tells a whole one from a broken one.
+fn discard(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let old = unpack::beside(folder, "old");
+    fs::rename(folder, &old)
+        .and_then(|()| fs::remove_dir_all(&old))
+        .with_context(|| format!("cannot remove the old {}", folder.display()))
 }

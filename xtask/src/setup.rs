@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: system packages and libtorch.
+//! `cargo xtask setup`: system packages and libtorch, and what else is asked for.
 //! The other commands call what they need of it themselves; it is here for CI and for offline preparation.
 
 use std::path::PathBuf;
@@ -12,15 +12,23 @@ use crate::{aarch64, libtorch, python};
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// What to make ready beside libtorch.
+    #[arg(value_enum)]
+    parts: Vec<Part>,
     /// Unpack libtorch here instead of into toolchains/libtorch (then export LIBTORCH with this path).
     #[arg(long, value_name = "DIR")]
     libtorch: Option<PathBuf>,
-    /// Also make toolchains/venv, the Python environment of the tests.
-    #[arg(long)]
-    python: bool,
-    /// Also install what `cargo xtask test --aarch64` needs.
-    #[arg(long)]
-    aarch64: bool,
+}
+
+/// What not everybody needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// toolchains/venv, the Python environment of the tests.
+    Python,
+    /// What `cargo xtask test --aarch64` needs.
+    Aarch64,
+    /// toolchains/rknn, the Python environment of Rockchip's compiler: for `train-host convert --target rk3588`.
+    Rknn,
 }
 
 /// Runs the command.
@@ -34,11 +42,12 @@ pub fn run(args: &Args) -> Result<()> {
         Some(destination) => libtorch::provide_at(&workspace, &std::path::absolute(destination)?)?,
         None => libtorch::provide(&workspace)?,
     };
-    if args.python {
-        python::provide(&workspace)?;
-    }
-    if args.aarch64 {
-        aarch64::set_up(&workspace)?;
+    for part in &args.parts {
+        match part {
+            Part::Python => python::TESTS.provide(&workspace).map(drop)?,
+            Part::Aarch64 => aarch64::set_up(&workspace)?,
+            Part::Rknn => python::RKNN.provide(&workspace).map(drop)?,
+        }
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     system::provide(&[COMPILER])?;
     let bench = Bench {
         libtorch: libtorch::provide(&workspace)?,
-        python: python::provide(&workspace)?,
+        python: python::TESTS.provide(&workspace)?,
         shared_data: shared_data(&workspace)?,
         workspace,
     };
@@ -74,6 +74,7 @@ impl Bench {
         let mut available = vec![Need::Python];
         available.extend(self.shared_data.as_ref().map(|_| Need::SharedData));
         available.extend(has_vendor_header(&self.workspace).then_some(Need::VendorHeader));
+        available.extend(python::RKNN.is_there(&self.workspace).then_some(Need::Toolkit));
         let tree = Tree::read(&self.workspace)?;
         let sources = tree.rust_files();
         let all = sources.flat_map(|file| ignored::find(&file.path, &file.text));

@@ -7,9 +7,10 @@ use boards::Board;
 use serde::Serialize;
 
 use super::json::JsonArgs;
+use super::npu::{self, NpuArgs, NpuSummary};
 use super::out_path;
 use super::quantize::CalibrationArgs;
-use crate::export::bundle::{self, Deployed};
+use crate::export::bundle::{self, Deployed, Packed};
 use crate::import;
 use crate::model::FusedModel;
 use crate::quantize::{self, QuantizedModel, file};
@@ -21,28 +22,30 @@ pub struct Args {
     /// Run folder (its best weights), weights file, YOLOv5 checkpoint (.pt) or ONNX detector (.onnx), trained, fused or
     /// quantized.
     #[arg(value_name = "RUN|WEIGHTS|ONNX")]
-    model: PathBuf,
+    pub(super) model: PathBuf,
     /// Class names instead of the model's own: a data.yaml, or a text file with one a line.
     #[arg(long, value_name = "FILE|data.yaml")]
-    names: Option<PathBuf>,
+    pub(super) names: Option<PathBuf>,
     /// Side of the square input in pixels [default: the model's own].
     #[arg(long, value_name = "N")]
-    imgsz: Option<usize>,
-    /// Board to convert for.
+    pub(super) imgsz: Option<usize>,
+    /// Board to convert for: host, or a chip with an NPU, which needs rknn-toolkit2 (cargo xtask setup rknn).
     #[arg(long, default_value = "host")]
     target: String,
-    /// Number format on the board [default: fp32, or int8 for a quantized model]; int8 needs --calib or a quantized
-    /// model.
+    /// Number format on the board [default: int8 for an NPU or a quantized model, else fp32]; int8 needs --calib or a
+    /// quantized model.
     #[arg(long, value_enum)]
     precision: Option<Precision>,
     #[command(flatten)]
-    calibration: CalibrationArgs,
+    pub(super) calibration: CalibrationArgs,
+    #[command(flatten)]
+    pub(super) npu: NpuArgs,
     /// Where to write the bundle (.bundle).
     #[arg(long, value_name = "X.bundle", value_parser = out_path::bundle)]
-    out: PathBuf,
-    /// Also keep the ONNX model here.
+    pub(super) out: PathBuf,
+    /// Also keep the CPU's ONNX model here.
     #[arg(long, value_name = "FILE")]
-    onnx: Option<PathBuf>,
+    pub(super) onnx: Option<PathBuf>,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -71,6 +74,8 @@ struct Summary {
     classes: usize,
     payloads: Vec<artifact::Payload>,
     onnx: Option<PathBuf>,
+    #[serde(flatten)]
+    npu: Option<NpuSummary>,
 }
 
 /// Runs the command.
@@ -87,37 +92,68 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(precision) = asked {
         bundle::check_offer(&board, precision)?;
     }
-    let model = load(&args, &board, asked)?;
+    let json = args.json.clone();
+    let summary = if board.npu.is_some() {
+        let (packed, precision, npu) = npu::convert(&args, &board, asked)?;
+        summarize(args, board, (packed, precision), Some(npu))
+    } else {
+        args.npu.expect_none(&board)?;
+        let (packed, precision) = convert(&args, &board, asked)?;
+        summarize(args, board, (packed, precision), None)
+    };
+    json.emit(&summary)?;
+    json.say(&describe(&summary))
+}
+
+/// Converts for the CPU.
+fn convert(
+    args: &Args,
+    board: &Board,
+    asked: Option<boards::Precision>,
+) -> Result<(Packed, boards::Precision)> {
+    let (model, _) = load(args, board, asked)?;
     let model = model.deployed();
-    if let Some(path) = &args.onnx {
-        // Before the bundle, so that a bundle stands for a conversion that succeeded.
-        artifact::atomic::write(path, &model.onnx()?)?;
+    keep_onnx(args, model)?;
+    Ok((bundle::write(model, board, &args.out)?, model.precision()))
+}
+
+/// Writes the ONNX that was asked for: before the bundle, so that a bundle stands for a conversion that succeeded.
+pub(super) fn keep_onnx(args: &Args, model: Deployed<'_>) -> Result<()> {
+    match &args.onnx {
+        Some(path) => Ok(artifact::atomic::write(path, &model.onnx()?)?),
+        None => Ok(()),
     }
-    let packed = bundle::write(model, &board, &args.out)?;
-    let summary = Summary {
+}
+
+fn summarize(
+    args: Args,
+    board: Board,
+    (packed, precision): (Packed, boards::Precision),
+    npu: Option<NpuSummary>,
+) -> Summary {
+    Summary {
         bundle: args.out,
         bytes: packed.bytes,
         sha256: packed.sha256,
         model: packed.manifest.model,
         target: board.name,
-        precision: model.precision(),
-        imgsz: model.imgsz(),
+        precision,
+        imgsz: packed.manifest.preprocess.width_px,
         classes: packed.manifest.classes.len(),
         payloads: packed.manifest.payloads,
         onnx: args.onnx,
-    };
-    args.json.emit(&summary)?;
-    args.json.say(&describe(&summary))
+        npu,
+    }
 }
 
 /// The model to pack.
-enum Loaded {
+pub(super) enum Loaded {
     Fused(FusedModel),
     Quantized(QuantizedModel),
 }
 
 impl Loaded {
-    fn deployed(&self) -> Deployed<'_> {
+    pub(super) fn deployed(&self) -> Deployed<'_> {
         match self {
             Self::Fused(model) => Deployed::Fused(model),
             Self::Quantized(model) => Deployed::Quantized(model),
@@ -125,28 +161,37 @@ impl Loaded {
     }
 }
 
-/// Loads the model in the precision that was asked for, quantizing it where that is still to do.
-fn load(args: &Args, board: &Board, asked: Option<boards::Precision>) -> Result<Loaded> {
+/// Loads the model in the precision that was asked for, quantizing it where that is still to do; and the images that it
+/// was quantized on.
+pub(super) fn load(
+    args: &Args,
+    board: &Board,
+    asked: Option<boards::Precision>,
+) -> Result<(Loaded, Vec<PathBuf>)> {
     let int8 = asked == Some(boards::Precision::Int8);
     let names = args.names.as_deref().map(import::read_names).transpose()?;
     let options = import::Options { names, imgsz: args.imgsz };
     if file::is_quantized(&args.model) {
-        return load_quantized(args, options, asked);
+        return Ok((Loaded::Quantized(load_quantized(args, options, asked)?), Vec::new()));
     }
     let model = super::quantize::load_fused(&args.model, &options)?;
     if !int8 {
         if args.calibration.calib.is_some() {
             return Err(Error::input("--calib without --precision int8", "both", "add --precision int8"));
         }
-        return Ok(Loaded::Fused(model));
+        return Ok((Loaded::Fused(model), Vec::new()));
     }
     let images = args.calibration.images(&model)?;
     let outcome = quantize::run(&model, &images, &args.calibration.recipe(board))?;
-    Ok(Loaded::Quantized(outcome.model))
+    Ok((Loaded::Quantized(outcome.model), images.paths().to_vec()))
 }
 
 /// A model that is quantized already.
-fn load_quantized(args: &Args, options: import::Options, asked: Option<boards::Precision>) -> Result<Loaded> {
+fn load_quantized(
+    args: &Args,
+    options: import::Options,
+    asked: Option<boards::Precision>,
+) -> Result<QuantizedModel> {
     if let Some(precision) = asked.filter(|&precision| precision != boards::Precision::Int8) {
         return Err(Error::input(
             format!("--precision {precision} for {}, which is quantized", args.model.display()),
@@ -172,7 +217,7 @@ fn load_quantized(args: &Args, options: import::Options, asked: Option<boards::P
             "quantize the model it was made of at the other size",
         ));
     }
-    Ok(Loaded::Quantized(model))
+    Ok(model)
 }
 
 impl From<Precision> for boards::Precision {
@@ -200,8 +245,9 @@ pub(super) fn find_board(name: &str) -> Result<Board> {
 
 fn describe(summary: &Summary) -> String {
     let Summary { bundle, bytes, sha256, model, target, precision, imgsz, classes, .. } = summary;
+    let npu = summary.npu.as_ref().map_or_else(String::new, |npu| format!("\n{npu}"));
     format!(
-        "{}: {model} {precision} for {target}, {imgsz}x{imgsz} px, {classes} classes\n{bytes} bytes, sha256 {sha256}, verified",
+        "{}: {model} {precision} for {target}, {imgsz}x{imgsz} px, {classes} classes\n{bytes} bytes, sha256 {sha256}, verified{npu}",
         bundle.display()
     )
 }

@@ -6,17 +6,23 @@ use artifact::{Bundle, Decode, Preprocess};
 use repedge::backend::rknn::RknnOptions;
 use repedge::backend::{BackendChoice, Session, open};
 use repedge::decode::Limits;
+use serde::Serialize;
 
 use super::json::JsonArgs;
+use super::npu::ToolkitArgs;
 use crate::console::say;
 use crate::dataset::{Broken, Source, Split};
-use crate::evaluate::{Evaluation, Options, align, evaluate};
+use crate::evaluate::{Evaluation, Options, Progress, align, evaluate};
 use crate::export;
 use crate::import;
 use crate::model::checkpoint::Checkpoint;
 use crate::quantize::file;
 use crate::report::{self, Surface};
+use crate::rknn::{Rebuilt, Toolkit, rebuild};
 use crate::{Error, Result};
+
+/// The simulator's name in records.
+const SIMULATOR: &str = "rknn simulator";
 
 /// Arguments of `train-host eval`.
 #[derive(Debug, clap::Args)]
@@ -46,6 +52,12 @@ pub struct Args {
     /// Engine that runs a bundle; weights always run in tract.
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     backend: Backend,
+    /// Measure a bundle's NPU model in the vendor's simulator. It is built again from the build record beside the bundle,
+    /// and needs rknn-toolkit2 (cargo xtask setup rknn).
+    #[arg(long, conflicts_with = "backend")]
+    simulate: bool,
+    #[command(flatten)]
+    toolkit: ToolkitArgs,
     /// Write pr.svg and confusion.svg into this folder.
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -74,6 +86,17 @@ struct Subject {
     classes: Vec<String>,
     preprocess: Preprocess,
     decode: Decode,
+    rebuilt: Option<Rebuilt>,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    /// What was built again to be measured; not there where the model itself ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuilt: Option<Rebuilt>,
 }
 
 /// Runs the command.
@@ -103,11 +126,27 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(folder) = &args.plots {
         write_plots(folder, &evaluation)?;
     }
-    args.json.emit(&evaluation)?;
-    args.json.say(&evaluation.to_string())
+    let summary = Summary { evaluation, rebuilt: subject.rebuilt };
+    args.json.emit(&summary)?;
+    args.json.say(&describe(&summary))
+}
+
+fn describe(summary: &Summary) -> String {
+    let Summary { evaluation, rebuilt } = summary;
+    match rebuilt {
+        None => evaluation.to_string(),
+        Some(Rebuilt { chip, toolkit, .. }) => {
+            format!(
+                "{evaluation}\nrebuilt from the build record for {chip}, in the simulator of rknn-toolkit2 {toolkit}"
+            )
+        }
+    }
 }
 
 fn subject(args: &Args) -> Result<Subject> {
+    if args.simulate {
+        return simulated_subject(args);
+    }
     if args.model.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("bundle")) {
         return bundle_subject(args);
     }
@@ -128,6 +167,7 @@ fn subject(args: &Args) -> Result<Subject> {
         classes: head.classes.clone(),
         preprocess: export::bundle::preprocess(checkpoint.imgsz()),
         decode: export::bundle::decode(head),
+        rebuilt: None,
     })
 }
 
@@ -146,6 +186,7 @@ fn quantized_subject(args: &Args, names: Option<Vec<String>>) -> Result<Subject>
         classes: head.classes.clone(),
         preprocess: export::bundle::preprocess(model.imgsz),
         decode: export::bundle::decode(head),
+        rebuilt: None,
     })
 }
 
@@ -180,6 +221,29 @@ fn bundle_subject(args: &Args) -> Result<Subject> {
         classes: manifest.classes.clone(),
         decode: manifest.decode.clone(),
         preprocess,
+        rebuilt: None,
+    })
+}
+
+fn simulated_subject(args: &Args) -> Result<Subject> {
+    for (flag, is_given) in [("--names", args.names.is_some()), ("--imgsz", args.imgsz.is_some())] {
+        if is_given {
+            return Err(Error::input(
+                format!("{flag} with --simulate"),
+                "the bundle as it is",
+                format!("leave {flag} out, or convert again with it"),
+            ));
+        }
+    }
+    let toolkit = Toolkit::find()?;
+    let (simulator, manifest, rebuilt) = rebuild(&toolkit, &args.model, args.toolkit.limit(), Progress::Bar)?;
+    Ok(Subject {
+        session: Box::new(simulator),
+        backend: SIMULATOR.to_owned(),
+        classes: manifest.classes,
+        preprocess: manifest.preprocess,
+        decode: manifest.decode,
+        rebuilt: Some(rebuilt),
     })
 }
 

@@ -11,6 +11,7 @@ mod eval;
 mod fuse;
 mod import;
 pub mod json;
+mod npu;
 mod out_path;
 mod quantize;
 mod report;

@@ -77,7 +77,8 @@ pub struct CalibrationArgs {
     /// Biases corrected by the mean error of their layer's outputs [auto: if the error falls].
     #[arg(long, value_enum, default_value_t = Switch::Auto)]
     bias_correction: Switch,
-    /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most; 0 for none.
+    /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most; 0 for none, as on
+    /// boards that compute in int8 only.
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
     float_macs: f64,
 }
@@ -177,9 +178,14 @@ impl CalibrationArgs {
             equalize: self.equalize,
             adaround: self.adaround,
             bias_correction: self.bias_correction,
-            float_macs: self.float_macs / 100.0,
+            float_macs: if computes_floats(board) { self.float_macs / 100.0 } else { 0.0 },
         }
     }
+}
+
+/// Whether what int8 hurts most may stay in floats: on CPUs, and on NPUs that know half floats.
+fn computes_floats(board: &Board) -> bool {
+    board.npu.is_none() || board.precisions.contains(&boards::Precision::Fp16)
 }
 
 /// The images at `path`, a dataset or a folder, with their labels where those speak of the model's classes.

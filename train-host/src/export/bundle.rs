@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use artifact::{BackendKind, Bundle, Decode, Manifest, Payload, Precision, Preprocess, Written};
+use artifact::{BackendKind, Bundle, Decode, Manifest, Payload, Precision, Preprocess, TensorSpec, Written};
 use boards::Board;
 
 use super::{onnx, qdq};
@@ -15,8 +15,21 @@ use crate::{Error, Result};
 pub const CONFIDENCE: f32 = 0.25;
 /// Overlap above which a device drops the weaker box of a class, unless told otherwise (YOLOv5's default).
 pub const IOU: f32 = 0.45;
-/// Precisions that are made here; a board may run more.
+/// Precisions that are made for CPUs; a board may run more.
 const MADE: [boards::Precision; 2] = [boards::Precision::Fp32, boards::Precision::Int8];
+/// Precisions that are made for NPUs.
+const MADE_FOR_NPUS: [boards::Precision; 2] = [boards::Precision::Int8, boards::Precision::Fp16];
+/// Target of what any CPU runs.
+const ANY_CPU: &str = "host";
+
+/// Whether a bundle for an NPU also runs without one.
+#[derive(Debug, Clone, Copy)]
+pub enum Fallback<'a> {
+    /// On any CPU, in this form.
+    Cpu(Deployed<'a>),
+    /// Not at all. The model tells what the bundle says of classes and boxes.
+    None(Deployed<'a>),
+}
 
 /// What a bundle was made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +95,21 @@ impl Deployed<'_> {
     }
 }
 
+/// A compiled model for an NPU.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NpuPayload<'a> {
+    /// The `.rknn` file.
+    pub rknn: &'a [u8],
+    /// Chip it is compiled for.
+    pub chip: &'a str,
+    /// Its arithmetic.
+    pub precision: boards::Precision,
+    /// What it takes.
+    pub input: TensorSpec,
+    /// What it gives.
+    pub outputs: Vec<TensorSpec>,
+}
+
 /// Writes `model` as a bundle for `board` to `path`. What does not read back as it was written never gets that name.
 ///
 /// # Errors
@@ -89,12 +117,65 @@ impl Deployed<'_> {
 /// [`Error::Artifact`] when the file cannot be written or does not read back.
 pub fn write(model: Deployed<'_>, board: &Board, path: &Path) -> Result<Packed> {
     check_offer(board, model.precision())?;
+    let (payload, onnx) = cpu_payload(model, &board.name)?;
+    pack(model, vec![payload], &[&onnx], path)
+}
+
+/// Writes `npu` and what `fallback` says as a bundle to `path`, as [`write`] does.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_npu(npu: &NpuPayload<'_>, fallback: Fallback<'_>, board: &Board, path: &Path) -> Result<Packed> {
+    check_offer(board, npu.precision)?;
+    let compiled = Payload::new(
+        "npu",
+        BackendKind::Rknn,
+        npu.chip,
+        stated(npu.precision),
+        npu.input.clone(),
+        npu.outputs.clone(),
+        npu.rknn,
+    );
+    match fallback {
+        Fallback::None(model) => pack(model, vec![compiled], &[npu.rknn], path),
+        Fallback::Cpu(model) => {
+            let (payload, onnx) = cpu_payload(model, ANY_CPU)?;
+            pack(model, vec![compiled, payload], &[npu.rknn, &onnx], path)
+        }
+    }
+}
+
+fn cpu_payload(model: Deployed<'_>, target: &str) -> Result<(Payload, Vec<u8>)> {
+    let onnx = model.onnx()?;
+    let specs = model.specs()?;
+    let payload = Payload::new(
+        "cpu",
+        BackendKind::Tract,
+        target,
+        stated(model.precision()),
+        specs.input,
+        specs.outputs,
+        &onnx,
+    );
+    Ok((payload, onnx))
+}
+
+fn pack(model: Deployed<'_>, payloads: Vec<Payload>, bytes: &[&[u8]], path: &Path) -> Result<Packed> {
+    let Architecture { name, head, .. } = model.architecture();
     if model.architecture().has_batch_norm() {
         return Err(Error::model("a model with batch norms", "a fused model", "fuse it: `train-host fuse`"));
     }
-    let onnx = model.onnx()?;
-    let manifest = manifest(model, board, &onnx)?;
-    let Written { bytes, sha256 } = Bundle::write(path, &manifest, &[&onnx])?;
+    let manifest = Manifest {
+        model: name.clone(),
+        classes: head.classes.clone(),
+        preprocess: preprocess(model.imgsz()),
+        decode: decode(head),
+        confidence: CONFIDENCE,
+        iou: IOU,
+        producer: concat!("train-host ", env!("CARGO_PKG_VERSION")).to_owned(),
+        payloads,
+    };
+    let Written { bytes, sha256 } = Bundle::write(path, &manifest, bytes)?;
     Ok(Packed { manifest, bytes, sha256 })
 }
 
@@ -113,8 +194,9 @@ pub fn decode(head: &Head) -> Decode {
 /// # Errors
 /// [`Error::Input`] listing what the board offers.
 pub fn check_offer(board: &Board, precision: boards::Precision) -> Result<()> {
-    let offers: Vec<_> = board.precisions.iter().filter(|offer| MADE.contains(offer)).collect();
-    if offers.contains(&&precision) && board.backends.contains(&boards::Backend::Tract) {
+    let made = if board.npu.is_some() { MADE_FOR_NPUS } else { MADE };
+    let offers: Vec<_> = board.precisions.iter().filter(|offer| made.contains(offer)).collect();
+    if offers.contains(&&precision) {
         return Ok(());
     }
     let offers: Vec<String> = offers.iter().map(ToString::to_string).collect();
@@ -123,30 +205,6 @@ pub fn check_offer(board: &Board, precision: boards::Precision) -> Result<()> {
         format!("one of: {}", offers.join(", ")),
         "choose with --precision and --target",
     ))
-}
-
-fn manifest(model: Deployed<'_>, board: &Board, onnx: &[u8]) -> Result<Manifest> {
-    let Architecture { name, head, .. } = model.architecture();
-    let specs = model.specs()?;
-    let payload = Payload::new(
-        "cpu",
-        BackendKind::Tract,
-        &board.name,
-        stated(model.precision()),
-        specs.input,
-        specs.outputs,
-        onnx,
-    );
-    Ok(Manifest {
-        model: name.clone(),
-        classes: head.classes.clone(),
-        preprocess: preprocess(model.imgsz()),
-        decode: decode(head),
-        confidence: CONFIDENCE,
-        iou: IOU,
-        producer: concat!("train-host ", env!("CARGO_PKG_VERSION")).to_owned(),
-        payloads: vec![payload],
-    })
 }
 
 /// `precision` as a manifest states it.

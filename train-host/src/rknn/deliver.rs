@@ -1,0 +1,149 @@
+//! From a model to a bundle for a board with an NPU, and the build record beside it. Never quantizes: it is given int8
+//! models, or leaves their numbers to the toolkit.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use boards::Board;
+
+use super::adapt::{computable, declared};
+use super::compile::{Job, Quantizer, compile};
+use super::protocol::Algorithm;
+use super::record::{Calibrated, Record, Who};
+use super::toolkit::Toolkit;
+use crate::evaluate::Progress;
+use crate::export::bundle::{self, Fallback, NpuPayload, Packed};
+use crate::export::onnx::Specs;
+use crate::export::{onnx, qdq};
+use crate::model::FusedModel;
+use crate::quantize::QuantizedModel;
+use crate::{Error, Result};
+
+/// What the NPU is to run.
+#[derive(Debug, Clone, Copy)]
+pub enum NpuModel<'a> {
+    /// Our int8, number by number.
+    Quantized(&'a QuantizedModel),
+    /// The toolkit's int8, calibrated on the delivery's images.
+    Calibrated(&'a FusedModel, Algorithm),
+    /// Half floats.
+    Half(&'a FusedModel),
+}
+
+/// What to deliver.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// For whom.
+    pub board: &'a Board,
+    /// What the NPU runs.
+    pub npu: NpuModel<'a>,
+    /// What the CPU runs.
+    pub fallback: Fallback<'a>,
+    /// Images that scales are or were found on.
+    pub images: &'a [PathBuf],
+    /// The bundle to write.
+    pub out: &'a Path,
+    /// The longest that one step of the toolkit may take.
+    pub limit: Duration,
+    /// Whether progress is shown.
+    pub progress: Progress,
+}
+
+/// What was delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivered {
+    /// The bundle.
+    pub packed: Packed,
+    /// The build record.
+    pub record: PathBuf,
+    /// Tensors that an int8 model computes in half floats.
+    pub half_tensors: Vec<String>,
+}
+
+/// Compiles, and writes bundle and build record.
+///
+/// # Errors
+/// [`Error::Input`] when the board has no NPU or does not offer the precision, or cannot compute in half floats what the
+/// model leaves in floats, or something that is no record has the record's name; else as [`compile()`] and
+/// [`bundle::write_npu`].
+pub fn deliver(toolkit: &Toolkit, delivery: &Delivery<'_>) -> Result<Delivered> {
+    let Delivery { board, out, limit, progress, .. } = *delivery;
+    let Some(npu) = &board.npu else { return Err(no_npu(board)) };
+    bundle::check_offer(board, delivery.npu.precision())?;
+    check_floats(board, delivery.npu)?;
+    let (onnx, specs) = delivery.npu.onnx()?;
+    let calibration = Calibrated::all(delivery.images)?;
+    let preprocess = bundle::preprocess(delivery.npu.imgsz());
+    let (quantizer, who) = match delivery.npu {
+        NpuModel::Quantized(_) => (Quantizer::Model, Who::Ours),
+        NpuModel::Half(_) => (Quantizer::Model, Who::Half),
+        NpuModel::Calibrated(_, algorithm) => {
+            (Quantizer::Toolkit { algorithm, images: delivery.images }, Who::Toolkit { algorithm })
+        }
+    };
+    let job = Job { onnx: &onnx, platform: &npu.chip, quantizer, preprocess, outputs: &specs.outputs, limit };
+    let compiled = compile(toolkit, &job, progress)?;
+    let record = Record::of(&compiled, &onnx, &npu.chip, preprocess, (who, calibration));
+    let payload = NpuPayload {
+        rknn: &compiled.rknn,
+        chip: &npu.chip,
+        precision: delivery.npu.precision(),
+        input: compiled.input,
+        outputs: compiled.outputs,
+    };
+    // Before the bundle, so that a bundle stands for a conversion that succeeded.
+    let record = record.write(out, &onnx)?;
+    let packed = bundle::write_npu(&payload, delivery.fallback, board, out)?;
+    Ok(Delivered { packed, record, half_tensors: compiled.half_tensors })
+}
+
+impl NpuModel<'_> {
+    /// Number format of its arithmetic.
+    pub fn precision(&self) -> boards::Precision {
+        match self {
+            Self::Quantized(_) | Self::Calibrated(..) => boards::Precision::Int8,
+            Self::Half(_) => boards::Precision::Fp16,
+        }
+    }
+
+    fn imgsz(&self) -> usize {
+        match self {
+            Self::Quantized(model) => model.imgsz,
+            Self::Calibrated(model, _) | Self::Half(model) => model.imgsz,
+        }
+    }
+
+    /// The file for the toolkit, and what comes out of it.
+    fn onnx(&self) -> Result<(Vec<u8>, Specs)> {
+        match self {
+            Self::Quantized(model) => {
+                let computable = computable(model);
+                Ok((qdq::write(&declared(&computable))?, qdq::device_specs(&computable)?))
+            }
+            Self::Calibrated(model, _) | Self::Half(model) => {
+                Ok((onnx::write(model)?, onnx::model_specs(&model.architecture, model.imgsz)?))
+            }
+        }
+    }
+}
+
+/// Checks that the board can compute what an int8 model leaves in floats.
+fn check_floats(board: &Board, model: NpuModel<'_>) -> Result<()> {
+    let NpuModel::Quantized(model) = model else { return Ok(()) };
+    match model.scheme.floats.iter().next() {
+        Some((node, why)) if !board.precisions.contains(&boards::Precision::Fp16) => Err(Error::input(
+            format!("node {node:?} stays in floats: {why}"),
+            format!("int8 throughout, all that {} computes in", board.name),
+            "quantize with --float-macs 0, or for the board with --target",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn no_npu(board: &Board) -> Error {
+    Error::input(
+        format!("board {:?} has no NPU", board.name),
+        "a board with one",
+        "convert for the CPU without --quantizer and --no-fallback",
+    )
+}

@@ -1,0 +1,237 @@
+//! `convert` for boards with an NPU and `eval --simulate`, as a user runs them, with a toolkit that the test plays.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use artifact::{BackendKind, Bundle, DType, Layout, Precision};
+use serde_json::Value;
+use support::random_model;
+use tempfile::TempDir;
+use train_host::dataset::{Broken, Source, synth};
+use train_host::model::checkpoint::{self, Checkpoint};
+use train_host::model::{Overrides, TrainedModel};
+use train_host::rknn::VARIABLE;
+
+const IMGSZ: usize = 64;
+const PLAYED: &str = include_str!("support/played_toolkit.py");
+/// Options of a quantization that takes no time.
+const QUICK: [&str; 8] =
+    ["--method", "mse", "--adaround", "off", "--bias-correction", "off", "--float-macs", "0"];
+
+/// A folder with a dataset in `data`, a run of an untrained model of its classes in `run`, and a Python that plays the
+/// toolkit.
+struct Bench {
+    folder: TempDir,
+    classes: usize,
+}
+
+/// How a command ended.
+struct Ended {
+    succeeded: bool,
+    said: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let options = synth::Options { train: 4, val: 3, test: 2, side_px: 64, ..synth::Options::default() };
+        synth::generate(&data, &options).unwrap();
+        let classes = Source::open(&data, Broken::Refuse).unwrap().classes().to_vec();
+        let TrainedModel { mut architecture, weights, imgsz } =
+            random_model("repyolov5n", &Overrides::default(), classes.len(), IMGSZ);
+        architecture.head.classes.clone_from(&classes);
+        let model = Checkpoint::Trained(TrainedModel { architecture, weights, imgsz });
+        checkpoint::save(&folder.path().join("run/best.safetensors"), &model).unwrap();
+        let script = folder.path().join("played.py");
+        fs::write(&script, PLAYED).unwrap();
+        let shell = format!(
+            "#!/bin/sh\ncase \"$2\" in *print\\(m.version*) echo 2.5.0; exit;; esac\nexec python3 {}\n",
+            script.display()
+        );
+        let python = folder.path().join("python");
+        fs::write(&python, shell).unwrap();
+        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder, classes: classes.len() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the program in the folder, with `variables` in its environment.
+    fn run(&self, words: &[&str], variables: &[(&str, &str)]) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_train-host"))
+            .args(words)
+            .current_dir(self.folder.path())
+            .env(VARIABLE, self.path("python"))
+            .env("PLAYED_CLASSES", self.classes.to_string())
+            .env("PLAYED_SIDE", IMGSZ.to_string())
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        Ended { succeeded: output.status.success(), said }
+    }
+
+    fn convert(&self, more: &[&str], variables: &[(&str, &str)]) -> Ended {
+        let words = [&["convert", "run", "--out", "x.bundle", "--json=x.json"][..], more].concat();
+        self.run(&words, variables)
+    }
+
+    /// Converts for RK3588 by `quantizer`.
+    fn converted(&self, quantizer: &[&str]) -> Value {
+        let words = [&["--target", "rk3588", "--calib", "data"][..], &QUICK, quantizer].concat();
+        let ended = self.convert(&words, &[]);
+        assert!(ended.succeeded, "{}", ended.said);
+        self.json("x.json")
+    }
+
+    fn simulate(&self, variables: &[(&str, &str)]) -> Ended {
+        self.run(&["eval", "x.bundle", "--simulate", "--data", "data", "--json=e.json"], variables)
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
+    }
+
+    fn bundle(&self) -> Bundle {
+        Bundle::open(&self.path("x.bundle")).unwrap()
+    }
+}
+
+impl Ended {
+    fn expect_refusal(&self, parts: &[&str]) {
+        assert!(!self.succeeded, "{}", self.said);
+        assert!(parts.iter().all(|part| self.said.contains(part)), "{parts:?}: {}", self.said);
+        assert!(!self.said.contains("panicked"), "{}", self.said);
+    }
+}
+
+#[test]
+fn a_conversion_gives_bundle_and_record_and_is_simulated_from_them() {
+    let bench = Bench::new();
+    let summary = bench.converted(&[]);
+    assert_eq!((&summary["precision"], &summary["target"]), (&"int8".into(), &"rk3588".into()));
+    assert_eq!(summary["build_record"], "x.build");
+    let manifest = bench.bundle().manifest().clone();
+    let [npu, cpu] = &manifest.payloads[..] else { panic!("{:?}", manifest.payloads) };
+    assert_eq!((npu.backend, &*npu.target, npu.precision), (BackendKind::Rknn, "rk3588", Precision::Int8));
+    assert_eq!((npu.input.dtype, npu.input.layout), (DType::U8, Layout::Nhwc));
+    assert_eq!((cpu.backend, &*cpu.target), (BackendKind::Tract, "host"));
+    assert!(npu.outputs.iter().all(|output| output.dtype == DType::I8));
+    assert_eq!(npu.outputs, cpu.outputs, "the NPU gives what the CPU gives");
+    let record = bench.json("x.build/record.json");
+    assert_eq!(record["rknn_sha256"], npu.sha256.as_str());
+    assert_eq!(record["quantizer"]["by"], "ours");
+    assert_eq!(record["calibration"].as_array().unwrap().len(), 4);
+    assert!(
+        record["wheels"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("rknn-toolkit2"))
+    );
+
+    let ended = bench.simulate(&[]);
+    assert!(ended.succeeded, "{}", ended.said);
+    let evaluation = bench.json("e.json");
+    assert_eq!((&evaluation["backend"], &evaluation["images"]), (&"rknn simulator".into(), &2.into()));
+    assert_eq!(evaluation["rebuilt"]["shipped_sha256"], npu.sha256.as_str());
+    assert_eq!(evaluation["rebuilt"]["chip"], "rk3588");
+
+    let leftovers = fs::read_dir(bench.folder.path()).unwrap().map(|e| e.unwrap().file_name());
+    assert!(leftovers.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
+}
+
+#[test]
+fn the_toolkits_scales_are_the_bundles_and_its_images_are_remembered() {
+    let bench = Bench::new();
+    bench.converted(&["--quantizer", "toolkit", "--no-fallback"]);
+    let manifest = bench.bundle().manifest().clone();
+    let [npu] = &manifest.payloads[..] else { panic!("{:?}", manifest.payloads) };
+    assert!(npu.outputs.iter().all(|output| output.quant.is_some_and(|quant| quant.scale == 0.5)));
+    assert!(bench.simulate(&[]).succeeded);
+
+    bench.simulate(&[("PLAYED_SCALE", "0.25")]).expect_refusal(&["0.25", "0.5", "convert again"]);
+    let record = bench.json("x.build/record.json");
+    let image = PathBuf::from(record["calibration"][1]["path"].as_str().unwrap());
+    let old = fs::read(&image).unwrap();
+    fs::write(&image, b"another image").unwrap();
+    bench.simulate(&[]).expect_refusal(&[image.file_name().unwrap().to_str().unwrap(), "convert again"]);
+    fs::write(&image, old).unwrap();
+    assert!(bench.simulate(&[]).succeeded);
+}
+
+#[test]
+fn a_record_that_is_missing_or_does_not_fit_says_what_to_do() {
+    let bench = Bench::new();
+    bench.converted(&[]);
+    fs::rename(bench.path("x.build"), bench.path("old.build")).unwrap();
+    bench.simulate(&[]).expect_refusal(&["no build record at x.build", "convert again"]);
+
+    // Of another conversion.
+    bench.converted(&["--quantizer", "toolkit"]);
+    fs::rename(bench.path("x.build"), bench.path("new.build")).unwrap();
+    fs::rename(bench.path("old.build"), bench.path("x.build")).unwrap();
+    bench.simulate(&[]).expect_refusal(&["is of a model with digest", "convert again"]);
+
+    // Changed.
+    fs::remove_dir_all(bench.path("x.build")).unwrap();
+    fs::rename(bench.path("new.build"), bench.path("x.build")).unwrap();
+    assert!(bench.simulate(&[]).succeeded);
+    fs::write(bench.path("x.build/model.onnx"), b"another").unwrap();
+    bench.simulate(&[]).expect_refusal(&["another model.onnx", "convert again"]);
+    fs::write(bench.path("x.build/record.json"), b"{}").unwrap();
+    bench.simulate(&[]).expect_refusal(&["cannot be read", "convert again"]);
+
+    // Converting again replaces it.
+    bench.converted(&[]);
+    assert!(bench.simulate(&[]).succeeded);
+
+    let cpu = bench.run(&["convert", "run", "--out", "x.bundle"], &[]);
+    assert!(cpu.succeeded, "{}", cpu.said);
+    bench.simulate(&[]).expect_refusal(&["no model for an NPU"]);
+}
+
+#[test]
+fn half_floats_need_no_images_and_give_floats() {
+    let bench = Bench::new();
+    let words = ["--target", "rk3566", "--precision", "fp16"];
+    let ended = bench.convert(&words, &[("PLAYED_TYPE", "float16")]);
+    assert!(ended.succeeded, "{}", ended.said);
+    let manifest = bench.bundle().manifest().clone();
+    assert_eq!(manifest.payloads[0].precision, Precision::Fp16);
+    assert!(manifest.payloads[0].outputs.iter().all(|output| output.dtype == DType::F32));
+    assert_eq!(manifest.payloads[1].precision, Precision::Fp32);
+    assert!(bench.simulate(&[("PLAYED_TYPE", "float16")]).succeeded);
+    // A toolkit that gives another type than was asked for.
+    bench.convert(&words, &[]).expect_refusal(&["as int8", "floats"]);
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_before_anything_is_computed() {
+    let bench = Bench::new();
+    let npu = ["--target", "rk3588"];
+    for (words, parts) in [
+        (&[&npu[..], &["--precision", "fp32"]].concat()[..], &["fp32", "int8, fp16"][..]),
+        (&["--target", "rv1106", "--precision", "fp16"], &["fp16", "one of: int8"]),
+        (&["--target", "rk3588"], &["no calibration images", "--calib"]),
+        (&["--quantizer", "toolkit"], &["--quantizer", "no NPU", "--target"]),
+        (&["--no-fallback"], &["--no-fallback", "no NPU"]),
+        (&["--target", "rk3588", "--toolkit-algorithm", "mmse"], &["--quantizer toolkit"]),
+        (&["--target", "rk3333"], &["unknown board", "rk3588"]),
+    ] {
+        bench.convert(words, &[]).expect_refusal(parts);
+    }
+    let absent = bench.path("absent");
+    bench
+        .convert(&npu, &[(VARIABLE, absent.to_str().unwrap())])
+        .expect_refusal(&["cannot be started", "cargo xtask setup rknn"]);
+    fs::create_dir(bench.path("x.build")).unwrap();
+    let words = [&npu[..], &["--calib", "data"], &QUICK].concat();
+    bench.convert(&words, &[]).expect_refusal(&["x.build", "no build record"]);
+    assert!(!bench.path("x.bundle").exists());
+}

@@ -1,0 +1,117 @@
+//! What the NPU's int8 costs the official yolov5n on photographs that were not calibrated on, in the vendor's simulator:
+//! with our quantizer, which must cost there what it costs on the CPU, and with the toolkit's.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use boards::Board;
+use repedge::backend::Session;
+use train_host::dataset::{Broken, Dataset, Source, Split};
+use train_host::evaluate::{Evaluator, Matches, Options, Progress, paired_difference};
+use train_host::export;
+use train_host::export::bundle::{self, Deployed, Fallback};
+use train_host::fuse::fuse;
+use train_host::import;
+use train_host::model::{Checkpoint, FusedModel};
+use train_host::quantize::{Images, Recipe, Switch, run};
+use train_host::rknn::{Algorithm, Delivery, NpuModel, Toolkit, computable, deliver, rebuild};
+
+/// Most mAP that may lie between the simulator and the CPU, as a fraction: codes between two that one rounds up and the
+/// other down, and convolutions that one computes in half floats and the other in int8.
+const APART: f64 = 0.003;
+/// Most mAP that either int8 may lose. 128 images do not tell half a point from none: bars that fine are for the CPU, on
+/// more of them.
+const LOSS: f64 = 0.02;
+/// Part of the multiply-adds that may stay in floats: what the command allows by itself.
+const FLOAT_MACS: f64 = 0.05;
+/// Longer than any step takes on a busy machine.
+const PATIENT: Duration = Duration::from_secs(1800);
+
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn, and ../shared/data (coco128, yolov5n.pt)"]
+fn the_simulator_finds_of_official_weights_what_the_cpu_finds() {
+    let Checkpoint::Trained(model) = import::load(&shared("yolov5n.pt")).unwrap() else {
+        panic!("a trained model")
+    };
+    let model = fuse(&model).unwrap();
+    let all = Source::open(&shared("coco128/data.yaml"), Broken::Refuse).unwrap().split(Split::Val).unwrap();
+    let [even, odd] = [half(&all, 0), half(&all, 1)];
+    let found = [(&even, &odd), (&odd, &even)].map(|(calib, test)| float_and_int8(&model, calib, test));
+    let difference = |name: &str, int8: fn(&Half) -> &Matches| {
+        let pairs = found.each_ref().map(|half| [&half.float, int8(half)]);
+        let [map50, map] = paired_difference(&pairs, 0).unwrap();
+        eprintln!("{name}: mAP50 {map50:?}, mAP {map:?}");
+        map.value
+    };
+    let on_cpu = difference("ours on the CPU", |half| &half.cpu);
+    let ours = difference("ours", |half| &half.ours);
+    let toolkit = difference("the toolkit's", |half| &half.toolkit);
+    assert!((ours - on_cpu).abs() <= APART, "{ours} in the simulator and {on_cpu} on the CPU");
+    assert!(ours >= -LOSS && toolkit >= -LOSS, "{ours} and {toolkit}");
+}
+
+/// What was found on the images that were not calibrated on.
+struct Half {
+    float: Matches,
+    cpu: Matches,
+    ours: Matches,
+    toolkit: Matches,
+}
+
+fn float_and_int8(model: &FusedModel, calib: &Dataset, test: &Dataset) -> Half {
+    let board = Board::find("rk3588").unwrap();
+    let images = Images::labeled(calib.clone(), Progress::Hidden).unwrap();
+    let recipe = Recipe {
+        method: None,
+        rules: board.int8,
+        equalize: Switch::Auto,
+        adaround: Switch::Auto,
+        bias_correction: Switch::Auto,
+        float_macs: FLOAT_MACS,
+    };
+    let int8 = computable(&run(model, &images, &recipe).unwrap().model);
+    let folder = tempfile::tempdir().unwrap();
+    let simulated = |npu: NpuModel<'_>| {
+        let out = folder.path().join("x.bundle");
+        let toolkit = Toolkit::find().unwrap();
+        let delivery = Delivery {
+            board: &board,
+            npu,
+            fallback: Fallback::None(Deployed::Fused(model)),
+            images: images.paths(),
+            out: &out,
+            limit: PATIENT,
+            progress: Progress::Hidden,
+        };
+        let delivered = deliver(&toolkit, &delivery).unwrap();
+        eprintln!("{} tensors in half floats", delivered.half_tensors.len());
+        rebuild(&toolkit, &out, PATIENT, Progress::Hidden).unwrap().0
+    };
+    let matches = |name: &str, session: &mut dyn Session| {
+        let options = Options { progress: Progress::Hidden, ..Options::default() };
+        let (preprocess, decode) =
+            (bundle::preprocess(model.imgsz), bundle::decode(&model.architecture.head));
+        let evaluator = Evaluator::new(test, &preprocess, &decode, session.input(), &options).unwrap();
+        let (evaluation, matches) = evaluator.run_matched(session).unwrap();
+        eprintln!("{name}: mAP50 {:?}, mAP {:?}", evaluation.metrics.map50, evaluation.metrics.map);
+        matches
+    };
+    Half {
+        float: matches("float", &mut export::session(model).unwrap()),
+        cpu: matches("ours on the CPU", &mut export::quantized_session(&int8).unwrap()),
+        ours: matches("ours", &mut simulated(NpuModel::Quantized(&int8))),
+        toolkit: matches("the toolkit's", &mut simulated(NpuModel::Calibrated(model, Algorithm::Normal))),
+    }
+}
+
+/// Every second image, from `first` on.
+fn half(all: &Dataset, first: usize) -> Dataset {
+    Dataset { samples: all.samples.iter().skip(first).step_by(2).cloned().collect(), ..all.clone() }
+}
+
+fn shared(name: &str) -> PathBuf {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    std::env::var_os("REPEDGE_SHARED_DATA").map_or(beside, PathBuf::from).join(name)
+}

@@ -1,0 +1,306 @@
+//! Rockchip's compiler and simulator, driven as a child process. The talk is tested with workers that the test plays;
+//! the toolkit itself only where it is set up.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use artifact::{Preprocess, Tensor, TensorData};
+use boards::Board;
+use repedge::backend::Session;
+use support::calibration::{calibrated, images, pixels};
+use train_host::evaluate::Progress;
+use train_host::export::{onnx, qdq};
+use train_host::fuse::fuse;
+use train_host::model::{Activation, FusedModel, Overrides};
+use train_host::quantize::{Method, Plan, observe, quantize, run_integer};
+use train_host::rknn::{Algorithm, Job, Quantizer, Toolkit, compile, computable, declared, simulate};
+
+const SIDE_PX: usize = 64;
+/// Longer than any step takes on a busy machine.
+const PATIENT: Duration = Duration::from_secs(600);
+
+/// A toolkit whose worker does what `script`, in Python, says.
+fn played(folder: &Path, script: &str) -> Toolkit {
+    let path = folder.join("python");
+    let text = format!(
+        "#!/bin/sh\ncase \"$2\" in *print\\(m.version*) echo 2.5.0; exit;; esac\nexec python3 -c '{script}'\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Toolkit::at(path).unwrap()
+}
+
+fn job(onnx: &[u8]) -> Job<'_> {
+    Job {
+        onnx,
+        platform: "rk3588",
+        quantizer: Quantizer::Model,
+        preprocess: Preprocess::yolo(SIDE_PX, SIDE_PX),
+        outputs: &[],
+        limit: PATIENT,
+    }
+}
+
+fn refused(script: &str, limit: Duration) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let toolkit = played(dir.path(), script);
+    let job = Job { limit, ..job(b"model") };
+    compile(&toolkit, &job, Progress::Hidden).unwrap_err().to_string()
+}
+
+#[test]
+fn a_failure_shows_what_the_toolkit_printed() {
+    let script = r#"
+import json, sys
+sys.stdin.readline()
+print("E build: unsupported operator Frobnicate", file=sys.stderr)
+print(json.dumps({"event": "stage", "name": "compiling"}))
+print(json.dumps({"event": "failed", "message": "build returned -1"}))
+"#;
+    let error = refused(script, PATIENT);
+    assert!(error.contains("build returned -1") && error.contains("Frobnicate"), "{error}");
+}
+
+#[test]
+fn a_worker_that_breaks_off_is_an_error() {
+    let error = refused("import sys; sys.stdin.readline(); sys.exit(3)", PATIENT);
+    assert!(error.contains("ended without an answer"), "{error}");
+    let error = refused("print(\"W a warning on the wrong stream\")", PATIENT);
+    assert!(error.contains("cannot be read"), "{error}");
+}
+
+#[test]
+fn a_worker_that_says_nothing_is_killed() {
+    // It would sleep for a day: that the test ends shows that it was not waited for.
+    let error = refused("import time; time.sleep(86400)", Duration::from_millis(300));
+    assert!(error.contains("no answer within"), "{error}");
+}
+
+#[test]
+fn what_the_toolkit_wrote_is_checked() {
+    let script = r#"
+import json, sys
+request = json.loads(sys.stdin.readline())
+open(request["out"], "wb").write(b"not a model")
+print(json.dumps({"event": "built", "toolkit": "2.5.0", "scales": {}}))
+"#;
+    let error = refused(script, PATIENT);
+    assert!(error.to_lowercase().contains("rknn"), "{error}");
+}
+
+#[test]
+fn calibration_without_images_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let toolkit = played(dir.path(), "");
+    let quantizer = Quantizer::Toolkit { algorithm: Algorithm::Normal, images: &[] };
+    let error =
+        compile(&toolkit, &Job { quantizer, ..job(b"model") }, Progress::Hidden).unwrap_err().to_string();
+    assert!(error.contains("no images to calibrate on"), "{error}");
+}
+
+/// yolov5n at a small size, fused, and its ONNX.
+fn real_model() -> (FusedModel, Vec<u8>) {
+    let model = fuse(&support::random_model("yolov5n", &Overrides::default(), 2, SIDE_PX)).unwrap();
+    let onnx = onnx::write(&model).unwrap();
+    (model, onnx)
+}
+
+fn run(session: &mut dyn Session, input: &Tensor) -> Vec<Tensor> {
+    let mut outputs: Vec<Tensor> = session.outputs().iter().map(Tensor::zeroed).collect();
+    session.run(input, &mut outputs).unwrap();
+    outputs
+}
+
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
+fn the_simulator_agrees_with_tract_on_a_float_model() {
+    let toolkit = Toolkit::find().unwrap();
+    let (model, onnx) = real_model();
+    let specs = onnx::model_specs(&model.architecture, SIDE_PX).unwrap();
+    let job = Job { outputs: &specs.outputs, ..job(&onnx) };
+    let (compiled, mut simulator) = simulate(&toolkit, &job, Progress::Hidden).unwrap();
+    assert!(compiled.info.platforms.contains(&"rk3588".to_owned()));
+    assert_eq!(compiled.info.toolkit.to_string(), "2.5.0");
+
+    let mut pixels = Tensor::zeroed(simulator.input());
+    let TensorData::U8(bytes) = &mut pixels.data else { panic!("pixels") };
+    bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = u8::try_from(at * 31 % 251).unwrap());
+    let mut planes = Tensor::zeroed(&specs.input);
+    let TensorData::F32(floats) = &mut planes.data else { panic!("floats") };
+    for (at, byte) in bytes.iter().enumerate() {
+        floats[at % 3 * SIDE_PX * SIDE_PX + at / 3] = f32::from(*byte) / 255.0;
+    }
+    let found = run(&mut simulator, &pixels);
+    let expected = run(&mut train_host::export::session(&model).unwrap(), &planes);
+    for (found, expected) in found.iter().zip(&expected) {
+        let (TensorData::F32(found), TensorData::F32(expected)) = (&found.data, &expected.data) else {
+            panic!("floats")
+        };
+        let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        for (found, expected) in found.iter().zip(expected) {
+            // Half floats have eleven bits; errors of sixty layers add up.
+            assert!((found - expected).abs() < 0.02 * largest, "{found} and {expected}");
+        }
+    }
+}
+
+/// A tensor, the part of its codes that may differ from our integer reference, and by how much they may.
+///
+/// The simulator sums in f32, and we in integers; it computes activations, and we look them up from sixteenths of a step,
+/// with which every sixtieth code that lies between two is the other one. Each such code moves a few of the next layer's,
+/// in models of random weights more than in any other. Relu has no such codes.
+type Bar = (&'static str, f64, u32);
+
+const RELU: [Bar; 4] = [
+    ("model.0.act", 0.0, 0),
+    ("model.2.m.0.add", 1e-3, 1),
+    ("model.2.concat", 1e-3, 1),
+    ("model.4.cv3.act", 1e-3, 1),
+];
+const CURVED: [Bar; 2] = [("model.0.act", 0.02, 1), ("model.2.concat", 0.15, 6)];
+
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
+fn the_simulator_computes_our_int8() {
+    let toolkit = Toolkit::find().unwrap();
+    for (act, bars) in
+        [(Activation::Relu, &RELU[..]), (Activation::LeakyRelu, &CURVED), (Activation::Silu, &CURVED)]
+    {
+        let calibrated = calibrated("repyolov5n", act, SIDE_PX);
+        let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept: BTreeMap::new() };
+        let model = computable(&quantize(&calibrated.model, &calibrated.observed, &plan).unwrap());
+        let image = pixels(SIDE_PX, 5);
+        let reference = run_integer(&model, &image).unwrap();
+        for &(name, part, farthest) in bars {
+            let id = model.architecture.graph.nodes.iter().position(|node| node.name == name).unwrap();
+            let mut cut = model.clone();
+            cut.architecture.graph.outputs = vec![id];
+            let (onnx, specs) = qdq::write_stored(&declared(&cut)).unwrap();
+            let job = Job { outputs: &specs.outputs, ..job(&onnx) };
+            let (compiled, mut simulator) = simulate(&toolkit, &job, Progress::Hidden).unwrap();
+            assert_eq!(compiled.half_tensors, [""; 0], "{act:?}");
+
+            let found = run(&mut simulator, &bytes_of(&image)).swap_remove(0);
+            let TensorData::I8(found) = found.data else { panic!("int8") };
+            let expected = &reference[id].as_ref().unwrap().data;
+            let steps = found.iter().zip(expected).map(|(&a, &b)| i32::from(a).abs_diff(i32::from(b)));
+            let different = steps.clone().filter(|&step| step > 0).count() as f64 / found.len() as f64;
+            let most = steps.max().unwrap();
+            eprintln!("{act:?}, {name}: {different:.6} of the codes differ, by {most} at most");
+            assert!(different <= part && most <= farthest, "{act:?}, {name}: {different}, {most}");
+            let distinct: std::collections::BTreeSet<_> = found.iter().collect();
+            assert!(distinct.len() > 100, "{} different codes: silence proves nothing", distinct.len());
+        }
+    }
+}
+
+fn rk3588() -> Board {
+    Board::find("rk3588").unwrap()
+}
+
+/// The pixels of a float image, each a whole number of 255ths, as the device has them.
+fn bytes_of(image: &Tensor) -> Tensor {
+    let TensorData::F32(planes) = &image.data else { panic!("floats") };
+    let mut bytes = vec![0; planes.len()];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number up to 255"
+        )]
+        let value = (planes[at % 3 * SIDE_PX * SIDE_PX + at / 3] * 255.0).round() as u8;
+        *byte = value;
+    }
+    let shape = [1, SIDE_PX, SIDE_PX, 3];
+    Tensor { shape, layout: artifact::Layout::Nhwc, quant: None, data: TensorData::U8(bytes) }
+}
+
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
+fn what_stays_in_floats_is_compiled_to_half_floats_and_named() {
+    let toolkit = Toolkit::find().unwrap();
+    let calibrated = calibrated("yolov5n", Activation::Silu, SIDE_PX);
+    let kept = [("model.3.conv".to_owned(), "to see".to_owned())].into();
+    let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept };
+    let model = computable(&quantize(&calibrated.model, &calibrated.observed, &plan).unwrap());
+    let (onnx, specs) = (qdq::write(&declared(&model)).unwrap(), qdq::device_specs(&model).unwrap());
+    let compiled =
+        compile(&toolkit, &Job { outputs: &specs.outputs, ..job(&onnx) }, Progress::Hidden).unwrap();
+    assert!(
+        compiled.half_tensors.iter().any(|name| name.starts_with("model.3.conv")),
+        "{:?}",
+        compiled.half_tensors
+    );
+    assert!(compiled.half_tensors.len() < 10, "{:?}", compiled.half_tensors);
+}
+
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
+fn every_chip_gets_a_quantized_model() {
+    let toolkit = Toolkit::find().unwrap();
+    let (model, onnx) = real_model();
+    let specs = onnx::model_specs(&model.architecture, SIDE_PX).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let picture = |value: u8| {
+        let path = dir.path().join(format!("{value}.png"));
+        let image = repedge::frame::Image::filled(80, 60, [value, 255 - value, 9]);
+        repedge::frame::write_png(&path, &image).unwrap();
+        path
+    };
+    let images: Vec<PathBuf> = [60, 200].map(picture).into();
+    let calibrated = calibrated("yolov5n", Activation::Silu, SIDE_PX);
+    let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept: BTreeMap::new() };
+    let ours = computable(&quantize(&calibrated.model, &calibrated.observed, &plan).unwrap());
+    let (ours_onnx, ours_specs) = (qdq::write(&declared(&ours)).unwrap(), qdq::device_specs(&ours).unwrap());
+    let boards: Vec<Board> = boards::names().map(|name| Board::find(name).unwrap()).collect();
+    let chips: Vec<&str> = boards.iter().filter_map(|board| Some(&*board.npu.as_ref()?.chip)).collect();
+    assert!(chips.len() >= 6, "{chips:?}");
+    for platform in chips {
+        let quantizer = Quantizer::Toolkit { algorithm: Algorithm::Normal, images: &images };
+        for job in [
+            Job { platform, quantizer, outputs: &specs.outputs, ..job(&onnx) },
+            Job { platform, outputs: &ours_specs.outputs, ..job(&ours_onnx) },
+        ] {
+            let compiled = compile(&toolkit, &job, Progress::Hidden).unwrap();
+            compiled.info.check_chip(platform).unwrap();
+            assert_eq!(compiled.info.outputs[0].dtype.as_deref(), Some("int8"), "{platform}");
+            assert!(compiled.outputs.iter().all(|output| output.quant.is_some()), "{platform}");
+            assert_eq!(compiled.half_tensors, [""; 0], "{platform}");
+        }
+    }
+}
+
+/// Models that differ in what follows what.
+const STRUCTURES: [&str; 8] = [
+    "yolov5n",
+    "repyolov5n",
+    "repyolov5s-lite",
+    "yolov5s-repvgg-a1",
+    "v5lite-g",
+    "yolov3-spp",
+    "repyolov3-spp",
+    "yolov4",
+];
+
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
+fn models_of_every_structure_are_compiled_to_int8_throughout() {
+    let toolkit = Toolkit::find().unwrap();
+    for name in STRUCTURES {
+        let model = fuse(&support::narrow_model(name, &Overrides::default(), 2, SIDE_PX)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let observed = observe(&model, &images(folder.path(), SIDE_PX)).unwrap();
+        let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept: BTreeMap::new() };
+        let model = computable(&quantize(&model, &observed, &plan).unwrap());
+        let (onnx, specs) = (qdq::write(&declared(&model)).unwrap(), qdq::device_specs(&model).unwrap());
+        let job = Job { outputs: &specs.outputs, ..job(&onnx) };
+        let compiled = compile(&toolkit, &job, Progress::Hidden).unwrap();
+        assert_eq!(compiled.half_tensors, [""; 0], "{name}");
+    }
+}
