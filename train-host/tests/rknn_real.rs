@@ -21,9 +21,10 @@ use train_host::rknn::{Algorithm, Delivery, NpuModel, Toolkit, computable, deliv
 /// Most mAP that may lie between the simulator and the CPU, as a fraction: codes between two that one rounds up and the
 /// other down, and convolutions that one computes in half floats and the other in int8.
 const APART: f64 = 0.003;
-/// Most mAP that either int8 may lose. 128 images do not tell half a point from none: bars that fine are for the CPU, on
-/// more of them.
-const LOSS: f64 = 0.02;
+/// Most mAP that our int8, which is the default, may lose.
+const LOSS: f64 = 0.005;
+/// Most mAP that the toolkit's may lose: more says that it was driven wrongly.
+const TOOLKIT_LOSS: f64 = 0.02;
 /// Part of the multiply-adds that may stay in floats: what the command allows by itself.
 const FLOAT_MACS: f64 = 0.05;
 /// Longer than any step takes on a busy machine.
@@ -49,7 +50,7 @@ fn the_simulator_finds_of_official_weights_what_the_cpu_finds() {
     let ours = difference("ours", |half| &half.ours);
     let toolkit = difference("the toolkit's", |half| &half.toolkit);
     assert!((ours - on_cpu).abs() <= APART, "{ours} in the simulator and {on_cpu} on the CPU");
-    assert!(ours >= -LOSS && toolkit >= -LOSS, "{ours} and {toolkit}");
+    assert!(ours >= -LOSS && toolkit >= -TOOLKIT_LOSS, "{ours} and {toolkit}");
 }
 
 /// What was found on the images that were not calibrated on.
