@@ -33,6 +33,9 @@ pub enum Error {
     /// The bundle is damaged, of another version, or says something impossible.
     #[error("{0}")]
     Artifact(Fault),
+    /// The bundle is whole, and this device must not run it: by whom, for what or when it was made.
+    #[error("{0}")]
+    Untrusted(Fault),
     /// The operating system refused to read or write.
     #[error("{}: {source}\n  expected: a path that can be read or written\n  help: check that the path exists, is yours to access, and that the disk is not full", path.display())]
     Io {

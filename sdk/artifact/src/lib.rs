@@ -9,10 +9,13 @@ mod error;
 mod manifest;
 pub mod rknn;
 mod tensor;
+pub mod trust;
 
-pub use bundle::{Bundle, Written};
+pub use bundle::{Bundle, Signer, Written};
 pub use error::{Error, Fault};
 pub use manifest::{
-    BackendKind, Color, Decode, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Precision, Preprocess, RawOutput,
+    BackendKind, CheckImage, Color, Decode, ExpectedBox, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Precision,
+    Preprocess, RawOutput,
 };
 pub use tensor::{DType, Layout, Quant, Tensor, TensorData, TensorSpec, TensorView, ViewData};
+pub use trust::{Device, KeyRing, Origin, Trust};

@@ -188,6 +188,44 @@ impl Payload {
     }
 }
 
+/// A picture, and what the model is known to find on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckImage {
+    /// Unique name within the bundle, such as `000001.jpg`.
+    pub name: String,
+    /// Size in bytes.
+    pub length: u64,
+    /// SHA-256 of its bytes, 64 lowercase hexadecimal digits.
+    pub sha256: String,
+    /// What the model found when the bundle was made, in floats on the host.
+    pub expected: Vec<ExpectedBox>,
+}
+
+impl CheckImage {
+    /// Describes `bytes`, an image file.
+    pub fn new(name: impl Into<String>, expected: Vec<ExpectedBox>, bytes: &[u8]) -> Self {
+        Self {
+            name: name.into(),
+            length: bytes.len() as u64,
+            sha256: digest::hex(&digest::sha256(bytes)),
+            expected,
+        }
+    }
+}
+
+/// A box that is known to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedBox {
+    /// Index into [`Manifest::classes`].
+    pub class: usize,
+    /// Score, 0..1.
+    pub score: f32,
+    /// Left, top, right and bottom in pixels of the picture.
+    pub box_px: [f32; 4],
+}
+
 /// Everything a device needs to know about the model in a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -206,8 +244,21 @@ pub struct Manifest {
     pub iou: f32,
     /// Program and version that wrote the bundle.
     pub producer: String,
+    /// Rises with each release that mends a flaw; a device refuses bundles below what it has moved on to.
+    pub security_version: u32,
     /// Executable forms, in the order of their bytes in the file.
     pub payloads: Vec<Payload>,
+    /// Pictures that a self-test shows the model; their bytes follow those of the payloads.
+    pub check_images: Vec<CheckImage>,
+}
+
+impl Manifest {
+    /// Name, length and digest of everything behind the manifest, in the order of the bytes in the file.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, u64, &str)> {
+        let payloads = self.payloads.iter().map(|it| (it.name.as_str(), it.length, it.sha256.as_str()));
+        let images = self.check_images.iter().map(|it| (it.name.as_str(), it.length, it.sha256.as_str()));
+        payloads.chain(images)
+    }
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl RknnInfo {
 }
 
 /// Chips that run each other's models, by the name of one of them.
-fn family(chip: &str) -> String {
+pub(crate) fn family(chip: &str) -> String {
     let chip = chip.to_ascii_lowercase();
     match chip.as_str() {
         "rk3566" | "rk3568" => "rk3568".into(),

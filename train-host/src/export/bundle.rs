@@ -1,11 +1,14 @@
 //! Packs a fused model for a board: ONNX payload, pre-processing, decode and classes behind one manifest. Takes no
 //! other form of a model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use artifact::{BackendKind, Bundle, Decode, Manifest, Payload, Precision, Preprocess, TensorSpec, Written};
+use artifact::{
+    BackendKind, Bundle, Decode, Manifest, Payload, Precision, Preprocess, Signer, TensorSpec, Written,
+};
 use boards::Board;
 
+use super::check_images::{self, CheckImages};
 use super::{onnx, qdq};
 use crate::model::{Architecture, FusedModel, Head};
 use crate::quantize::QuantizedModel;
@@ -29,6 +32,28 @@ pub enum Fallback<'a> {
     Cpu(Deployed<'a>),
     /// Not at all. The model tells what the bundle says of classes and boxes.
     None(Deployed<'a>),
+}
+
+/// How a bundle goes out to devices.
+#[derive(Clone, Copy, Default)]
+pub struct Release<'a> {
+    /// Rises with each release that mends a flaw.
+    pub security_version: u32,
+    /// Pictures to take check images from.
+    pub check_images: &'a [PathBuf],
+    /// Who signs it; none for a bundle that devices accept only when told to.
+    pub signer: Option<&'a dyn Signer>,
+}
+
+impl std::fmt::Debug for Release<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { security_version, check_images, signer } = self;
+        f.debug_struct("Release")
+            .field("security_version", security_version)
+            .field("check_images", &check_images.len())
+            .field("is_signed", &signer.is_some())
+            .finish()
+    }
 }
 
 /// What a bundle was made of.
@@ -79,7 +104,7 @@ impl Deployed<'_> {
         }
     }
 
-    fn architecture(&self) -> &Architecture {
+    pub(super) fn architecture(&self) -> &Architecture {
         match self {
             Self::Fused(model) => &model.architecture,
             Self::Quantized(model) => &model.architecture,
@@ -115,17 +140,23 @@ pub struct NpuPayload<'a> {
 /// # Errors
 /// [`Error::Input`] as [`check_offer`]; [`Error::Model`] as [`Deployed::onnx`] and when the model is not a single path;
 /// [`Error::Artifact`] when the file cannot be written or does not read back.
-pub fn write(model: Deployed<'_>, board: &Board, path: &Path) -> Result<Packed> {
+pub fn write(model: Deployed<'_>, board: &Board, release: Release<'_>, path: &Path) -> Result<Packed> {
     check_offer(board, model.precision())?;
     let (payload, onnx) = cpu_payload(model, &board.name)?;
-    pack(model, vec![payload], &[&onnx], path)
+    pack(model, vec![payload], &[&onnx], release, path)
 }
 
 /// Writes `npu` and what `fallback` says as a bundle to `path`, as [`write`] does.
 ///
 /// # Errors
 /// As [`write`].
-pub fn write_npu(npu: &NpuPayload<'_>, fallback: Fallback<'_>, board: &Board, path: &Path) -> Result<Packed> {
+pub fn write_npu(
+    npu: &NpuPayload<'_>,
+    fallback: Fallback<'_>,
+    board: &Board,
+    release: Release<'_>,
+    path: &Path,
+) -> Result<Packed> {
     check_offer(board, npu.precision)?;
     let compiled = Payload::new(
         "npu",
@@ -137,10 +168,10 @@ pub fn write_npu(npu: &NpuPayload<'_>, fallback: Fallback<'_>, board: &Board, pa
         npu.rknn,
     );
     match fallback {
-        Fallback::None(model) => pack(model, vec![compiled], &[npu.rknn], path),
+        Fallback::None(model) => pack(model, vec![compiled], &[npu.rknn], release, path),
         Fallback::Cpu(model) => {
             let (payload, onnx) = cpu_payload(model, ANY_CPU)?;
-            pack(model, vec![compiled, payload], &[npu.rknn, &onnx], path)
+            pack(model, vec![compiled, payload], &[npu.rknn, &onnx], release, path)
         }
     }
 }
@@ -160,11 +191,18 @@ fn cpu_payload(model: Deployed<'_>, target: &str) -> Result<(Payload, Vec<u8>)> 
     Ok((payload, onnx))
 }
 
-fn pack(model: Deployed<'_>, payloads: Vec<Payload>, bytes: &[&[u8]], path: &Path) -> Result<Packed> {
+fn pack(
+    model: Deployed<'_>,
+    payloads: Vec<Payload>,
+    bytes: &[&[u8]],
+    release: Release<'_>,
+    path: &Path,
+) -> Result<Packed> {
     let Architecture { name, head, .. } = model.architecture();
     if model.architecture().has_batch_norm() {
         return Err(Error::model("a model with batch norms", "a fused model", "fuse it: `train-host fuse`"));
     }
+    let CheckImages { described, bytes: pictures } = check_images::choose(model, release.check_images)?;
     let manifest = Manifest {
         model: name.clone(),
         classes: head.classes.clone(),
@@ -173,9 +211,15 @@ fn pack(model: Deployed<'_>, payloads: Vec<Payload>, bytes: &[&[u8]], path: &Pat
         confidence: CONFIDENCE,
         iou: IOU,
         producer: concat!("train-host ", env!("CARGO_PKG_VERSION")).to_owned(),
+        security_version: release.security_version,
         payloads,
+        check_images: described,
     };
-    let Written { bytes, sha256 } = Bundle::write(path, &manifest, bytes)?;
+    let parts: Vec<&[u8]> = bytes.iter().copied().chain(pictures.iter().map(Vec::as_slice)).collect();
+    let Written { bytes, sha256 } = match release.signer {
+        Some(signer) => Bundle::write_signed(path, &manifest, &parts, signer)?,
+        None => Bundle::write(path, &manifest, &parts)?,
+    };
     Ok(Packed { manifest, bytes, sha256 })
 }
 

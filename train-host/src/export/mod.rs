@@ -2,6 +2,7 @@
 //! training form has a diagnostic ONNX and cannot be bundled.
 
 pub mod bundle;
+pub mod check_images;
 pub mod onnx;
 mod onnx_proto;
 pub mod qdq;

@@ -20,6 +20,8 @@ pub(crate) fn sample(payload: &[u8]) -> Manifest {
         confidence: 0.25,
         iou: 0.45,
         producer: "test".into(),
+        security_version: 0,
+        check_images: Vec::new(),
         payloads: vec![Payload::new(
             "host",
             BackendKind::Tract,
@@ -66,7 +68,7 @@ fn names_must_be_there_and_unique() {
     assert!(complaint(|m| m.classes[1] = "cat".into()).contains("\"cat\" is listed twice"));
     assert!(complaint(|m| m.payloads.clear()).contains("no payload"));
     assert!(complaint(|m| m.payloads.push(m.payloads[0].clone())).contains("two payloads"));
-    assert!(complaint(|m| m.payloads[0].name.clear()).contains("a payload has no name"));
+    assert!(complaint(|m| m.payloads[0].name.clear()).contains("\"\" is the name of a payload"));
     assert!(complaint(|m| m.payloads[0].target.clear()).contains("names no target"));
 }
 
@@ -176,4 +178,49 @@ fn payload_digest_must_be_one() {
     assert!(complaint(|m| m.payloads[0].sha256 = "abc".into()).contains("sha256"));
     assert!(complaint(|m| m.payloads[0].sha256 = m.payloads[0].sha256.to_uppercase()).contains("sha256"));
     assert!(complaint(|m| m.payloads[0].length = 0).contains("is empty"));
+}
+
+#[test]
+fn names_never_lead_out_of_a_folder() {
+    let image = |name: &str| CheckImage::new(name, Vec::new(), b"picture");
+    let long = "x".repeat(65);
+    for name in ["..", "../npu", "/etc/passwd", "a/b", "a\\b", ".hidden", "-rf", "a b", "a\n", "ä", "", &long]
+    {
+        let of_payload = complaint(|m| m.payloads[0].name = name.into());
+        let of_image = complaint(|m| m.check_images.push(image(name)));
+        for error in [of_payload, of_image] {
+            assert!(error.contains("is the name of a payload or check image"), "{name:?}: {error}");
+        }
+    }
+    let mut manifest = sample(b"onnx");
+    manifest.payloads[0].name = "npu-2.5_int8".into();
+    manifest.check_images.push(image("000001.jpg"));
+    manifest.validate().unwrap();
+}
+
+#[test]
+fn check_images_must_make_sense() {
+    let box_of = |class, score, box_px| ExpectedBox { class, score, box_px };
+    let with = |expected: Vec<ExpectedBox>| {
+        complaint(|m| m.check_images.push(CheckImage::new("a.jpg", expected, b"picture")))
+    };
+    for expected in [
+        box_of(2, 0.5, [0.0, 0.0, 1.0, 1.0]),
+        box_of(0, 1.5, [0.0, 0.0, 1.0, 1.0]),
+        box_of(0, 0.5, [2.0, 0.0, 1.0, 1.0]),
+        box_of(0, 0.5, [0.0, 0.0, 1.0, f32::INFINITY]),
+    ] {
+        assert!(with(vec![expected]).contains("a.jpg"));
+    }
+    assert!(with(vec![box_of(0, 0.5, [0.0; 4]); 1001]).contains("1001 boxes"));
+    let twice = |m: &mut Manifest| m.check_images = vec![CheckImage::new("a", Vec::new(), b"x"); 2];
+    assert!(complaint(twice).contains("two check images"));
+    let many = |m: &mut Manifest| {
+        m.check_images = (0..33).map(|i| CheckImage::new(i.to_string(), Vec::new(), b"x")).collect();
+    };
+    assert!(complaint(many).contains("33 check images"));
+    let huge = |m: &mut Manifest| {
+        m.check_images = vec![CheckImage { length: u64::MAX, ..CheckImage::new("a", Vec::new(), b"x") }];
+    };
+    assert!(complaint(huge).contains("18446744073709551615 bytes"));
 }

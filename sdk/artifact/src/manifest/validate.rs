@@ -2,8 +2,17 @@
 
 use std::collections::HashSet;
 
-use super::{Decode, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Preprocess, RawOutput};
+use super::{
+    CheckImage, Decode, ExpectedBox, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Preprocess, RawOutput,
+};
 use crate::{DType, Error, Fault, Layout, TensorSpec, digest};
+
+/// Pictures of a self-test; more would only make it slower.
+const MAX_CHECK_IMAGES: usize = 32;
+/// Far above a picture of a model's size.
+const MAX_CHECK_IMAGE_LEN: u64 = 4 << 20;
+/// More than any decoder gives.
+const MAX_EXPECTED: usize = 1000;
 
 type Check = Result<(), Error>;
 
@@ -18,7 +27,8 @@ impl Manifest {
         self.check_thresholds()?;
         self.check_decode()?;
         self.check_payload_names()?;
-        self.payloads.iter().try_for_each(|payload| self.check_payload(payload))
+        self.payloads.iter().try_for_each(|payload| self.check_payload(payload))?;
+        self.check_images()
     }
 
     fn check_names(&self) -> Check {
@@ -79,7 +89,7 @@ impl Manifest {
 
     fn check_payload(&self, payload: &Payload) -> Check {
         let name = &payload.name;
-        require(!name.is_empty(), || ("a payload has no name".into(), "a non-empty `name`"))?;
+        check_plain(name)?;
         require(!payload.target.is_empty(), || {
             (format!("payload {name:?} names no target"), "a board, a chip, or `host`")
         })?;
@@ -89,6 +99,45 @@ impl Manifest {
         })?;
         self.check_input(payload)?;
         self.check_outputs(payload)
+    }
+
+    fn check_images(&self) -> Check {
+        let images = &self.check_images;
+        require(images.len() <= MAX_CHECK_IMAGES, || {
+            (format!("{} check images", images.len()), "at most 32")
+        })?;
+        if let Some(name) = first_repeated(images.iter().map(|image| image.name.as_str())) {
+            return Err(fault(format!("two check images are named {name:?}"), "unique names"));
+        }
+        images.iter().try_for_each(|image| self.check_image(image))
+    }
+
+    fn check_image(&self, image: &CheckImage) -> Check {
+        let name = &image.name;
+        check_plain(name)?;
+        require((1..=MAX_CHECK_IMAGE_LEN).contains(&image.length), || {
+            (format!("check image {name:?} has {} bytes", image.length), "1 byte to 4 MiB")
+        })?;
+        require(digest::is_hex(&image.sha256), || {
+            (
+                format!("sha256 of check image {name:?} is {:?}", image.sha256),
+                "64 lowercase hexadecimal digits",
+            )
+        })?;
+        require(image.expected.len() <= MAX_EXPECTED, || {
+            (format!("check image {name:?} expects {} boxes", image.expected.len()), "at most 1000")
+        })?;
+        let is_sane = |it: &ExpectedBox| {
+            let [left, top, right, bottom] = it.box_px;
+            it.class < self.classes.len()
+                && (0.0..=1.0).contains(&it.score)
+                && it.box_px.iter().all(|side| side.is_finite())
+                && left <= right
+                && top <= bottom
+        };
+        require(image.expected.iter().all(is_sane), || {
+            (format!("check image {name:?} expects {:?}", image.expected), "boxes of known classes")
+        })
     }
 
     fn check_input(&self, payload: &Payload) -> Check {
@@ -129,6 +178,18 @@ impl Manifest {
     }
 }
 
+/// A name that is one plain word wherever it is written: no folder, no hidden file, nothing for a shell or a terminal.
+fn check_plain(name: &str) -> Check {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let holds = (1..=64).contains(&name.len()) && !name.starts_with(['.', '-']) && name.chars().all(is_plain);
+    require(holds, || {
+        (
+            format!("{name:?} is the name of a payload or check image"),
+            "1 to 64 letters, digits, '.', '_' and '-', not beginning with '.' or '-'",
+        )
+    })
+}
+
 /// One list a stride, and no anchor that no image could hold.
 fn check_anchors(strides: &[usize], anchors_px: &[Vec<[f32; 2]>]) -> Check {
     require(strides.len() == anchors_px.len(), || {
@@ -140,9 +201,9 @@ fn check_anchors(strides: &[usize], anchors_px: &[Vec<[f32; 2]>]) -> Check {
     require(anchors_px.iter().all(|list| !list.is_empty()), || {
         ("an output without anchors in decode".into(), "at least one anchor for each stride")
     })?;
-    let sides_px = || anchors_px.iter().flatten().flatten();
+    let box_px = || anchors_px.iter().flatten().flatten();
     let limit_px = 16.0 * to_f32(MAX_SIDE_PX);
-    require(sides_px().all(|side_px| *side_px > 0.0 && *side_px <= limit_px), || {
+    require(box_px().all(|side_px| *side_px > 0.0 && *side_px <= limit_px), || {
         (format!("anchors_px are {anchors_px:?}"), "widths and heights above 0 and not beyond any image")
     })
 }
