@@ -1,57 +1,44 @@
 //! Board facts as data: the folder `NAME` with its `board.toml` is the board, and no other place knows its facts.
 //! The files are embedded, so no path is needed at run time. Never talks to a board, never runs a model.
+//!
+//! A file may begin with `inherit = "BASE"`: then `bases/BASE.toml` is read first and the board's own keys are laid over
+//! it. Bases may inherit too; none is a board.
 
+mod error;
+mod inherit;
+mod nearest;
+mod reader;
 mod schema;
+mod tree;
 mod validate;
 
-pub use schema::{Arch, Backend, Between, Board, Int8, Npu, Precision, Scales};
+pub use error::{Error, Place};
+pub use schema::{
+    Activation, Arch, Backend, Between, Board, Budget, Bus, Camera, Clock, ClockKind, Display, Domain, Flash,
+    Int8, Layout, Method, Npu, Outputs, PixelFormat, Precision, RuntimeLibrary, Scales, Target, Tier, Usb,
+    Version,
+};
 
 /// Folder name and text of every `board.toml`, in name order.
-const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
-
-/// Why a board cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// There is no board of this name.
-    #[error(
-        "unknown board {name:?}\n  expected: one of {known}\n  help: a folder boards/NAME with a board.toml is a board"
-    )]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// The boards there are, separated by commas.
-        known: String,
-    },
-    /// A board file is not TOML of the schema.
-    #[error(
-        "boards/{name}/board.toml: {message}\n  expected: the fields of boards::Board and no others\n  \
-         help: compare with boards/host/board.toml"
-    )]
-    Syntax {
-        /// Folder of the board.
-        name: String,
-        /// What the TOML reader said.
-        message: String,
-    },
-    /// A board file says something impossible.
-    #[error(
-        "boards/{name}/board.toml: {found}\n  expected: {expected}\n  help: the check that failed is {check:?}"
-    )]
-    Check {
-        /// Folder of the board.
-        name: String,
-        /// Name of the check.
-        check: &'static str,
-        /// What the file says.
-        found: String,
-        /// What would be right.
-        expected: String,
-    },
-}
+const BOARDS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boards.rs"));
+/// Name and text of every base.
+const BASES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/bases.rs"));
 
 /// Names of all boards, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    FILES.iter().map(|(name, _)| *name)
+    BOARDS.iter().map(|(name, _)| *name)
+}
+
+/// Every embedded file that makes the board called `name`, its own first: path from the root of the repository, and
+/// text.
+///
+/// # Errors
+/// As [`Board::find`].
+pub fn sources(name: &str) -> Result<Vec<(String, &'static str)>, Error> {
+    let text = embedded(name)?;
+    let mut sources = vec![(board_file(name), text)];
+    sources.extend(inherit::bases_of(&board_file(name), text, BASES)?);
+    Ok(sources)
 }
 
 impl Board {
@@ -60,12 +47,7 @@ impl Board {
     /// # Errors
     /// [`Error::Unknown`] with the known names, or what [`Board::parse`] reports.
     pub fn find(name: &str) -> Result<Self, Error> {
-        let known = || names().collect::<Vec<_>>().join(", ");
-        let (folder, text) = FILES
-            .iter()
-            .find(|(folder, _)| *folder == name)
-            .ok_or_else(|| Error::Unknown { name: name.to_owned(), known: known() })?;
-        Self::parse(folder, text)
+        Self::parse(name, embedded(name)?)
     }
 
     /// Reads and validates the text of `boards/folder/board.toml`.
@@ -73,11 +55,22 @@ impl Board {
     /// # Errors
     /// [`Error::Syntax`] when it is no TOML of the schema, [`Error::Check`] when it says something impossible.
     pub fn parse(folder: &str, text: &str) -> Result<Self, Error> {
-        let board: Self = toml::from_str(text)
-            .map_err(|e| Error::Syntax { name: folder.to_owned(), message: e.to_string() })?;
-        board.validate(folder)?;
+        let tree = inherit::resolve(&board_file(folder), text, BASES)?;
+        let board: Self = reader::read(&tree)?;
+        board.checked(folder).map_err(|failed| failed.at(|key| tree.place_of(key).clone()))?;
         Ok(board)
     }
+}
+
+fn embedded(name: &str) -> Result<&'static str, Error> {
+    BOARDS.iter().find(|(folder, _)| *folder == name).map(|(_, text)| *text).ok_or_else(|| Error::Unknown {
+        name: name.to_owned(),
+        known: names().collect::<Vec<_>>().join(", "),
+    })
+}
+
+fn board_file(folder: &str) -> String {
+    format!("boards/{folder}/board.toml")
 }
 
 #[cfg(test)]
@@ -88,29 +81,80 @@ mod tests {
     fn every_board_file_is_valid() {
         assert!(names().count() > 0);
         for name in names() {
-            assert_eq!(Board::find(name).unwrap().name, name);
+            assert_eq!(Board::find(name).unwrap_or_else(|error| panic!("{error}")).name, name);
         }
     }
 
     #[test]
     fn unknown_board_lists_the_known() {
-        let error = Board::find("toaster").unwrap_err().to_string();
-        assert!(error.contains("toaster") && error.contains("host"), "{error}");
+        let error = Board::find("rk3558").unwrap_err().to_string();
+        assert!(
+            error.contains("rk3558") && error.contains("host") && error.contains("did you mean"),
+            "{error}"
+        );
     }
 
     #[test]
     fn scales_are_a_boards_own_unless_it_says_otherwise() {
-        assert_eq!(Board::find("host").unwrap().int8, Int8::default());
-        let (_, host) = FILES.iter().find(|(name, _)| *name == "host").unwrap();
-        let text = format!("{host}\n[int8]\nconcat = \"shared\"\n");
+        assert_eq!(Board::find("rk3588").unwrap().int8, Int8::default());
+        let host = embedded("host").unwrap();
+        let text = host.replace("[int8]\n", "[int8]\nconcat = \"shared\"\n");
         let int8 = Board::parse("host", &text).unwrap().int8;
-        assert_eq!(int8, Int8 { concat: Scales::Shared, ..Int8::default() });
+        let expected = Int8 { concat: Scales::Shared, outputs: Outputs::Real, ..Int8::default() };
+        assert_eq!(int8, expected);
         assert!(Board::parse("host", &text.replace("shared", "mine")).is_err());
     }
 
+    /// The error of a board whose file has `from` replaced by `to`.
+    fn error_of(name: &str, from: &str, to: &str) -> String {
+        let text = embedded(name).unwrap();
+        assert!(text.contains(from), "{name} has no {from}");
+        Board::parse(name, &text.replacen(from, to, 1)).unwrap_err().to_string()
+    }
+
     #[test]
-    fn unknown_field_is_refused() {
-        let text = format!("{}\ncolour = \"red\"\n", FILES[0].1);
-        assert!(matches!(Board::parse(FILES[0].0, &text), Err(Error::Syntax { .. })));
+    fn a_wrong_key_names_its_line_and_the_right_one() {
+        let error = error_of("rk3588", "cores = 3", "core = 3");
+        let line = 1 + embedded("rk3588").unwrap().lines().position(|line| line == "cores = 3").unwrap();
+        assert!(
+            error.starts_with(&format!("boards/rk3588/board.toml:{line}: unknown key `core`")),
+            "{error}"
+        );
+        assert!(error.contains("did you mean `cores`?"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_unit_or_value_is_named() {
+        let error = error_of("rk3588", "frequency_mhz = 1800", "frequency_khz = 1800000");
+        assert!(error.contains("did you mean `frequency_mhz`?"), "{error}");
+        let error = error_of("rk3588", "frequency_mhz = 1800", "frequency_mhz = 1800000");
+        assert!(error.contains("clocks.cpu0.frequency_mhz = 1800000") && error.contains("kHz"), "{error}");
+        let error = error_of("rk3588", "domain = \"npu\"", "domain = \"nup\"");
+        assert!(error.contains("did you mean `npu`?"), "{error}");
+        let error = error_of("rk3588", "cores = 3", "cores = \"three\"");
+        assert!(error.contains("invalid type") && error.contains("board.toml:"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_path_is_named_with_what_was_meant() {
+        let error = error_of("rk3588", "/sys/class/devfreq/fdab0000.npu", "/sys/class/devfrq/fdab0000.npu");
+        assert!(error.contains("/sys/class/devfreq/") && error.contains("board.toml:"), "{error}");
+    }
+
+    #[test]
+    fn a_fault_in_a_base_is_named_there() {
+        let error = Board::parse("x", "inherit = \"rockchip-linx\"\n").unwrap_err().to_string();
+        assert!(error.starts_with("boards/x/board.toml:1: ") && error.contains("did you mean"), "{error}");
+    }
+
+    #[test]
+    fn an_npu_needs_the_runtime_of_the_toolkit_that_compiles_for_it() {
+        let pins = include_str!("../../toolchains/rknn-requirements.txt");
+        let pinned = pins.lines().find_map(|line| line.strip_prefix("rknn-toolkit2==")).unwrap();
+        let pinned: Version = pinned.split(' ').next().unwrap().parse().unwrap();
+        for name in names() {
+            let Some(npu) = Board::find(name).unwrap().npu else { continue };
+            assert_eq!(npu.minimum_runtime, pinned, "{name}");
+        }
     }
 }

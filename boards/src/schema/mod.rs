@@ -1,19 +1,39 @@
 //! What a `board.toml` may say. Strict: an unknown field is an error, never ignored.
 
+mod budget;
+mod delivery;
+mod hardware;
+mod int8;
+mod version;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use budget::{Activation, Budget};
+pub use delivery::{Flash, Layout, Method, Target, Tier, Usb};
+pub use hardware::{Bus, Camera, Clock, ClockKind, Display, Domain, Npu, PixelFormat, RuntimeLibrary};
+pub use int8::{Between, Int8, Outputs, Scales};
+pub use version::Version;
+
 /// One board.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Board {
     /// Same as the folder.
     pub name: String,
     /// One line for a person.
     pub description: String,
+    /// The chip that makes it what it is.
+    pub soc: String,
+    /// What has been done to know that it works.
+    pub tier: Tier,
     /// Processor a program must be built for.
     pub arch: Arch,
+    /// What programs are built for; none where they run where they were built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// Engines that run here, the preferred one first.
     pub backends: Vec<Backend>,
     /// Precisions a bundle for this board may have, the preferred one first.
@@ -24,48 +44,21 @@ pub struct Board {
     /// What its int8 engine asks of scales.
     #[serde(default)]
     pub int8: Int8,
-}
-
-/// A board's NPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Npu {
-    /// The chip, as the NPU's compiler calls it.
-    pub chip: String,
-}
-
-/// What an int8 engine asks of the scales of tensors. Pooling, upsampling and slicing always keep their input's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Int8 {
-    /// Inputs of a concatenation.
-    pub concat: Scales,
-    /// Inputs of a sum.
-    pub add: Scales,
-    /// What lies between a convolution and its activation.
-    pub activation: Between,
-}
-
-/// What lies between a convolution and its activation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Between {
-    /// Nothing: the engine applies the activation to the sums, as NPUs do.
-    #[default]
-    Fused,
-    /// An int8 tensor with a scale: for engines that know convolutions and tables only.
-    Stored,
-}
-
-/// Scales of an operator's inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scales {
-    /// Each input may have its own; the engine rescales.
-    #[default]
-    Own,
-    /// All inputs have the output's.
-    Shared,
+    /// Kinds of cameras it takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "camera")]
+    pub cameras: Vec<Camera>,
+    /// Its display, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<Display>,
+    /// Clocks to fix while speed is measured, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clocks: BTreeMap<String, Clock>,
+    /// How software gets onto it.
+    #[serde(default)]
+    pub flash: Flash,
+    /// How fast models must be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "budget")]
+    pub budgets: Vec<Budget>,
 }
 
 /// Processor architecture of a board.

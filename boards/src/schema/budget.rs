@@ -1,0 +1,68 @@
+//! How fast a model must be on a board: what the self-test holds a board to.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Backend, Precision};
+
+/// The speed of one model on one engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Models it holds for, as manifests name them; a re-parameterized one costs what its plain form does.
+    pub models: Vec<String>,
+    /// Side of the square input.
+    pub input_px: u32,
+    /// Its activation.
+    pub activation: Activation,
+    /// Its number format.
+    pub precision: Precision,
+    /// The engine that runs it.
+    pub backend: Backend,
+    /// NPU cores that run it; none on a CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub npu_cores: Option<u32>,
+    /// Inferences a second with the clocks fixed: no reading, pre-processing or decoding is in it.
+    pub inference_fps: f64,
+}
+
+/// What follows the convolutions of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// ReLU.
+    Relu,
+    /// SiLU.
+    Silu,
+}
+
+impl super::Board {
+    /// The budget of a model: of those that fit, the slowest, because manifests do not tell activations apart.
+    pub fn budget(
+        &self,
+        model: &str,
+        input_px: u32,
+        precision: Precision,
+        backend: Backend,
+    ) -> Option<&Budget> {
+        let fits = |budget: &&Budget| {
+            budget.models.iter().any(|name| name == model)
+                && (budget.input_px, budget.precision, budget.backend) == (input_px, precision, backend)
+        };
+        self.budgets.iter().filter(fits).min_by(|a, b| a.inference_fps.total_cmp(&b.inference_fps))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Backend, Board, Precision};
+
+    #[test]
+    fn the_slowest_fitting_budget_is_the_one() {
+        let board = Board::find("rk3588").unwrap();
+        let budget = board.budget("yolov5s", 640, Precision::Int8, Backend::Rknn).unwrap();
+        assert_eq!(budget.inference_fps, 48.4);
+        assert!(board.budget("yolov5s", 320, Precision::Int8, Backend::Rknn).is_none());
+        assert!(board.budget("yolov5s", 640, Precision::Int8, Backend::Tract).is_none());
+        assert!(board.budget("someone-elses", 640, Precision::Int8, Backend::Rknn).is_none());
+    }
+}

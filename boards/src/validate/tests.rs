@@ -1,0 +1,131 @@
+use crate::{Backend, Board, Error, Method, Tier};
+
+fn host() -> Board {
+    Board::find("host").unwrap()
+}
+
+fn rk3588() -> Board {
+    Board::find("rk3588").unwrap()
+}
+
+/// The check that a board fails once `change` was made to it, and its message.
+fn failed(mut board: Board, change: impl FnOnce(&mut Board)) -> (&'static str, String) {
+    let folder = board.name.clone();
+    change(&mut board);
+    match board.validate(&folder) {
+        Err(error @ Error::Check { check, .. }) => (check, error.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn identity_is_checked() {
+    assert_eq!(failed(host(), |board| board.name = "other".into()).0, "name is the folder");
+    assert_eq!(failed(host(), |board| board.description = "a\nb".into()).0, "description is one line");
+    assert_eq!(failed(host(), |board| board.soc = " ".into()).0, "the chip is named");
+    assert_eq!(failed(host(), |board| board.backends = vec![]).0, "backends are listed once");
+    let twice = |board: &mut Board| board.precisions = [&*board.precisions, &*board.precisions].concat();
+    assert_eq!(failed(host(), twice).0, "precisions are listed once");
+    assert_eq!(failed(host(), |board| board.backends.push(Backend::Rknn)).0, "an NPU has a backend");
+    assert_eq!(
+        failed(host(), |board| board.target = rk3588().target).0,
+        "a board has a target, the host has none"
+    );
+    let shouting = Board { name: "HOST".into(), ..host() };
+    assert!(matches!(shouting.validate("HOST"), Err(Error::Check { check: "name is plain", .. })));
+}
+
+#[test]
+fn the_npu_is_checked() {
+    let npu = |change: fn(&mut crate::Npu)| failed(rk3588(), |board| change(board.npu.as_mut().unwrap())).0;
+    assert_eq!(npu(|npu| npu.chip = "RK3588".into()), "the chip is written as its compiler writes it");
+    assert_eq!(npu(|npu| npu.cores = 0), "an NPU has cores");
+    assert_eq!(npu(|npu| npu.load_file = Some("sys/load".into())), "the load file is below /sys");
+    assert_eq!(npu(|npu| npu.load_file = Some("/sys/../etc".into())), "the load file is below /sys");
+}
+
+#[test]
+fn cameras_and_display_are_checked() {
+    let check = "cameras have drivers and formats";
+    assert_eq!(failed(rk3588(), |board| board.cameras[1].formats.clear()).0, check);
+    assert_eq!(failed(rk3588(), |board| board.cameras[0].driver.clear()).0, check);
+    let display = |board: &mut Board| board.display.as_mut().unwrap().drm_driver.clear();
+    assert_eq!(failed(rk3588(), display).0, "the display has a driver");
+}
+
+#[test]
+fn clocks_are_checked() {
+    let clock = |name: &'static str, change: fn(&mut crate::Clock)| {
+        failed(rk3588(), |board| change(board.clocks.get_mut(name).unwrap()))
+    };
+    let (check, error) = clock("npu", |clock| clock.path = "/sys/clas/devfreq/fdab0000.npu".into());
+    assert_eq!(check, "clock paths are where the kernel has them");
+    assert!(error.contains("did you mean \"/sys/class/devfreq/fdab0000.npu\"?"), "{error}");
+    let (_, error) = clock("npu", |clock| clock.path = "/sys/devices/system/cpu/cpufreq/policy0".into());
+    assert!(error.contains("did you mean kind = \"cpufreq\"?"), "{error}");
+    let unset = "clocks have a frequency or a governor that chooses one";
+    assert_eq!(clock("npu", |clock| clock.frequency_mhz = None).0, unset);
+    assert_eq!(clock("npu", |clock| clock.governor = None).0, unset);
+    let (check, error) = clock("npu", |clock| {
+        (clock.governor, clock.frequency_mhz) = (Some("perfomance".into()), None);
+    });
+    assert_eq!(check, unset);
+    assert!(error.contains("did you mean \"performance\"?"), "{error}");
+    let (check, error) = clock("npu", |clock| clock.frequency_mhz = Some(1_000_000_000));
+    assert_eq!(check, "frequencies are in MHz");
+    assert!(error.contains("did you mean 1000?"), "{error}");
+}
+
+#[test]
+fn budgets_are_checked() {
+    let budget = |change: fn(&mut crate::Budget)| failed(rk3588(), |board| change(&mut board.budgets[0])).0;
+    let fits = "budgets are for engines and precisions of the board";
+    assert_eq!(budget(|budget| budget.precision = crate::Precision::Fp32), fits);
+    assert_eq!(budget(|budget| budget.npu_cores = Some(4)), fits);
+    assert_eq!(budget(|budget| budget.npu_cores = None), fits);
+    assert_eq!(budget(|budget| budget.backend = Backend::Tract), fits);
+    assert_eq!(budget(|budget| budget.inference_fps = 0.0), "budgets are plausible");
+    assert_eq!(budget(|budget| budget.inference_fps = f64::NAN), "budgets are plausible");
+    assert_eq!(budget(|budget| budget.input_px = 641), "budgets are plausible");
+    assert_eq!(budget(|budget| budget.models.clear()), "budgets are plausible");
+}
+
+#[test]
+fn delivery_is_checked() {
+    let target =
+        |change: fn(&mut crate::Target)| failed(rk3588(), |board| change(board.target.as_mut().unwrap()));
+    let (check, error) = target(|target| target.triple = "aarch64-unknown-linux-gun".into());
+    assert_eq!(check, "the target is for the board's processor");
+    assert!(error.contains("did you mean \"aarch64-unknown-linux-gnu\"?"), "{error}");
+    let floor = "a glibc floor stands with a glibc target";
+    assert_eq!(target(|target| target.glibc_floor = None).0, floor);
+    assert_eq!(target(|target| target.glibc_floor = Some(crate::Version::new(2, 5))).0, floor);
+    let linker = target(|target| target.vendor_linker = Some("cc".into())).0;
+    assert_eq!(linker, "who needs a vendor's linker is experimental");
+    assert_eq!(Board::find("rv1106").unwrap().tier, Tier::Experimental);
+}
+
+#[test]
+fn flashing_is_checked() {
+    let twice = |board: &mut Board| board.flash.methods.push(Method::Ssh);
+    assert_eq!(failed(rk3588(), twice).0, "flash methods are listed once");
+    assert_eq!(failed(rk3588(), |board| board.flash.usb = None).0, "flashing over USB needs its numbers");
+    assert_eq!(failed(rk3588(), |board| board.flash.layout = None).0, "writing disks needs a layout");
+    let layout = |change: fn(&mut crate::Layout)| {
+        failed(rk3588(), |board| change(board.flash.layout.as_mut().unwrap())).0
+    };
+    let apart = "boot loaders lie apart and before the partitions";
+    assert_eq!(layout(|layout| layout.idbloader_sector = Some(1)), apart);
+    assert_eq!(layout(|layout| layout.uboot_sector = Some(64)), apart);
+    assert_eq!(layout(|layout| layout.boot_sector = 64), apart);
+    assert_eq!(layout(|layout| layout.boot_mib = 0), apart);
+}
+
+#[test]
+fn boards_survive_being_written_and_read() {
+    for name in crate::names() {
+        let board = Board::find(name).unwrap();
+        let text = toml::to_string(&board).unwrap();
+        assert_eq!(toml::from_str::<Board>(&text).unwrap(), board, "{name}");
+    }
+}
