@@ -69,10 +69,10 @@ fn a_quantized_model_is_evaluated_and_packed_and_both_give_the_same() {
 
     let (q, bundle, onnx) = (bench.path("q.safetensors"), bench.path("q.bundle"), bench.path("q.onnx"));
     train_host(&["convert", &q, "--out", &bundle, "--onnx", &onnx]).unwrap();
-    let mut opened = Bundle::open(Path::new(&bundle)).unwrap();
+    let mut opened = Bundle::open(Path::new(&bundle), &artifact::Trust::anyone()).unwrap();
     let payload = opened.manifest().payloads[0].clone();
     assert_eq!(payload.precision, Precision::Int8);
-    assert!(payload.outputs.iter().all(|output| output.dtype == DType::I8 && output.quant.is_some()));
+    assert!(payload.outputs.iter().all(|output| output.dtype == DType::F32 && output.quant.is_none()));
     assert_eq!(opened.read_payload(0).unwrap(), std::fs::read(&onnx).unwrap());
 
     let eval = |model: &str| {
@@ -96,7 +96,7 @@ fn convert_quantizes_where_it_is_given_images() {
     assert!(error.contains("no calibration images") && error.contains("--calib"), "{error}");
     let off = ["--method", "minmax", "--adaround", "off", "--bias-correction", "off", "--equalize", "off"];
     train_host(&[&words[..], &["--calib", &data], &off].concat()).unwrap();
-    let bundle = Bundle::open(Path::new(&out)).unwrap();
+    let bundle = Bundle::open(Path::new(&out), &artifact::Trust::anyone()).unwrap();
     assert_eq!(bundle.manifest().payloads[0].precision, Precision::Int8);
     let error = train_host(&["convert", &run, "--calib", &data, "--out", &out]).unwrap_err().to_string();
     assert!(error.contains("--precision int8"), "{error}");
@@ -122,13 +122,38 @@ fn a_report_shows_every_variant_with_its_map() {
     let more = [&kinds[..], &["--report", &report, "--data", &data, "--split", "val"]].concat();
     bench.quantize("q.safetensors", &more).unwrap();
     let page = std::fs::read_to_string(Path::new(&report).join("index.html")).unwrap();
-    for text in ["mse + bias correction", "+ adaround", "(chosen)", "agreement", "seen", "dB"] {
+    for text in ["mse + bias correction", "+ adaround", "(chosen)", "agreement", "cost", "dB"] {
         assert!(page.contains(text), "{text} is missing");
     }
     let report = json(&format!("{report}/report.json"));
     let rows = report["rows"].as_array().unwrap();
     assert!(rows.len() >= 4 && rows.iter().all(|row| row["map"].is_number()), "{rows:?}");
     assert!(rows[1]["change"][1]["low"].as_f64() <= rows[1]["change"][1]["high"].as_f64());
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn training_in_int8_is_a_pass_like_the_others() {
+    let bench = Bench::new();
+    let (record, report) = (format!("--json={}", bench.path("q.json")), bench.path("report"));
+    let quick = ["--method", "mse", "--adaround", "off", "--bias-correction", "off"];
+    let qat = ["--qat", "2", "--qat-batch", "4", "--qat-threads", "1", &record, "--report", &report];
+    bench.quantize("q.safetensors", &[&quick[..], &qat].concat()).unwrap();
+    let passes = json(&bench.path("q.json"))["passes"].clone();
+    let pass = passes.as_array().unwrap().iter().find(|pass| pass["pass"] == "qat").unwrap();
+    let note = pass["note"].as_str().unwrap();
+    assert!(note.contains("2 epochs over 6 images"), "two of eight judge: {note}");
+    let model = file::load(Path::new(&bench.path("q.safetensors"))).unwrap();
+    assert_eq!(model.scheme.origin.passes.contains(&"qat".to_owned()), pass["kept"].as_bool().unwrap());
+    let page = std::fs::read_to_string(Path::new(&report).join("index.html")).unwrap();
+    assert!(page.contains("+ qat"));
+
+    let words =
+        ["train-host", "quantize", "run", "--calib", "data", "--qat-seed", "1", "--out", "q.safetensors"];
+    assert!(Cli::try_parse_from(words).is_err(), "--qat-seed without --qat");
+    let error =
+        bench.quantize("r.safetensors", &[&quick[..], &["--qat", "0"]].concat()).unwrap_err().to_string();
+    assert!(error.contains("--qat 0") && !Path::new(&bench.path("r.safetensors")).exists(), "{error}");
 }
 
 #[test]

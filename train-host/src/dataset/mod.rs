@@ -68,6 +68,24 @@ pub struct Dataset {
     pub notes: Notes,
 }
 
+impl Dataset {
+    /// Images of which nobody has said what is in them.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::Error::Data) for a file that is no image.
+    pub fn unlabeled(images: &[PathBuf]) -> crate::Result<Self> {
+        let sample = |image: &PathBuf| {
+            let (width_px, height_px) = header::image_size(image)?;
+            Ok(Sample { image: image.clone(), width_px, height_px, boxes: Vec::new() })
+        };
+        let samples: Result<_, BrokenFile> = images.iter().map(sample).collect();
+        let samples = samples.map_err(|broken| {
+            crate::Error::data(broken.to_string(), "an image that can be read", "replace it or leave it out")
+        })?;
+        Ok(Self { samples, ..Self::default() })
+    }
+}
+
 /// One sample as read, with what was changed in its labels, or what is broken.
 type Reading = Result<(Sample, Notes), BrokenFile>;
 

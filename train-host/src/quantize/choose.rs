@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(
             order(&[
                 (MinMax, 0.3, Some(0.94)),
-                (Mse, 0.1, Some(0.92)),
+                (Mse, 0.1, Some(0.91)),
                 (Kl, 0.2, Some(0.935)),
                 (Percentile, 0.5, Some(0.94))
             ]),

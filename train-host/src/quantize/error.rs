@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::images::{Images, input_spec};
 use super::observe::makes_values;
-use super::relevance;
 use super::scheme::QuantizedModel;
+use super::stakes;
 use crate::export::{self, onnx, qdq};
 use crate::fuse::{ChannelGroup, group_of};
 use crate::model::{FusedModel, Head, NodeId};
@@ -35,11 +35,9 @@ pub struct OutputError {
     pub max_abs: f64,
     /// Mean error: how far the values are shifted.
     pub mean_shift: f64,
-    /// Root mean squared error of what decoding sees, the values' sigmoids, over their standard deviation; each value
-    /// counts by the score of its box, the float model's or the int8 model's, whichever is greater.
-    pub seen: f64,
-    /// Sum of those scores.
-    pub weight: f64,
+    /// Squared errors by what they cost, summed and divided by the sum of all scores: what an error of the group costs
+    /// a detection. See `stakes`.
+    pub cost: f64,
 }
 
 /// Error of a node's result.
@@ -59,10 +57,7 @@ struct Sums {
     noise: f64,
     shift: f64,
     max_abs: f64,
-    weight: f64,
-    seen: f64,
-    seen_squared: f64,
-    seen_noise: f64,
+    cost: f64,
 }
 
 impl Sums {
@@ -75,14 +70,10 @@ impl Sums {
         self.max_abs = self.max_abs.max(error.abs());
     }
 
-    /// Adds a pair of raw outputs whose box has the score `weight`.
-    fn add_seen(&mut self, expected: f64, found: f64, weight: f64) {
+    /// Adds a pair of raw outputs whose squared error costs `cost`.
+    fn add_costly(&mut self, expected: f64, found: f64, cost: f64) {
         self.add(expected, found);
-        let (expected, found) = (int8::sigmoid(expected), int8::sigmoid(found));
-        self.weight += weight;
-        self.seen += weight * expected;
-        self.seen_squared += weight * expected * expected;
-        self.seen_noise += weight * (found - expected) * (found - expected);
+        self.cost += cost * (found - expected) * (found - expected);
     }
 
     fn sqnr_db(&self) -> f64 {
@@ -91,13 +82,6 @@ impl Sums {
         } else {
             NOISELESS_DB
         }
-    }
-
-    /// See [`OutputError::seen`].
-    fn seen_error(&self) -> f64 {
-        let mean = self.seen / self.weight;
-        let variance = (self.seen_squared / self.weight - mean * mean).max(1e-12);
-        (self.seen_noise / self.weight / variance).sqrt()
     }
 }
 
@@ -134,6 +118,7 @@ impl<'a> Reference<'a> {
         let specs = session.outputs().to_vec();
         let mut tensors: Vec<Tensor> = specs.iter().map(Tensor::zeroed).collect();
         let mut sums: BTreeMap<(usize, ChannelGroup), Sums> = BTreeMap::new();
+        let mut scores = 0.0;
         let mut expected = self.outputs.iter();
         self.images.stream(self.imgsz, "int8 outputs", |shown| {
             session.run(shown.tensor, &mut tensors)?;
@@ -148,7 +133,7 @@ impl<'a> Reference<'a> {
                 let (height, width) = tensor.height_width();
                 pairs.push([expected, &found].map(|values| shown.content.crop(values, height, width)));
             }
-            self.add_image(&pairs, &specs, &mut sums);
+            scores += self.add_image(&pairs, &specs, &mut sums);
             Ok(())
         })?;
         let error = |((at, group), sums): ((usize, ChannelGroup), Sums)| OutputError {
@@ -157,40 +142,45 @@ impl<'a> Reference<'a> {
             sqnr_db: sums.sqnr_db(),
             max_abs: sums.max_abs,
             mean_shift: sums.shift / sums.count,
-            seen: sums.seen_error(),
-            weight: sums.weight,
+            cost: if scores > 0.0 { sums.cost / scores } else { sums.noise / sums.count },
         };
         Ok(sums.into_iter().map(error).collect())
     }
 
-    /// Adds the outputs of one image, expected and found.
+    /// Adds the outputs of one image, expected and found; the sum of the scores of its boxes. An output costs what it
+    /// costs in the model, float or int8, that makes more of it.
     fn add_image(
         &self,
         pairs: &[[Vec<f32>; 2]],
         specs: &[TensorSpec],
         sums: &mut BTreeMap<(usize, ChannelGroup), Sums>,
-    ) {
-        let of_level = relevance::outputs_of_level(self.head);
-        for (level, pairs) in pairs.chunks(of_level).enumerate() {
-            let plane = pairs[0][0].len() / specs[level * of_level].channels().max(1);
-            let scores = [0, 1].map(|which| {
-                let outputs: Vec<Vec<f32>> = pairs.iter().map(|pair| pair[which].clone()).collect();
-                relevance::scores(self.head, &outputs, plane)
-            });
-            let weights: Vec<f64> = scores[0].iter().zip(&scores[1]).map(|(a, b)| a.max(*b)).collect();
-            for (place, [expected, found]) in pairs.iter().enumerate() {
-                let at = level * of_level + place;
-                for (channel, (expected, found)) in
-                    expected.chunks(plane).zip(found.chunks(plane)).enumerate()
-                {
-                    let group = sums.entry((at, group_of(at, channel, self.head))).or_default();
-                    let weights = &weights[relevance::offset(self.head, channel, plane)..][..plane];
-                    for ((&a, &b), &weight) in expected.iter().zip(found).zip(weights) {
-                        group.add_seen(f64::from(a), f64::from(b), weight);
-                    }
+    ) -> f64 {
+        let planes: Vec<usize> = pairs
+            .iter()
+            .zip(specs)
+            .map(|([values, _], spec)| values.len() / spec.channels().max(1))
+            .collect();
+        let stakes = [0, 1].map(|which| {
+            let outputs: Vec<&[f32]> = pairs.iter().map(|pair| pair[which].as_slice()).collect();
+            stakes::of_outputs(self.head, &outputs, &planes)
+        });
+        let mut scores = 0.0;
+        for (at, [expected, found]) in pairs.iter().enumerate() {
+            let costs: Vec<f64> = stakes[0][at].iter().zip(&stakes[1][at]).map(|(a, b)| a.max(*b)).collect();
+            let plane = planes[at].max(1);
+            let channels = expected.chunks(plane).zip(found.chunks(plane)).zip(costs.chunks(plane));
+            for (channel, ((expected, found), costs)) in channels.enumerate() {
+                let kind = group_of(at, channel, self.head);
+                let group = sums.entry((at, kind)).or_default();
+                for ((&a, &b), &cost) in expected.iter().zip(found).zip(costs) {
+                    group.add_costly(f64::from(a), f64::from(b), cost);
+                }
+                if kind == ChannelGroup::Class {
+                    scores += costs.iter().sum::<f64>();
                 }
             }
         }
+        scores
     }
 }
 
@@ -202,18 +192,9 @@ fn not_finite(output: &str, image: &Path) -> Error {
     )
 }
 
-/// One figure for all groups of channels: of each group the mean of its squared [`OutputError::seen`], outputs counting
-/// by their weight; of those the root of the mean.
-#[expect(clippy::cast_precision_loss, reason = "a mean of a few")]
+/// One figure for all outputs: the root of what their errors cost a detection.
 pub fn total(errors: &[OutputError]) -> f64 {
-    let mut groups: BTreeMap<ChannelGroup, [f64; 2]> = BTreeMap::new();
-    for OutputError { group, seen, weight, .. } in errors {
-        let [squares, weights] = groups.entry(*group).or_default();
-        *squares += weight * seen * seen;
-        *weights += weight;
-    }
-    let sum: f64 = groups.values().map(|[squares, weights]| squares / weights.max(f64::MIN_POSITIVE)).sum();
-    (sum / groups.len().max(1) as f64).sqrt()
+    errors.iter().map(|error| error.cost).sum::<f64>().sqrt()
 }
 
 /// Signal-to-noise ratio of every stored tensor whose values are new, over `images`.

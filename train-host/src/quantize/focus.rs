@@ -35,12 +35,6 @@ impl Focus {
         places
     }
 
-    /// Every place of every object in planes of `height` × `width`; what several objects cover is there for each.
-    pub fn object_places(&self, height: usize, width: usize) -> Vec<usize> {
-        let picture = self.picture(height, width);
-        self.objects.iter().flat_map(|object| picture.part(object).places(usize::MAX, width)).collect()
-    }
-
     fn picture(&self, height: usize, width: usize) -> Area {
         let (rows, columns) = self.content.within(height, width);
         Area { top: rows.start, left: columns.start, height: rows.len(), width: columns.len() }
@@ -121,9 +115,6 @@ mod tests {
         assert_eq!(on_objects.iter().filter(|&&place| place == 4 * 16 + 8).count(), 1);
         let on_wide = on_objects.iter().filter(|&&place| place >= 12 * 16).count();
         assert!((15..=17).contains(&on_wide), "{on_wide}");
-        let all = focus(vec![small, wide]).object_places(16, 16);
-        assert_eq!(all.len(), 1 + 4 * 16);
-        assert!(all[0] == 4 * 16 + 8 && all[1..].iter().all(|&place| place >= 12 * 16), "{all:?}");
         let beyond = LabelBox { class: 0, cx: 1.2, cy: -0.3, w: 0.9, h: 0.9 };
         assert!(focus(vec![beyond]).places(16, 16, 64).iter().all(|&place| place < 256));
     }

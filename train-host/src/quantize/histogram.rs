@@ -8,6 +8,11 @@ const MIN_EXPONENT: i32 = -60;
 /// Widest bins whose range is finite.
 const MAX_EXPONENT: i32 = 100;
 
+/// How often a value of weight 1 is counted: whole numbers, so that no order of adding changes the sums.
+const UNIT: f32 = 268_435_456.0;
+/// The most that one value counts: sums of a hundred million still fit their counters, and more saturate.
+const MOST: f32 = 1e11;
+
 /// Counts of finite values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
@@ -31,11 +36,24 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts each of `values` `weight` times.
+    /// Counts each of `values` once.
     ///
     /// # Errors
     /// [`NotFinite`] with the first value that is infinite or no number; nothing is counted then.
-    pub fn add(&mut self, values: &[f32], weight: u64) -> Result<(), NotFinite> {
+    pub fn add(&mut self, values: &[f32]) -> Result<(), NotFinite> {
+        self.count(values, |_| 1)
+    }
+
+    /// Counts each of `values` as often as `weights` says, in parts of [`UNIT`], and never less than once.
+    ///
+    /// # Errors
+    /// As [`Histogram::add`].
+    pub fn add_weighted(&mut self, values: &[f32], weights: &[f32]) -> Result<(), NotFinite> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        self.count(values, |at| (weights.get(at).map_or(0.0, |weight| weight * UNIT)).clamp(1.0, MOST) as u64)
+    }
+
+    fn count(&mut self, values: &[f32], times: impl Fn(usize) -> u64) -> Result<(), NotFinite> {
         let (mut low, mut high, mut finite) = (self.low, self.high, true);
         for &value in values {
             low = low.min(value);
@@ -49,11 +67,12 @@ impl Histogram {
         self.widen(exponent_for(low.abs().max(high)));
         (self.low, self.high) = (low, high);
         let per_unit = 2.0_f32.powi(-self.exponent);
-        for &value in values {
+        for (at, &value) in values.iter().enumerate() {
             if value == 0.0 {
-                self.zeros += weight;
+                self.zeros = self.zeros.saturating_add(times(at));
             } else {
-                self.counts[bin(value * per_unit)] += weight;
+                let count = &mut self.counts[bin(value * per_unit)];
+                *count = count.saturating_add(times(at));
             }
         }
         Ok(())
@@ -66,9 +85,9 @@ impl Histogram {
         self.widen(exponent);
         other.widen(exponent);
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
+            *count = count.saturating_add(*more);
         }
-        self.zeros += other.zeros;
+        self.zeros = self.zeros.saturating_add(other.zeros);
         self.low = self.low.min(other.low);
         self.high = self.high.max(other.high);
     }
@@ -85,7 +104,7 @@ impl Histogram {
 
     /// Number of values.
     pub fn len(&self) -> u64 {
-        self.zeros + self.counts.iter().sum::<u64>()
+        self.counts.iter().fold(self.zeros, |sum, count| sum.saturating_add(*count))
     }
 
     /// Whether no value was counted.
@@ -116,7 +135,8 @@ impl Histogram {
             let mut merged = vec![0; 2 * HALF];
             for (at, count) in self.counts.iter().enumerate() {
                 // Relative to 0, index i moves to floor(i / 2).
-                merged[(at + HALF) / 2] += count;
+                let sum: &mut u64 = &mut merged[(at + HALF) / 2];
+                *sum = sum.saturating_add(*count);
             }
             self.counts = merged;
         }
@@ -148,7 +168,7 @@ mod tests {
 
     fn of(values: &[f32]) -> Histogram {
         let mut histogram = Histogram::default();
-        histogram.add(values, 1).unwrap();
+        histogram.add(values).unwrap();
         histogram
     }
 
@@ -170,10 +190,18 @@ mod tests {
         for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut histogram = of(&[1.0]);
             let before = histogram.clone();
-            let NotFinite(found) = histogram.add(&[2.0, strange], 1).unwrap_err();
+            let NotFinite(found) = histogram.add(&[2.0, strange]).unwrap_err();
             assert!(!found.is_finite());
             assert_eq!(histogram, before);
         }
+    }
+
+    #[test]
+    fn weights_count_in_small_parts_and_never_nothing() {
+        let mut histogram = Histogram::default();
+        histogram.add_weighted(&[1.0, -1.0, 2.0], &[1.0, 0.5, 0.0]).unwrap();
+        let counts: Vec<u64> = histogram.bins().into_iter().map(|bin| bin.1).collect();
+        assert_eq!(counts, [1 << 27, 1 << 28, 1]);
     }
 
     #[test]
@@ -198,7 +226,7 @@ mod tests {
             prop_assert_eq!(&merged, &whole);
             let mut streamed = Histogram::default();
             for value in &values {
-                streamed.add(&[*value], 1).unwrap();
+                streamed.add(&[*value]).unwrap();
             }
             prop_assert_eq!(&streamed, &whole);
         }

@@ -3,6 +3,7 @@
 //! trains; never runs anything but tract and its own arithmetic.
 
 mod agreement;
+mod backward;
 pub mod calibrate;
 mod choose;
 mod compare;
@@ -11,7 +12,6 @@ pub mod file;
 mod focus;
 mod histogram;
 mod images;
-mod importance;
 mod integer;
 mod judge;
 mod objects;
@@ -20,9 +20,10 @@ pub mod passes;
 mod pipeline;
 mod ptq;
 mod ranges;
-mod relevance;
 mod scheme;
 mod speed;
+mod stakes;
+mod tune;
 mod weights;
 
 pub use calibrate::Method;
@@ -38,4 +39,5 @@ pub use ptq::{Plan, dead_channels, quantize};
 pub use ranges::PIXELS;
 pub use scheme::{Int8Kernel, MacCount, Origin, QuantizedModel, Scheme, function, sole_activation, sums_fit};
 pub use speed::{LayerSpeed, Speed, speed};
+pub use tune::{Trained, Trainer, tune, without_judges};
 pub use weights::{quantize_kernel, quantize_with};

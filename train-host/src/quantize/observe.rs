@@ -1,37 +1,36 @@
-//! Runs the float model over images and counts the values of every tensor that int8 will store. Memory depends on the
-//! graph alone; images pass one by one, and tensors are read in groups of bounded size.
+//! Runs the float model over images and counts the values of every tensor that int8 will store, and how much an error of
+//! each would cost the outputs. Memory depends on the graph alone: images pass one by one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use artifact::{Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use repedge::backend::Session;
 use repedge::backend::tract::TractSession;
 
-use super::focus::Focus;
 use super::histogram::{Histogram, NotFinite};
-use super::images::{Images, Shown, input_spec};
-use super::{importance, objects};
+use super::images::{Content, Images, Shown, input_spec};
+use super::passes::{Plane, apply};
+use super::scheme::sole_activation;
+use super::{backward, stakes};
 use crate::export::onnx;
-use crate::model::{FusedModel, Graph, NodeId, Op};
+use crate::model::{FusedModel, NodeId, Op, Shape};
 use crate::{Error, Result};
 
-/// Most bytes of tensors that are read from one run; larger graphs are run several times an image.
+/// Most bytes of tensors that are read from one run, beside the copies of all of them; larger graphs are run several
+/// times an image.
 const RUN_BYTES: usize = 192 << 20;
-
-/// What one value counts in [`Stats::felt`] where channels are of mean importance and there is no object.
-const UNIT: f64 = 256.0;
-/// The most that one value counts: sums of very many still fit their counters.
-const MOST: f64 = 1e7;
 
 /// What was seen of one tensor.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stats {
     /// All its values.
     pub histogram: Histogram,
-    /// All its values, each counted by how much an error in it would count: by the importance of its channel, and as
-    /// much where the float model finds objects, altogether, as over the whole picture.
+    /// All its values, each counted by what a small squared error of it costs the outputs: see `stakes`. Of a
+    /// convolution right before an activation: what an error of the activation's result costs.
     pub felt: Histogram,
     /// Each of its channels.
     pub channels: Vec<Channel>,
@@ -65,50 +64,36 @@ impl Channel {
         }
         self.count += values.len() as u64;
     }
-
-    fn merge(&mut self, other: &Self) {
-        self.low = self.low.min(other.low);
-        self.high = self.high.max(other.high);
-        self.sum += other.sum;
-        self.count += other.count;
-    }
 }
 
 impl Stats {
-    /// Adds a result of planes of `height` × `width`, looked at in `focus`; `importance` is that of its channels.
+    /// Adds the part that `content` is of planes of `height` × `width`.
     fn add(
         &mut self,
         values: &[f32],
-        [height, width]: [usize; 2],
-        focus: &Focus,
-        importance: &[f64],
+        [channels, height, width]: Shape,
+        content: Content,
     ) -> std::result::Result<(), NotFinite> {
-        let picture = focus.content.crop(values, height, width);
-        self.histogram.add(&picture, 1)?;
-        self.channels.resize(importance.len(), Channel::default());
-        let objects = focus.object_places(height, width);
-        let size = picture.len() / importance.len();
-        let planes = picture.chunks(size).zip(values.chunks(height * width));
-        for ((channel, importance), (picture, plane)) in self.channels.iter_mut().zip(importance).zip(planes)
-        {
-            channel.add(picture);
-            self.felt.add(picture, weight(*importance))?;
-            let on_objects: Vec<f32> = objects.iter().map(|&place| plane[place]).collect();
-            self.felt.add(&on_objects, weight(importance * share(size, objects.len())))?;
-        }
+        let picture = content.crop(values, height, width);
+        self.histogram.add(&picture)?;
+        self.channels.resize(channels, Channel::default());
+        let planes = picture.chunks((picture.len() / channels).max(1));
+        self.channels.iter_mut().zip(planes).for_each(|(channel, picture)| channel.add(picture));
         Ok(())
     }
-}
 
-/// How often each of `on_objects` places counts, to count as much as `all` places; never less than once.
-#[expect(clippy::cast_precision_loss, reason = "a weight")]
-fn share(all: usize, on_objects: usize) -> f64 {
-    (all as f64 / on_objects.max(1) as f64).max(1.0)
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-fn weight(importance: f64) -> u64 {
-    (importance * UNIT).round().clamp(1.0, MOST) as u64
+    /// Adds what errors of `values` cost, `derivatives` being those of the outputs by each.
+    fn feel(
+        &mut self,
+        values: &[f32],
+        derivatives: &[f32],
+        [_, height, width]: Shape,
+        content: Content,
+    ) -> std::result::Result<(), NotFinite> {
+        let mut costs = content.crop(derivatives, height, width);
+        costs.iter_mut().for_each(|derivative| *derivative *= *derivative);
+        self.felt.add_weighted(&content.crop(values, height, width), &costs)
+    }
 }
 
 /// What was seen of each observed tensor.
@@ -118,22 +103,6 @@ pub struct Observations {
     pub nodes: BTreeMap<NodeId, Stats>,
     /// Number of images.
     pub images: usize,
-}
-
-impl Observations {
-    /// Adds what `other` saw of the same graph.
-    pub fn merge(&mut self, other: &Self) {
-        for (id, more) in &other.nodes {
-            let stats = self.nodes.entry(*id).or_default();
-            stats.histogram.merge(&more.histogram);
-            stats.felt.merge(&more.felt);
-            stats.channels.resize(more.channels.len(), Channel::default());
-            for (channel, more) in stats.channels.iter_mut().zip(&more.channels) {
-                channel.merge(more);
-            }
-        }
-        self.images += other.images;
-    }
 }
 
 /// Whether the values of a node are new, and not only moved from its inputs.
@@ -151,8 +120,6 @@ pub fn makes_values(op: &Op) -> bool {
 
 /// Counts the values of every node of `model` that [`makes_values`], where the pictures are: see [`Content`].
 ///
-/// [`Content`]: super::images::Content
-///
 /// # Errors
 /// [`Error::Data`] when every image is of one color, or an image cannot be read; [`Error::Model`] naming the node and
 /// the image where a value is infinite or no number; [`Error::Runtime`] when tract refuses the model.
@@ -161,23 +128,47 @@ pub fn observe(model: &FusedModel, images: &Images) -> Result<Observations> {
     let nodes: Vec<NodeId> = (0..graph.nodes.len()).filter(|&id| makes_values(&graph.nodes[id].op)).collect();
     let mut runs = runs(model, &nodes)?;
     let mut observations = Observations::default();
+    nodes.iter().for_each(|&id| _ = observations.nodes.entry(id).or_default());
     let mut colors = Colors::default();
-    let importance = importance::of_channels(model)?;
-    let mut found = objects::found(model, images)?.samples.into_iter();
+    let shapes = graph.shapes(model.imgsz, model.imgsz)?;
     images.stream(model.imgsz, "calibrating", |shown| {
         colors.add(shown);
         observations.images += 1;
-        let objects = found.next().map(|sample| sample.boxes).unwrap_or_default();
-        let focus = Focus { content: shown.content, objects };
-        for run in &mut runs {
-            run.session.run(shown.tensor, &mut run.outputs)?;
-            let look = Look { graph, path: shown.path, focus: &focus, importance: &importance };
-            record(run, &look, &mut observations)?;
-        }
-        Ok(())
+        let look = Look { model, shapes: &shapes, path: shown.path, content: shown.content };
+        let values = results(&look, &mut runs, shown)?;
+        look.count(&values, &mut observations)?;
+        look.feel(&values, &mut observations)
     })?;
     colors.check(images)?;
     Ok(observations)
+}
+
+/// The result of every node for an image.
+fn results(look: &Look<'_>, runs: &mut [Run], shown: &Shown<'_>) -> Result<Vec<Plane>> {
+    let graph = &look.model.architecture.graph;
+    let mut values: Vec<Plane> = vec![Plane::new(); graph.nodes.len()];
+    for run in runs {
+        run.session.run(shown.tensor, &mut run.outputs)?;
+        for (&id, output) in run.nodes.iter().zip(&run.outputs) {
+            values[id] = floats(output);
+        }
+    }
+    for (id, node) in graph.nodes.iter().enumerate() {
+        if matches!(node.op, Op::Input { .. }) {
+            values[id] = floats(shown.tensor);
+        } else if !makes_values(&node.op) {
+            let operands: Vec<&Plane> = node.inputs.iter().map(|&input| &values[input]).collect();
+            values[id] = apply(&node.op, &operands, look.shapes[node.inputs[0]])?;
+        }
+    }
+    Ok(values)
+}
+
+fn floats(tensor: &Tensor) -> Plane {
+    match &tensor.data {
+        TensorData::F32(values) => values.clone(),
+        TensorData::I8(_) | TensorData::U8(_) => Plane::new(),
+    }
 }
 
 /// One run of the model and the tensors read from it.
@@ -222,38 +213,65 @@ fn run_of(model: &FusedModel, nodes: Vec<NodeId>) -> Result<Run> {
 
 /// How the results of one image are looked at.
 struct Look<'a> {
-    graph: &'a Graph,
+    model: &'a FusedModel,
+    shapes: &'a [Shape],
     path: &'a Path,
-    focus: &'a Focus,
-    importance: &'a [Vec<f64>],
+    content: Content,
 }
 
-fn record(run: &Run, look: &Look<'_>, observations: &mut Observations) -> Result<()> {
-    for &id in &run.nodes {
-        observations.nodes.entry(id).or_default();
+impl Look<'_> {
+    fn count(&self, values: &[Plane], observations: &mut Observations) -> Result<()> {
+        let mut parts: Vec<(NodeId, &mut Stats)> =
+            observations.nodes.iter_mut().map(|(id, stats)| (*id, stats)).collect();
+        // All are looked at, so that the first in the graph is the one that is named: those behind it only follow.
+        let of_node = |(id, stats): &mut (NodeId, &mut Stats)| {
+            let added = stats.add(&values[*id], self.shapes[*id], self.content);
+            added.map_err(|NotFinite(value)| self.not_finite(*id, value))
+        };
+        let results: Vec<Result<()>> = parts.par_iter_mut().map(of_node).collect();
+        results.into_iter().collect()
     }
-    let outputs: BTreeMap<NodeId, &Tensor> = run.nodes.iter().copied().zip(&run.outputs).collect();
-    let mut parts: Vec<(NodeId, &mut Stats)> = observations
-        .nodes
-        .iter_mut()
-        .filter(|(id, _)| outputs.contains_key(id))
-        .map(|(id, s)| (*id, s))
-        .collect();
-    // All are looked at, so that the first in the graph is the one that is named: those behind it only follow.
-    let results: Vec<Result<()>> = parts.par_iter_mut().map(|(id, stats)| {
-        let output = outputs[&*id];
-        let TensorData::F32(values) = &output.data else { return Ok(()) };
-        let (height, width) = output.height_width();
-        let added = stats.add(values, [height, width], look.focus, &look.importance[*id]);
-        added.map_err(|NotFinite(value)| {
-            Error::model(
-                format!("node {:?} gives {value} for {}", look.graph.nodes[*id].name, look.path.display()),
-                "finite values for every image",
-                "the weights are damaged or training diverged: take an earlier checkpoint, or leave the image out",
-            )
+
+    /// Traces the cost of errors back from the outputs: each output with a sign by chance, so that squares of what
+    /// comes back are sums of the outputs' squares in the mean (Hutchinson 1990).
+    fn feel(&self, values: &[Plane], observations: &mut Observations) -> Result<()> {
+        let graph = &self.model.architecture.graph;
+        let users = graph.users();
+        let outputs: Vec<&[f32]> = graph.outputs.iter().map(|&id| values[id].as_slice()).collect();
+        let planes: Vec<usize> =
+            graph.outputs.iter().map(|&id| self.shapes[id][1] * self.shapes[id][2]).collect();
+        let costs = stakes::of_outputs(&self.model.architecture.head, &outputs, &planes);
+        let seeds = costs.iter().enumerate().map(|(output, costs)| signed_roots(costs, output)).collect();
+        let nodes = &mut observations.nodes;
+        backward::trace(graph, &self.model.weights, self.shapes, values, seeds, |id, derivatives| {
+            let input = graph.nodes[id].inputs.first().copied();
+            let before = input.filter(|&input| sole_activation(graph, &users, input).is_some());
+            let behind = sole_activation(graph, &users, id).is_some();
+            for id in before.into_iter().chain((!behind).then_some(id)) {
+                let Some(stats) = nodes.get_mut(&id) else { continue };
+                let felt = stats.feel(&values[id], derivatives, self.shapes[id], self.content);
+                felt.map_err(|NotFinite(value)| self.not_finite(id, value))?;
+            }
+            Ok(())
         })
-    }).collect();
-    results.into_iter().collect()
+    }
+
+    fn not_finite(&self, id: NodeId, value: f32) -> Error {
+        let node = &self.model.architecture.graph.nodes[id].name;
+        Error::model(
+            format!("node {node:?} gives {value} for {}", self.path.display()),
+            "finite values for every image",
+            "the weights are damaged or training diverged: take an earlier checkpoint, or leave the image out",
+        )
+    }
+}
+
+/// The root of each cost, with a sign that chance gave to its place.
+fn signed_roots(costs: &[f64], output: usize) -> Plane {
+    let mut rng = ChaCha8Rng::seed_from_u64(output as u64);
+    #[expect(clippy::cast_possible_truncation, reason = "derivatives are f32")]
+    let signed = |cost: &f64| if rng.random::<bool>() { cost.sqrt() as f32 } else { -cost.sqrt() as f32 };
+    costs.iter().map(signed).collect()
 }
 
 /// Whether any image has two colors: without that, scales would be those of a single value.
@@ -286,33 +304,5 @@ impl Colors {
             "photographs like those the device will see",
             "a camera with its lens covered, or a broken converter, makes such images: take others with --calib",
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dataset::LabelBox;
-    use crate::quantize::images::Content;
-
-    #[test]
-    fn objects_count_as_much_as_the_picture_and_channels_by_importance() {
-        // Two channels of 4 × 4 places; the object covers the first of them.
-        let object = LabelBox { class: 0, cx: 0.125, cy: 0.125, w: 0.2, h: 0.2 };
-        let focus = Focus { content: Content::whole(4), objects: vec![object] };
-        let values: Vec<f32> = [[3.0; 1].as_slice(), &[1.0; 15], &[4.0; 1], &[2.0; 15]].concat();
-        let mut stats = Stats::default();
-        stats.add(&values, [4, 4], &focus, &[0.5, 2.0]).unwrap();
-        let counts: Vec<u64> = stats.felt.bins().into_iter().map(|(_, count)| count).collect();
-        // 1, 2, 3, 4: fifteen places without object, or one that counts as all sixteen and once more.
-        assert_eq!(counts, [15 * 128, 15 * 512, 17 * 128, 17 * 512]);
-        assert_eq!(stats.histogram.len(), 32);
-        assert_eq!((stats.channels[1].high, stats.channels[1].count), (4.0, 16));
-    }
-
-    #[test]
-    fn a_value_counts_once_at_least_and_never_beyond_bounds() {
-        assert_eq!((weight(0.0), weight(1.0), weight(1e30)), (1, 256, 10_000_000));
-        assert_eq!((share(16, 1), share(16, 0), share(4, 8)), (16.0, 16.0, 1.0));
     }
 }

@@ -82,7 +82,7 @@ pub struct PassRecord {
 }
 
 impl PassRecord {
-    fn new(pass: &str, [before, after]: [&Verdict; 2], kept: bool, note: Option<String>) -> Self {
+    pub(super) fn new(pass: &str, [before, after]: [&Verdict; 2], kept: bool, note: Option<String>) -> Self {
         let agreement = before.agreement.zip(after.agreement).map(|(before, after)| [before, after]);
         let pass = pass.to_owned();
         Self { pass, before: before.total, after: after.total, agreement, kept, note }
@@ -132,15 +132,12 @@ pub struct Outcome {
 /// As [`observe`], [`candidates`], [`ptq::quantize`] and the passes.
 pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outcome> {
     let (held, rest) = images.hold_out();
-    let mut observed = observe(model, &rest)?;
+    let observed = observe(model, &rest)?;
     let tried = match recipe.method {
         Some(_) => Vec::new(),
         None => candidates(model, &observed, &held, recipe.rules)?,
     };
     let method = recipe.method.or(tried.first().map(|best| best.method)).unwrap_or(Method::Mse);
-    if held.paths() != rest.paths() {
-        observed.merge(&observe(model, &held)?);
-    }
     let mut work = Work {
         float: model.clone(),
         original: model,
@@ -227,7 +224,7 @@ impl Work<'_> {
             self.passes.push(PassRecord::new(pass, [&best.verdict; 2], false, Some(note)));
             return Ok(());
         }
-        let observed = observe(&equalized, self.images)?;
+        let observed = observe(&equalized, &self.calibrated)?;
         let model = ptq::quantize(&equalized, &observed, &self.plan)?;
         if self.judge(best, pass, switch, model, Some(note))? {
             (self.float, self.observed) = (equalized, observed);

@@ -4,22 +4,27 @@
 use std::collections::BTreeMap;
 
 use artifact::Quant;
-use boards::{Between, Int8, Scales};
+use boards::{Between, Int8, Outputs, Scales};
 use repedge::int8;
 
-use super::calibrate::{Method, View, range};
+use super::calibrate::{Method, Range, View, range};
 use super::histogram::Histogram;
 use super::observe::{Observations, Stats, makes_values};
 use super::scheme::{function, sole_activation};
 use crate::model::{Activation, Graph, NodeId, Op};
 use crate::{Error, Result};
 
+/// Scores vanish below this logit: an output's range reaches down to it, whatever its values count, because a logit that
+/// is clipped above it turns background into detections.
+const LEAST_LOGIT: f64 = -7.0;
+
 /// Scale and zero point of the image: a pixel is stored as it is, less 128.
 pub const PIXELS: Quant = Quant { scale: 1.0 / 255.0, zero_point: int8::MIN };
 
 /// Scale and zero point of each node's result; none where only floats read and make it.
 ///
-/// Values that are only moved keep their scale; `rules` says what concatenations and sums share. Where something is
+/// Values that are only moved keep their scale; `rules` says what concatenations and sums share, and whether raw outputs
+/// are stored. Where something is
 /// stored between a convolution and its activation, it gets the range of least error behind the activation, whatever
 /// the method.
 ///
@@ -37,7 +42,8 @@ pub fn tensors(
     let mut quants: Vec<Option<Quant>> = vec![None; graph.nodes.len()];
     let mut known: BTreeMap<NodeId, Quant> = BTreeMap::new();
     let stored = |id: NodeId| {
-        let int8_output = graph.outputs.contains(&id) && !floats.contains_key(&id);
+        let sums_are_read = rules.outputs == Outputs::Real && matches!(graph.nodes[id].op, Op::Conv(_));
+        let int8_output = graph.outputs.contains(&id) && !floats.contains_key(&id) && !sums_are_read;
         int8_output || users[id].iter().any(|user| !floats.contains_key(user))
     };
     for id in (0..graph.nodes.len()).filter(|&id| stored(id)) {
@@ -45,7 +51,7 @@ pub fn tensors(
             let class = classes[id];
             let quant = match known.get(&class) {
                 Some(quant) => *quant,
-                None => class_quant(graph, &users, observed, method, &classes, class)?,
+                None => class_quant(graph, observed, method, &classes, class)?,
             };
             known.insert(class, quant);
             quants[id] = Some(quant);
@@ -82,7 +88,6 @@ fn before_activation(
 /// The scale of all tensors of `class`.
 fn class_quant(
     graph: &Graph,
-    users: &[Vec<NodeId>],
     observed: &Observations,
     method: Method,
     classes: &[NodeId],
@@ -101,15 +106,14 @@ fn class_quant(
     for &id in &makers {
         histogram.merge(counted(stats(graph, observed, id)?, method));
     }
-    if !images.is_empty() && histogram.add(&[0.0, 1.0], 1).is_err() {
+    if !images.is_empty() && histogram.add(&[0.0, 1.0]).is_err() {
         return Err(dead(&graph.nodes[makers[0]].name));
     }
-    let view = match members.as_slice() {
-        // A raw output is read through its sigmoid.
-        [id] if graph.outputs.contains(id) && users[*id].is_empty() => View::Through(int8::sigmoid),
-        _ => View::Plain,
-    };
-    range(method, &histogram, view).quant().ok_or_else(|| dead(&graph.nodes[makers[0]].name))
+    let mut found = range(method, &histogram, View::Plain);
+    if members.iter().any(|id| graph.outputs.contains(id)) {
+        found.low = found.low.min(LEAST_LOGIT.max(Range::of(&histogram).low));
+    }
+    found.quant().ok_or_else(|| dead(&graph.nodes[makers[0]].name))
 }
 
 /// The nodes whose values are found in `id`'s result, moved at most.
@@ -155,7 +159,7 @@ fn is_made_for(graph: &Graph, users: &[Vec<NodeId>], id: NodeId) -> bool {
     makes_values(&graph.nodes[id].op) && users[id].len() == 1 && !graph.outputs.contains(&id)
 }
 
-/// The counts that `method` looks at: the squared error is that which counts, the others look at values alone.
+/// The counts that `method` looks at: the squared error is that of the outputs, the others look at values alone.
 fn counted(stats: &Stats, method: Method) -> &Histogram {
     match method {
         Method::Mse => &stats.felt,

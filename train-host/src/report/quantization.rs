@@ -52,8 +52,8 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
         Section {
             title: "Passes".into(),
             paragraphs: vec![
-                "On held-out calibration images: the error of what decoding sees, and the agreement, mAP with what \
-                 the float model finds for labels. A pass is kept when the model then agrees clearly more, or as much \
+                "On held-out calibration images: the error of the outputs by what it costs a detection, and the \
+                 agreement, mAP with what the float model finds for labels. A pass is kept when the model then agrees clearly more, or as much \
                  with less error, or when it was asked for."
                     .into(),
             ],
@@ -63,8 +63,8 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
         Section {
             title: "Outputs".into(),
             paragraphs: vec![
-                "By group of output channels, because one figure for a whole output hides dead scores. “Seen” is the \
-                 error of the values' sigmoids over their standard deviation, each value counting by the score of its box."
+                "By group of output channels, because one figure for a whole output hides dead scores. “Cost” is \
+                 the group's part of the error: what is lost of a box's overlap, and errors of scores by the score."
                     .into(),
             ],
             tables: vec![outputs(&record.verdict.outputs)],
@@ -199,10 +199,10 @@ fn outputs(outputs: &[OutputError]) -> Table {
             format!("{:.1} dB", error.sqnr_db),
             format!("{:.3}", error.max_abs),
             format!("{:+.4}", error.mean_shift).replace('-', "−"),
-            format!("{:.4}", error.seen),
+            format!("{:.4}", error.cost.sqrt()),
         ]
     };
-    let head = ["output", "signal to noise", "largest error", "mean shift", "seen"];
+    let head = ["output", "signal to noise", "largest error", "mean shift", "cost"];
     Table::new(&head, outputs.iter().map(row).collect())
 }
 
@@ -278,8 +278,7 @@ mod tests {
             sqnr_db: 31.5,
             max_abs: 0.75,
             mean_shift: -0.01,
-            seen: 0.042,
-            weight: 3.5,
+            cost: 0.0018,
         };
         Record {
             method: Method::Mse,

@@ -6,6 +6,7 @@
 pub mod blocks;
 pub mod calibration;
 pub mod checkpoint;
+pub mod copies;
 pub mod published;
 pub mod tally;
 

@@ -221,6 +221,7 @@ pub fn tally(name: &str, rep: Threes) -> Tally {
         "yolov5l" => yolov5(scaled(4), [3, 6, 9, 3], Threes::Plain),
         "yolov5x" => yolov5(scaled(5), [4, 8, 12, 4], Threes::Plain),
         "repyolov5n" => yolov5(nano, shallow, rep),
+        "repyolov5p" => yolov5(nano.map(|channels| channels / 2), shallow, rep),
         "repyolov5s" => yolov5(scaled(2), shallow, rep),
         "repyolov5m" => yolov5(scaled(3), [2, 4, 6, 2], rep),
         "repyolov5s-lite" => lite(rep),

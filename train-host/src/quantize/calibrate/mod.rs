@@ -23,7 +23,7 @@ pub enum Method {
     MinMax,
     /// All but one value in ten thousand at each end.
     Percentile,
-    /// The least squared error of what readers see.
+    /// The least squared error of the outputs: each value's error by its derivative, and outputs by what they cost.
     Mse,
     /// The least Kullback-Leibler divergence of the distribution (Migacz, "8-bit inference with TensorRT", 2017).
     Kl,
@@ -64,8 +64,6 @@ pub struct Range {
 pub enum View {
     /// Its values.
     Plain,
-    /// A function of its values: scores of logits.
-    Through(fn(f64) -> f64),
     /// A function of its values that is stored itself: the activation behind a convolution.
     Stored(fn(f64) -> f64, Quant),
 }
@@ -111,7 +109,7 @@ impl Cost {
     fn new(histogram: &Histogram, view: View) -> Self {
         let seen = match view {
             View::Plain => |x| x,
-            View::Through(function) | View::Stored(function, _) => function,
+            View::Stored(function, _) => function,
         };
         #[expect(clippy::cast_precision_loss, reason = "a weight")]
         let bins = histogram.bins().into_iter().map(|(x, count)| (x, seen(x), count as f64)).collect();
@@ -137,7 +135,6 @@ fn shown(quant: Quant, view: View) -> Vec<f64> {
     let codes = i8::MIN..=i8::MAX;
     match view {
         View::Plain => codes.map(real).collect(),
-        View::Through(function) => codes.map(|stored| function(real(stored))).collect(),
         View::Stored(function, to) => {
             let table = int8::table(quant, to, function);
             codes.map(|stored| f64::from(int8::dequantize(table[int8::index(stored)], to))).collect()

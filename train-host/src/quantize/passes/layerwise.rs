@@ -6,7 +6,7 @@ use artifact::TensorData;
 use rayon::prelude::*;
 
 use super::bias::{correct, mean_error};
-use super::operators::{Layer, Plane, add, map, max_pool, space_to_depth, stored, upsample};
+use super::operators::{Layer, Plane, apply, stored};
 use super::rounding::round_adaptively;
 use super::samples::{Moments, Objective, sample};
 use crate::model::{Conv, FusedModel, Graph, NodeId, Op, Shape, Weights};
@@ -249,24 +249,6 @@ fn shift(plane: &mut Plane, errors: &[f64]) {
         #[expect(clippy::cast_possible_truncation, reason = "values are f32")]
         values.iter_mut().for_each(|value| *value += *error as f32);
     }
-}
-
-fn apply(op: &Op, operands: &[&Plane], shape: Shape) -> Result<Plane> {
-    Ok(match *op {
-        Op::Act(activation) => map(operands[0], function(activation)),
-        Op::Add => add(operands),
-        Op::Concat => operands.iter().flat_map(|plane| plane.iter().copied()).collect(),
-        Op::MaxPool { kernel, stride, pad } => max_pool(operands[0], shape, kernel, stride, pad),
-        Op::Upsample { factor } => upsample(operands[0], shape, factor),
-        Op::SpaceToDepth => space_to_depth(operands[0], shape),
-        Op::Slice { start, len } => {
-            let [_, height, width] = shape;
-            operands[0][start * height * width..][..len * height * width].to_vec()
-        }
-        Op::Input { .. } | Op::Conv(_) | Op::BatchNorm { .. } | Op::Attention(_) => {
-            return Err(Error::model(format!("an operator {op:?}"), "a fused model", "fuse it first"));
-        }
-    })
 }
 
 /// The last node that reads each node, or itself where none does.

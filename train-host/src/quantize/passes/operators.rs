@@ -7,15 +7,16 @@ use repedge::backend::Session;
 use repedge::backend::tract::TractSession;
 use repedge::int8;
 
-use crate::Result;
 use crate::export::onnx;
 use crate::model::{Conv, Graph, Op, Shape, Weights};
+use crate::quantize::scheme::function;
+use crate::{Error, Result};
 
 /// Name of a [`Layer`]'s node.
 const LAYER: &str = "layer";
 
 /// Values of `[channels, height, width]`, row-major.
-pub(super) type Plane = Vec<f32>;
+pub(crate) type Plane = Vec<f32>;
 
 /// An operator of one input that tract runs, on planes of one shape.
 pub(super) struct Layer {
@@ -77,13 +78,35 @@ pub(super) fn stored(mut values: Plane, quant: Option<Quant>) -> Plane {
 }
 
 /// `values` through `function`.
-pub(super) fn map(values: &[f32], function: fn(f64) -> f64) -> Plane {
+fn map(values: &[f32], function: fn(f64) -> f64) -> Plane {
     #[expect(clippy::cast_possible_truncation, reason = "activations are f32")]
     values.par_iter().map(|&value| function(f64::from(value)) as f32).collect()
 }
 
+/// The result of an operator without weights for `operands`, of which the first has `shape`.
+///
+/// # Errors
+/// [`Error::Model`] for an operator that has weights, or none of this kind.
+pub(crate) fn apply(op: &Op, operands: &[&Plane], shape: Shape) -> Result<Plane> {
+    Ok(match *op {
+        Op::Act(activation) => map(operands[0], function(activation)),
+        Op::Add => add(operands),
+        Op::Concat => operands.iter().flat_map(|plane| plane.iter().copied()).collect(),
+        Op::MaxPool { kernel, stride, pad } => max_pool(operands[0], shape, kernel, stride, pad),
+        Op::Upsample { factor } => upsample(operands[0], shape, factor),
+        Op::SpaceToDepth => space_to_depth(operands[0], shape),
+        Op::Slice { start, len } => {
+            let [_, height, width] = shape;
+            operands[0][start * height * width..][..len * height * width].to_vec()
+        }
+        Op::Input { .. } | Op::Conv(_) | Op::BatchNorm { .. } | Op::Attention(_) => {
+            return Err(Error::model(format!("an operator {op:?}"), "a fused model", "fuse it first"));
+        }
+    })
+}
+
 /// The sum of `inputs`.
-pub(super) fn add(inputs: &[&Plane]) -> Plane {
+fn add(inputs: &[&Plane]) -> Plane {
     let mut sum = inputs[0].clone();
     for input in &inputs[1..] {
         sum.iter_mut().zip(*input).for_each(|(sum, value)| *sum += value);
@@ -92,7 +115,7 @@ pub(super) fn add(inputs: &[&Plane]) -> Plane {
 }
 
 /// The largest of each window; padding never wins.
-pub(super) fn max_pool(input: &[f32], shape: Shape, kernel: usize, stride: usize, pad: usize) -> Plane {
+fn max_pool(input: &[f32], shape: Shape, kernel: usize, stride: usize, pad: usize) -> Plane {
     let [channels, height, width] = shape;
     let out = |side: usize| (side + 2 * pad - kernel) / stride + 1;
     let span =
@@ -110,7 +133,7 @@ pub(super) fn max_pool(input: &[f32], shape: Shape, kernel: usize, stride: usize
 }
 
 /// Each value repeated `factor` times along both axes.
-pub(super) fn upsample(input: &[f32], shape: Shape, factor: usize) -> Plane {
+fn upsample(input: &[f32], shape: Shape, factor: usize) -> Plane {
     let [_, height, width] = shape;
     let mut result = Vec::with_capacity(input.len() * factor * factor);
     for plane in input.chunks(height * width) {
@@ -123,7 +146,7 @@ pub(super) fn upsample(input: &[f32], shape: Shape, factor: usize) -> Plane {
 }
 
 /// 2×2 blocks to channels, in the order of [`Op::SpaceToDepth`].
-pub(super) fn space_to_depth(input: &[f32], shape: Shape) -> Plane {
+fn space_to_depth(input: &[f32], shape: Shape) -> Plane {
     let [_, height, width] = shape;
     let mut result = Vec::with_capacity(input.len());
     for (row, column) in [(0, 0), (1, 0), (0, 1), (1, 1)] {

@@ -12,6 +12,10 @@ use crate::quantize::ptq::conv_weights;
 use crate::quantize::scheme::QuantizedModel;
 use crate::{Result, export};
 
+/// Most of a model's weights that stay in floats: each takes a byte more there, and the file shall stay little more than
+/// a quarter of the float model's.
+const FLOAT_WEIGHTS: f64 = 0.038;
+
 /// What one tensor costs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
@@ -21,8 +25,10 @@ pub struct Sensitivity {
     pub readers: Vec<String>,
     /// Error over all groups of output channels when it and its readers' kernels alone are int8.
     pub total: f64,
-    /// Part of the multiply-adds of its readers, 0..1.
+    /// Part of the model's multiply-adds that its readers do, 0..1.
     pub macs: f64,
+    /// Part of the model's weights that its readers hold, 0..1.
+    pub weights: f64,
 }
 
 /// Measures every stored tensor that int8 convolutions read, on `images`; the costliest first.
@@ -38,6 +44,11 @@ pub fn sensitivities(
     let shapes = graph.shapes(model.imgsz, model.imgsz)?;
     let macs = |id: NodeId| graph.nodes[id].op.flops(shapes[id]) / 2;
     let all = quantized.macs()?.all;
+    let weights = |id: NodeId| match graph.nodes[id].op {
+        Op::Conv(conv) => (conv.cout * (conv.cin / conv.groups) * conv.kernel * conv.kernel) as u64,
+        _ => 0,
+    };
+    let all_weights: u64 = (0..graph.nodes.len()).map(weights).sum();
     let users = graph.users();
     let reference = Reference::of(model, images)?;
     let is_int8_conv = |id: &NodeId| matches!(graph.nodes[*id].op, Op::Conv(_)) && quantized.is_int8(*id);
@@ -56,6 +67,7 @@ pub fn sensitivities(
             readers: readers.iter().map(|&id| graph.nodes[id].name.clone()).collect(),
             total: total(&errors),
             macs: ratio(readers.iter().map(|&id| macs(id)).sum(), all),
+            weights: ratio(readers.iter().map(|&id| weights(id)).sum(), all_weights),
         });
         bar.inc(1);
     }
@@ -93,9 +105,9 @@ fn alone(
     Ok(alone)
 }
 
-/// Convolutions to keep in floats so that the error falls most, with at most `budget` of the multiply-adds, and why:
-/// the readers of the tensors with the most squared error for each multiply-add. Only what costs more than its share
-/// counts: a tensor of average error is not worth a float.
+/// Convolutions to keep in floats so that the error falls most, with at most `budget` of the multiply-adds and few of the
+/// weights, and why: the readers of the tensors with the most squared error for each multiply-add. Only what costs more
+/// than its share counts: a tensor of average error is not worth a float.
 pub fn worth_floats(sensitivities: &[Sensitivity], budget: f64) -> BTreeMap<String, String> {
     let squares = |s: &Sensitivity| s.total * s.total;
     #[expect(clippy::cast_precision_loss, reason = "a mean of a few")]
@@ -103,12 +115,13 @@ pub fn worth_floats(sensitivities: &[Sensitivity], budget: f64) -> BTreeMap<Stri
     let mut order: Vec<&Sensitivity> = sensitivities.iter().filter(|s| squares(s) > mean).collect();
     order.sort_by(|a, b| (squares(b) / b.macs.max(1e-9)).total_cmp(&(squares(a) / a.macs.max(1e-9))));
     let mut kept = BTreeMap::new();
-    let mut spent = 0.0;
+    let (mut spent, mut weights) = (0.0, 0.0);
     for sensitivity in order {
-        if spent + sensitivity.macs > budget {
+        if spent + sensitivity.macs > budget || weights + sensitivity.weights > FLOAT_WEIGHTS {
             continue;
         }
         spent += sensitivity.macs;
+        weights += sensitivity.weights;
         for reader in &sensitivity.readers {
             let why = format!("reads {}, whose error alone is {:.4}", sensitivity.tensor, sensitivity.total);
             kept.insert(reader.clone(), why);
@@ -127,7 +140,8 @@ mod tests {
     use super::*;
 
     fn sensitivity(tensor: &str, total: f64, macs: f64) -> Sensitivity {
-        Sensitivity { tensor: tensor.into(), readers: vec![format!("{tensor}.reader")], total, macs }
+        let readers = vec![format!("{tensor}.reader")];
+        Sensitivity { tensor: tensor.into(), readers, total, macs, weights: 0.0 }
     }
 
     #[test]
@@ -142,6 +156,8 @@ mod tests {
         assert_eq!(kept(0.05), ["cheap.reader"]);
         assert_eq!(kept(0.25), ["cheap.reader", "dear.reader"]);
         assert!(kept(0.0).is_empty());
+        let heavy = list.clone().map(|sensitivity| Sensitivity { weights: 0.03, ..sensitivity });
+        assert_eq!(worth_floats(&heavy, 0.25).len(), 1, "the file would grow");
         assert!(worth_floats(&list, 0.05)["cheap.reader"].contains("0.4000"));
         assert!(worth_floats(&[], 1.0).is_empty());
     }
