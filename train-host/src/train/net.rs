@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
+use super::ops::{convolve, weightless};
 use super::schedule::Group;
-use crate::model::{Activation, Attention, Conv, Graph, LEAKY_SLOPE, NodeId, Op, Role, Weights};
+use crate::model::{Conv, Graph, NodeId, Op, Role, Weights};
 use crate::{Error, Result};
 
 /// Momentum of running statistics (YOLOv5's value).
@@ -128,53 +129,24 @@ impl Net {
     }
 
     fn apply(&self, name: &str, op: &Op, x: &Tensor, inputs: &[Tensor], mode: Mode) -> Result<Tensor> {
-        Ok(match op {
-            Op::Input { .. } => x.shallow_clone(),
-            Op::Conv(conv) => self.conv(name, conv, x)?,
-            Op::BatchNorm { eps, .. } => self.norm(name, *eps, x, mode)?,
-            Op::Act(Activation::Silu) => x.f_silu()?,
-            Op::Act(Activation::Relu) => x.f_relu()?,
-            Op::Act(Activation::LeakyRelu) => x.f_maximum(&x.f_mul_scalar(LEAKY_SLOPE)?)?,
-            Op::Act(Activation::Mish) => x.f_mish()?,
-            Op::Add => {
-                let mut sum = x.shallow_clone();
-                for other in &inputs[1..] {
-                    sum = sum.f_add(other)?;
-                }
-                sum
-            }
-            Op::Concat => Tensor::f_cat(inputs, 1)?,
-            &Op::Slice { start, len } => x.f_narrow(1, to_i64(start), to_i64(len))?,
-            Op::Attention(attention) => attend(attention, x)?,
-            &Op::MaxPool { kernel, stride, pad } => {
-                x.f_max_pool2d([to_i64(kernel); 2], [to_i64(stride); 2], [to_i64(pad); 2], [1, 1], false)?
-            }
-            &Op::Upsample { factor } => {
-                let (_, _, h, w) = x.size4()?;
-                x.f_upsample_nearest2d([h * to_i64(factor), w * to_i64(factor)], None, None)?
-            }
-            Op::SpaceToDepth => space_to_depth(x)?,
-        })
+        match op {
+            Op::Conv(conv) => self.conv(name, conv, x),
+            Op::BatchNorm { eps, .. } => self.norm(name, *eps, x, mode),
+            op => weightless(op, inputs),
+        }
     }
 
     fn conv(&self, name: &str, conv: &Conv, x: &Tensor) -> Result<Tensor> {
         let weight = self.tensor(name, "weight")?;
         let bias = if conv.bias { Some(self.tensor(name, "bias")?) } else { None };
-        let both = |v: usize| [to_i64(v); 2];
-        let (x, conv) =
-            if overruns(conv) { (&every(x, conv.stride)?, &Conv { stride: 1, ..*conv }) } else { (x, conv) };
-        let (stride, pad, dilation, groups) =
-            (both(conv.stride), both(conv.pad), both(conv.dilation), to_i64(conv.groups));
-        Ok(match self.format {
-            ConvFormat::F32 => x.f_conv2d(weight, bias, stride, pad, dilation, groups)?,
+        match self.format {
+            ConvFormat::F32 => convolve(conv, x, weight, bias),
             ConvFormat::Bf16 => {
                 let low = |t: &Tensor| t.f_to_kind(Kind::BFloat16);
                 let bias = bias.map(low).transpose()?;
-                low(x)?
-                    .f_conv2d(&low(weight)?, bias.as_ref(), stride, pad, dilation, groups)?
-                    .f_to_kind(Kind::Float)?
+                Ok(convolve(conv, &low(x)?, &low(weight)?, bias.as_ref())?.f_to_kind(Kind::Float)?)
             }
-        })
+        }
     }
 
     fn norm(&self, name: &str, eps: f64, x: &Tensor, mode: Mode) -> Result<Tensor> {
@@ -257,51 +229,13 @@ fn group(role: Role) -> Option<Group> {
 }
 
 /// For each node the last node that reads it; outputs are never released.
-fn last_uses(graph: &Graph) -> Vec<NodeId> {
+pub(super) fn last_uses(graph: &Graph) -> Vec<NodeId> {
     let mut last: Vec<NodeId> =
         graph.users().iter().map(|users| users.last().copied().unwrap_or(NodeId::MAX)).collect();
     for &output in &graph.outputs {
         last[output] = NodeId::MAX;
     }
     last
-}
-
-/// Channels in the widest vector of a CPU (16 × f32, AVX-512).
-const VECTOR_CHANNELS: usize = 16;
-
-/// Whether oneDNN writes past a buffer for this convolution. For the weight gradient of a strided 1×1 with channels
-/// innermost it first gathers the pixels that are read, in whole vectors, and the last vector of the last pixel goes
-/// beyond the end unless the channels fill it (seen with valgrind in libtorch 2.13, `jit_avx2_1x1_convolution_bwd_weights`;
-/// the AVX-512 kernel corrupts the heap alike).
-fn overruns(conv: &Conv) -> bool {
-    let &Conv { cin, kernel, stride, pad, groups, .. } = conv;
-    kernel == 1 && pad == 0 && stride > 1 && !(cin / groups).is_multiple_of(VECTOR_CHANNELS)
-}
-
-/// The pixels that a 1×1 convolution of this stride reads: over these alone it needs no stride.
-fn every(x: &Tensor, stride: usize) -> Result<Tensor> {
-    let (_, _, h, w) = x.size4()?;
-    Ok(x.f_slice(2, 0, h, to_i64(stride))?.f_slice(3, 0, w, to_i64(stride))?)
-}
-
-fn attend(attention: &Attention, x: &Tensor) -> Result<Tensor> {
-    let (batch, _, h, w) = x.size4()?;
-    let Attention { heads, key_dim, head_dim } = *attention;
-    let [heads, key_dim, head_dim] = [heads, key_dim, head_dim].map(to_i64);
-    let parts = x
-        .f_reshape([batch, heads, 2 * key_dim + head_dim, h * w])?
-        .f_split_with_sizes([key_dim, key_dim, head_dim], 2)?;
-    #[expect(clippy::cast_precision_loss, reason = "channel counts are small")]
-    let scale = 1.0 / (attention.key_dim as f64).sqrt();
-    let scores = parts[0].f_transpose(-2, -1)?.f_matmul(&parts[1])?.f_mul_scalar(scale)?;
-    let weights = scores.f_softmax(-1, None::<Kind>)?.f_transpose(-2, -1)?;
-    Ok(parts[2].f_matmul(&weights)?.f_reshape([batch, heads * head_dim, h, w])?)
-}
-
-fn space_to_depth(x: &Tensor) -> Result<Tensor> {
-    let (_, _, h, w) = x.size4()?;
-    let pick = |row: i64, column: i64| x.f_slice(2, row, h, 2)?.f_slice(3, column, w, 2);
-    Ok(Tensor::f_cat(&[pick(0, 0)?, pick(1, 0)?, pick(0, 1)?, pick(1, 1)?], 1)?)
 }
 
 impl From<tch::TchError> for Error {
@@ -320,6 +254,7 @@ impl From<tch::TchError> for Error {
 mod tests {
     use super::*;
     use crate::model::{Architecture, Overrides, initial_weights};
+    use crate::train::ops::overruns;
 
     #[test]
     fn strided_pointwise_convolutions_have_the_gradients_of_libtorch() {
