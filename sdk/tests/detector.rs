@@ -9,7 +9,7 @@ mod npu;
 use artifact::{BackendKind, Bundle};
 use prost::Message;
 use repedge::backend::rknn::{NpuFailure, PoolReport, RknnOptions};
-use repedge::{BackendChoice, Detector, Error, Image, Limits, Options};
+use repedge::{BackendChoice, Detector, Error, Image, Limits, Options, Trust};
 use stand_in::{Action, Scenario};
 
 const RED: [u8; 3] = [255, 0, 0];
@@ -34,14 +34,18 @@ fn bundle(payloads: &[(BackendKind, &[u8])]) -> (tempfile::TempDir, std::path::P
     (dir, path)
 }
 
+fn accept_anything() -> Options {
+    Options { trust: Trust::anyone(), ..Options::default() }
+}
+
 fn choose(backend: BackendChoice) -> Options {
-    Options { backend, ..Options::default() }
+    Options { backend, ..accept_anything() }
 }
 
 /// As on a machine without an NPU.
 fn without_runtime(backend: BackendChoice) -> Options {
     let npu = RknnOptions { library: Some("nowhere.so".into()), ..RknnOptions::default() };
-    Options { backend, npu, ..Options::default() }
+    Options { backend, npu, ..accept_anything() }
 }
 
 /// A bundle on disk with an NPU model, and a CPU model beside it where `kinds` says so.
@@ -76,7 +80,7 @@ fn squares_are_found_where_they_are_in_the_source() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("squares.bundle");
     common::write_bundle(&path);
-    let mut detector = Detector::open(&path, Options::default()).unwrap();
+    let mut detector = Detector::open(&path, accept_anything()).unwrap();
     // 256x128 is shrunk by 4 and gets bars of 16 px, so cell (0, 0) of stride 32 covers half bar, half frame.
     let (image, _) = squares();
     let found = detector.detect(image.frame()).unwrap();
@@ -94,7 +98,7 @@ fn squares_are_found_where_they_are_in_the_source() {
 fn limits_of_the_caller_win_over_the_bundle() {
     let (_dir, path) = bundle(&[(BackendKind::Tract, &common::onnx().encode_to_vec())]);
     let limits = Limits { max_detections: 1, ..Limits::device(0.4, 0.5) };
-    let mut detector = Detector::open(&path, Options { limits: Some(limits), ..Options::default() }).unwrap();
+    let mut detector = Detector::open(&path, Options { limits: Some(limits), ..accept_anything() }).unwrap();
     let purple = Image::filled(64, 64, [255, 0, 255]);
     assert_eq!(detector.detect(purple.frame()).unwrap().boxes.len(), 1);
     detector.set_limits(Limits::device(0.4, 0.5)).unwrap();
@@ -143,7 +147,7 @@ fn the_npu_finds_what_the_cpu_finds() {
         (BackendChoice::Rknn, BackendKind::Rknn),
         (BackendChoice::Tract, BackendKind::Tract),
     ] {
-        let options = Options { backend, npu: npu::options(), ..Options::default() };
+        let options = Options { backend, npu: npu::options(), ..accept_anything() };
         let mut detector = Detector::open(&path, options).unwrap();
         assert_eq!((detector.backend(), detector.fallback()), (kind, None));
         assert_eq!(boxes(&mut detector, &image).unwrap(), expected, "{kind}");
@@ -156,7 +160,7 @@ fn the_npu_finds_what_the_cpu_finds() {
 fn a_model_of_another_chip_is_passed_over_by_auto_only() {
     let scenario = Scenario { platforms: vec!["rk3576".into()], ..npu::scenario("detected elsewhere") };
     let (_dir, path) = npu_bundle(&scenario, &[BackendKind::Tract, BackendKind::Rknn]);
-    let options = |backend| Options { backend, npu: npu::options(), ..Options::default() };
+    let options = |backend| Options { backend, npu: npu::options(), ..accept_anything() };
     let auto = Detector::open(&path, options(BackendChoice::Auto)).unwrap();
     assert_eq!(auto.backend(), BackendKind::Tract);
     assert!(auto.fallback().unwrap().contains("rk3576"));
@@ -167,7 +171,7 @@ fn a_model_of_another_chip_is_passed_over_by_auto_only() {
 fn the_cpu_takes_over_from_an_npu_that_is_given_up() {
     let (image, expected) = squares();
     let broken = |name: &str| npu::scenario(name).with_fault("rknn_run", 2, u64::MAX - 2, Action::Error(-2));
-    let options = |backend| Options { backend, npu: npu::options(), ..Options::default() };
+    let options = |backend| Options { backend, npu: npu::options(), ..accept_anything() };
     let timed_out = |outcome: Result<Vec<_>, Error>| {
         matches!(outcome, Err(Error::Npu { failure: NpuFailure::Timeout, .. }))
     };
@@ -205,6 +209,6 @@ fn the_cpu_takes_over_from_an_npu_that_is_given_up() {
 #[test]
 fn a_payload_that_is_no_model_is_the_backends_error() {
     let (_dir, path) = bundle(&[(BackendKind::Tract, b"this is not ONNX")]);
-    let error = Detector::open(&path, Options::default()).map(drop).unwrap_err();
+    let error = Detector::open(&path, accept_anything()).map(drop).unwrap_err();
     assert!(matches!(error, Error::Backend(_)), "{error}");
 }

@@ -11,7 +11,7 @@ use repedge::backend::Session;
 use train_host::dataset::{Broken, Dataset, Source, Split};
 use train_host::evaluate::{Evaluator, Matches, Options, Progress, paired_difference};
 use train_host::export;
-use train_host::export::bundle::{self, Deployed, Fallback};
+use train_host::export::bundle::{self, Deployed, Fallback, Release};
 use train_host::fuse::fuse;
 use train_host::import;
 use train_host::model::{Checkpoint, FusedModel};
@@ -82,6 +82,7 @@ fn float_and_int8(model: &FusedModel, calib: &Dataset, test: &Dataset) -> Half {
             npu,
             fallback: Fallback::None(Deployed::Fused(model)),
             images: images.paths(),
+            release: Release::default(),
             out: &out,
             limit: PATIENT,
             progress: Progress::Hidden,

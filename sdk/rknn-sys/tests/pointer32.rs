@@ -1,6 +1,13 @@
-//! The binding of 32-bit machines, which no machine here compiles: what its assertions say is what was measured of the
-//! interface, so that a build for armhf either has this layout or fails.
+//! The bindings of 64-bit and 32-bit machines: what their assertions say is what was measured of the interface, so that a
+//! build either has this layout or fails. `cargo xtask test --armhf` compiles and runs this for 32-bit Arm too.
 #![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::mem::{offset_of, size_of};
+
+use rknn_sys::{
+    rknn_context, rknn_init_extend, rknn_input, rknn_input_output_num, rknn_input_range, rknn_mem_size,
+    rknn_output, rknn_run_extend, rknn_tensor_attr, rknn_tensor_mem,
+};
 
 const POINTER32: &str = include_str!("../src/bindings/pointer32.rs");
 const POINTER64: &str = include_str!("../src/bindings/pointer64.rs");
@@ -42,6 +49,27 @@ fn stated(bindings: &str, what: &str) -> Option<usize> {
     let assertion = bindings.split(&format!("[\"{what}\"]")).nth(1)?;
     let number = assertion.split(" - ").nth(1)?.split("usize").next()?;
     number.parse().ok()
+}
+
+/// The binding that is compiled, as this machine lays it out.
+#[test]
+fn this_machines_structs_are_of_the_measured_sizes() {
+    let found = [
+        size_of::<rknn_tensor_attr>(),
+        size_of::<rknn_tensor_mem>(),
+        size_of::<rknn_input>(),
+        size_of::<rknn_output>(),
+        size_of::<rknn_init_extend>(),
+        size_of::<rknn_run_extend>(),
+        size_of::<rknn_mem_size>(),
+        size_of::<rknn_input_range>(),
+        size_of::<rknn_input_output_num>(),
+    ];
+    let is_wide = cfg!(target_pointer_width = "64");
+    let expected = SIZES.map(|(_, wide, narrow)| if is_wide { wide } else { narrow });
+    assert_eq!(found, expected);
+    assert_eq!(size_of::<rknn_context>(), size_of::<usize>());
+    assert_eq!(offset_of!(rknn_tensor_attr, size_with_stride), 364);
 }
 
 #[test]

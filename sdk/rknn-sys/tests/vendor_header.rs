@@ -139,6 +139,7 @@ fn facts(folder: &Path, header: &Path) -> Result<String> {
 }
 
 /// The sizes and offsets as assertions, so that they can be checked for a target whose programs do not run here.
+#[cfg(target_arch = "x86_64")]
 fn asserting_program(printed: &str) -> String {
     let assertion = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
         ["sizeof", name, size] => format!("_Static_assert(sizeof({name}) == {size}, \"{name}\");\n"),

@@ -46,6 +46,8 @@ pub fn manifest(payloads: Vec<Payload>) -> Manifest {
         confidence: 0.25,
         iou: 0.45,
         producer: "test".into(),
+        security_version: 0,
+        check_images: Vec::new(),
         payloads,
     }
 }

@@ -7,6 +7,7 @@ mod common;
 #[path = "../common/npu.rs"]
 mod npu;
 
+mod every_fault;
 mod faults;
 mod frames;
 mod imports;

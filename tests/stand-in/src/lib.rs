@@ -17,7 +17,7 @@ mod model;
 mod scenario;
 
 pub use model::{Model, Recording, digest};
-pub use scenario::{Action, Caches, Element, Fault, Input, Mode, Order, Output, Scenario};
+pub use scenario::{Action, Caches, Element, FAULTY, Fault, Input, Mode, Order, Output, Scenario};
 
 /// Which of the two runtimes a library plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

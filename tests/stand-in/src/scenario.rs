@@ -144,7 +144,7 @@ pub enum Action {
 }
 
 /// The functions that faults can be given.
-const FAULTY: [&str; 17] = [
+pub const FAULTY: [&str; 17] = [
     "rknn_init",
     "rknn_dup_context",
     "rknn_destroy",
@@ -166,7 +166,7 @@ const FAULTY: [&str; 17] = [
 
 impl Fault {
     /// Whether the fault can ever come: its function is one, and can fail in this way.
-    fn is_possible(&self) -> bool {
+    pub fn is_possible(&self) -> bool {
         let may_be = match self.action {
             Action::Short(_) => matches!(self.call.as_str(), "rknn_create_mem" | "rknn_outputs_get"),
             Action::Slow(_) => self.call == "rknn_run",

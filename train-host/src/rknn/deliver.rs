@@ -12,7 +12,7 @@ use super::protocol::Algorithm;
 use super::record::{Calibrated, Record, Who};
 use super::toolkit::Toolkit;
 use crate::evaluate::Progress;
-use crate::export::bundle::{self, Fallback, NpuPayload, Packed};
+use crate::export::bundle::{self, Fallback, NpuPayload, Packed, Release};
 use crate::export::onnx::Specs;
 use crate::export::{onnx, qdq};
 use crate::model::FusedModel;
@@ -41,6 +41,8 @@ pub struct Delivery<'a> {
     pub fallback: Fallback<'a>,
     /// Images that scales are or were found on.
     pub images: &'a [PathBuf],
+    /// How the bundle goes out.
+    pub release: Release<'a>,
     /// The bundle to write.
     pub out: &'a Path,
     /// The longest that one step of the toolkit may take.
@@ -93,7 +95,7 @@ pub fn deliver(toolkit: &Toolkit, delivery: &Delivery<'_>) -> Result<Delivered> 
     };
     // Before the bundle, so that a bundle stands for a conversion that succeeded.
     let record = record.write(out, &onnx)?;
-    let packed = bundle::write_npu(&payload, delivery.fallback, board, out)?;
+    let packed = bundle::write_npu(&payload, delivery.fallback, board, delivery.release, out)?;
     Ok(Delivered { packed, record, half_tensors: compiled.half_tensors })
 }
 

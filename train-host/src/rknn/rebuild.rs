@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use artifact::rknn::RknnInfo;
-use artifact::{BackendKind, Bundle, Manifest, TensorSpec};
+use artifact::{BackendKind, Bundle, Manifest, TensorSpec, Trust};
 use serde::Serialize;
 
 use super::compile::{Job, Quantizer, simulate};
@@ -46,7 +46,7 @@ pub fn rebuild(
     limit: Duration,
     progress: Progress,
 ) -> Result<(Simulator, Manifest, Rebuilt)> {
-    let mut bundle = Bundle::open(path)?;
+    let mut bundle = Bundle::open(path, &Trust::anyone())?;
     let (shipped, bytes) = npu_payload(&mut bundle, path)?;
     let (record, onnx) = Record::open(path, &shipped.sha256)?;
     let images: Vec<PathBuf> = record.calibration.iter().map(|image| image.path.clone()).collect();

@@ -49,7 +49,7 @@ enum Role {
     /// Loaded the weights.
     Owner(Arc<Weights>),
     /// Uses those of another context, which is told when this one is gone.
-    Sharer { _weights: Shared },
+    Sharer(Shared),
 }
 
 /// How the bytes of an input are to be understood.
@@ -111,7 +111,7 @@ impl Context {
         let (mut from, mut context): (rknn_context, rknn_context) = (self.raw.context, 0);
         // SAFETY: `from` is a live handle used on its own thread, `context` a place for another.
         check(unsafe { duplicate(&raw mut from, &raw mut context) })?;
-        let (vendor, role) = (Arc::clone(&self.raw.vendor), Role::Sharer { _weights: weights.share() });
+        let (vendor, role) = (Arc::clone(&self.raw.vendor), Role::Sharer(weights.share()));
         Ok(Unbound { handle: Handle { context, vendor, role } })
     }
 
@@ -269,12 +269,16 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // Weights must not go while another context uses them: rather leak the context than risk that.
         if matches!(&self.role, Role::Owner(weights) if weights.is_shared()) {
+            self.vendor.note_unfreed();
             return;
         }
         if let Ok(destroy) = function!(self.vendor, rknn_destroy) {
             // SAFETY: the handle is live, this is its last user, and all its memory is freed (each holds this handle).
             if check(unsafe { destroy(self.context) }).is_err() {
                 self.vendor.note_unfreed();
+                if let Role::Sharer(weights) = &self.role {
+                    weights.keep();
+                }
             }
         }
     }

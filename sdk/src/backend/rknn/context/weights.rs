@@ -5,8 +5,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// The weights of a loaded model.
 #[derive(Default)]
 pub(super) struct Weights {
-    sharers: Mutex<usize>,
+    users: Mutex<Users>,
     gone: Condvar,
+}
+
+/// Who uses weights that another context loaded.
+#[derive(Default)]
+struct Users {
+    /// Contexts that will let go of them.
+    sharers: usize,
+    /// Whether there is a context that never will, because the runtime did not destroy it.
+    is_kept: bool,
 }
 
 /// A use of weights that another context loaded.
@@ -15,30 +24,37 @@ pub(super) struct Shared(Arc<Weights>);
 impl Weights {
     /// Another user.
     pub(super) fn share(self: &Arc<Self>) -> Shared {
-        *self.sharers() += 1;
+        self.users().sharers += 1;
         Shared(Arc::clone(self))
     }
 
     /// Whether somebody else uses them.
     pub(super) fn is_shared(&self) -> bool {
-        *self.sharers() > 0
+        let users = self.users();
+        users.sharers > 0 || users.is_kept
     }
 
-    /// Waits until nobody else uses them.
+    /// Waits until nobody else uses them who will ever let go.
     pub(super) fn wait_until_unshared(&self) {
-        let sharers = self.sharers();
-        drop(self.gone.wait_while(sharers, |sharers| *sharers > 0));
+        drop(self.gone.wait_while(self.users(), |users| users.sharers > 0));
     }
 
-    fn sharers(&self) -> MutexGuard<'_, usize> {
-        // A number is whole after a panic, too.
-        self.sharers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn users(&self) -> MutexGuard<'_, Users> {
+        // Two numbers are whole after a panic, too.
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Says that the context that uses the weights is still there, and always will be.
+    pub(super) fn keep(&self) {
+        self.0.users().is_kept = true;
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        *self.0.sharers() -= 1;
+        self.0.users().sharers -= 1;
         self.0.gone.notify_all();
     }
 }

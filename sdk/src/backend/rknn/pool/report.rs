@@ -23,6 +23,6 @@ pub struct PoolReport {
     pub quarantined: u64,
     /// Contexts opened to replace them.
     pub reopened: u64,
-    /// Contexts and memories that the runtime refused to destroy.
+    /// Contexts and memories that the runtime refused to destroy, and contexts that stay because those use their weights.
     pub unfreed: u64,
 }

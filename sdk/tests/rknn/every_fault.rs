@@ -1,0 +1,275 @@
+//! Every fault that the stand-in can play, in each of its functions, early and late, on every way that pixels can take:
+//! nothing hangs, frames come back in order, each with its own outputs or an error that says what to do, and in the end
+//! nothing is left. The table is the stand-in's own, so that a function that is added to it is tested here.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use repedge::Error;
+use repedge::backend::rknn::{DmaBuffer, IoPath, Pool, RknnOptions, TimeLimits};
+use stand_in::{Action, FAULTY, Fault, Scenario};
+
+use crate::frames::{is_of_frame, number, number_of, three_cores};
+use crate::{CODES, common, npu};
+
+const FRAMES: u64 = 24;
+/// Functions that the backend has no use for.
+const UNUSED: [&str; 3] = ["rknn_wait", "rknn_set_batch_core_num", "rknn_create_mem2"];
+/// Functions that are called a few times only, so that a late fault never comes.
+const RARE: [&str; 5] =
+    ["rknn_init", "rknn_dup_context", "rknn_set_core_mask", "rknn_destroy", "rknn_create_mem_from_fd"];
+/// The frame that is shown where pixels come from another device, whose memory does not change.
+const SHOWN: u64 = 7;
+
+/// How pixels reach the NPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    InPlace,
+    Copied,
+    Imported,
+}
+
+const WAYS: [Way; 3] = [Way::InPlace, Way::Copied, Way::Imported];
+
+impl Way {
+    /// Whether frames that go this way, or the contexts that they go to, call the function at all.
+    fn calls(self, call: &str) -> bool {
+        let copies = ["rknn_inputs_set", "rknn_outputs_get", "rknn_outputs_release"].contains(&call);
+        let shares =
+            ["rknn_create_mem", "rknn_destroy_mem", "rknn_mem_sync", "rknn_set_io_mem"].contains(&call);
+        match self {
+            _ if UNUSED.contains(&call) => false,
+            Self::Copied => !shares && call != "rknn_create_mem_from_fd",
+            Self::InPlace => !copies && call != "rknn_create_mem_from_fd",
+            Self::Imported => !copies,
+        }
+    }
+
+    fn options(self, options: RknnOptions) -> RknnOptions {
+        let path = if self == Self::Copied { IoPath::Copied } else { IoPath::ZeroCopy };
+        RknnOptions { path, ..options }
+    }
+}
+
+/// One fault, on one way.
+struct Case {
+    way: Way,
+    scenario: Scenario,
+    fault: Fault,
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Outcome {
+    /// Whether the fault came.
+    came: bool,
+    /// Whether the model could be opened.
+    is_open: bool,
+    failed: u64,
+}
+
+/// Every case of every possible fault among `actions`, at the first call and at the ninth.
+fn cases(kind: &str, actions: impl Fn(usize) -> Action) -> Vec<Case> {
+    let calls = FAULTY.iter().enumerate();
+    let all = calls.flat_map(|(at, &call)| WAYS.map(|way| [1, 9].map(|from| (at, call, way, from))));
+    let all = all.flatten().filter(|(_, call, way, _)| way.calls(call));
+    all.filter_map(|(at, call, way, from)| {
+        let fault = Fault { call: call.into(), from, count: 1, action: actions(at) };
+        let name = format!("{kind} in {call} {from} {way:?}");
+        let scenario = npu::scenario(&name);
+        fault.is_possible().then(|| Case { way, scenario: with(scenario, &fault), fault })
+    })
+    .collect()
+}
+
+fn with(scenario: Scenario, fault: &Fault) -> Scenario {
+    scenario.with_fault(&fault.call, fault.from, fault.count, fault.action)
+}
+
+/// A buffer of another device that shows one frame.
+fn shown() -> (File, DmaBuffer) {
+    let file = tempfile::tempfile().unwrap();
+    let pixels = [number(SHOWN), 0, 0].repeat(common::SIDE_PX * common::SIDE_PX);
+    file.write_all_at(&pixels, 0).unwrap();
+    let buffer = DmaBuffer::new(&file, 0, pixels.len()).unwrap();
+    (file, buffer)
+}
+
+fn submit_one(pool: &mut Pool, way: Way, frame: u64, buffer: &DmaBuffer) -> bool {
+    let Some(mut slot) = pool.slot().unwrap() else { return false };
+    let number = match way {
+        Way::Imported => return pool.submit_imported(slot, buffer) == frame,
+        Way::InPlace | Way::Copied => number(frame),
+    };
+    slot.pixels().unwrap().as_chunks_mut::<3>().0.fill([number, 0, 0]);
+    pool.submit(slot) == frame
+}
+
+/// Runs all frames and counts those that failed.
+fn drive(pool: &mut Pool, case: &Case) -> u64 {
+    let name = &case.scenario.name;
+    let (_file, buffer) = shown();
+    let (mut submitted, mut failed) = (0, 0);
+    for frame in 0..FRAMES {
+        while submitted < FRAMES && submit_one(pool, case.way, submitted, &buffer) {
+            submitted += 1;
+        }
+        let completed = pool.next().expect("a frame under way");
+        assert_eq!(completed.frame, frame, "{name}: out of order");
+        match completed.result {
+            Ok(finished) => {
+                let expected = if case.way == Way::Imported { SHOWN } else { frame };
+                let found = number_of(finished.outputs());
+                assert!(is_of_frame(found, expected), "{name}: frame {frame} has the outputs of {found}");
+            }
+            Err(error) => {
+                assert_helps(&error);
+                failed += 1;
+            }
+        }
+    }
+    assert!(pool.next().is_none(), "{name}: more frames than were given");
+    failed
+}
+
+fn assert_helps(error: &Error) {
+    let text = error.to_string();
+    assert!(matches!(error, Error::Npu { .. } | Error::Backend(_)), "{text}");
+    assert!(text.split("help: ").nth(1).is_some_and(|hint| hint.len() > 20), "no hint in {text}");
+}
+
+/// Plays a case to its end. Asserts all that holds for every case.
+fn play(case: &Case, options: &RknnOptions) -> Outcome {
+    let Case { way, scenario, fault } = case;
+    let (is_open, failed) = match npu::pool(scenario, &way.options(options.clone())) {
+        Ok(mut pool) => {
+            let failed = drive(&mut pool, case);
+            let report = pool.report();
+            assert_eq!((report.finished, report.failed), (FRAMES - failed, failed), "{}", scenario.name);
+            (true, failed)
+        }
+        Err(error) => {
+            assert_helps(&error);
+            (false, 0)
+        }
+    };
+    npu::control(scenario).release();
+    assert_nothing_left(scenario, fault);
+    Outcome { came: npu::counters(scenario).faults == [1], is_open, failed }
+}
+
+/// Nothing is left but what the runtime refused to destroy, and the context whose weights that uses.
+fn assert_nothing_left(scenario: &Scenario, fault: &Fault) {
+    let refused = |call: &str| {
+        let is_refused = fault.call == call && matches!(fault.action, Action::Error(_));
+        if is_refused { npu::counters(scenario).faults[0] } else { 0 }
+    };
+    let (contexts, memories) = (2 * refused("rknn_destroy"), refused("rknn_destroy_mem"));
+    npu::wait_until(&scenario.name, || {
+        let left = npu::counters(scenario);
+        (left.contexts, left.memories) == (contexts, memories)
+    });
+    let counters = npu::counters(scenario);
+    assert_eq!(counters.outputs, 0, "{}", scenario.name);
+    let is_told = |text: &String| memories > 0 && text.contains("destroyed with 1 memories");
+    assert!(counters.violations.iter().all(is_told), "{}: {:?}", scenario.name, counters.violations);
+    let is_rare = fault.from > 1 && RARE.contains(&fault.call.as_str());
+    assert!(is_rare || counters.faults == [1], "{}: the fault never came", scenario.name);
+}
+
+/// Whether the function is called while a frame is under way, and what it reports fails the frame.
+fn is_of_frames(call: &str) -> bool {
+    let all = ["rknn_run", "rknn_inputs_set", "rknn_outputs_get", "rknn_outputs_release"];
+    let shared = ["rknn_mem_sync", "rknn_set_io_mem", "rknn_create_mem_from_fd"];
+    all.contains(&call) || shared.contains(&call)
+}
+
+/// A time limit that no frame reaches, however busy the machine is.
+fn patient() -> RknnOptions {
+    let limits = TimeLimits { run: Duration::from_secs(100), ..TimeLimits::default() };
+    RknnOptions { limits, ..three_cores() }
+}
+
+#[test]
+fn an_error_of_any_function_fails_one_frame_at_most() {
+    for case in cases("error", |at| Action::Error(CODES[at % CODES.len()].0)) {
+        let Outcome { came, is_open, failed } = play(&case, &patient());
+        let expected = u64::from(came && is_of_frames(&case.fault.call));
+        assert!(!is_open || failed == expected, "{}: {failed} frames failed", case.scenario.name);
+        let is_of_loading = !is_of_frames(&case.fault.call) && !case.fault.call.starts_with("rknn_destroy");
+        assert!(is_open || is_of_loading, "{} kept the model from being opened", case.scenario.name);
+    }
+}
+
+#[test]
+fn a_late_answer_of_any_function_fails_nothing() {
+    for case in cases("delay", |_| Action::Delay(30)) {
+        let outcome = play(&case, &patient());
+        assert!(outcome.is_open && outcome.failed == 0, "{}: {outcome:?}", case.scenario.name);
+    }
+}
+
+#[test]
+fn memory_and_outputs_that_come_short_are_refused() {
+    for case in cases("short", |_| Action::Short(7)) {
+        let Outcome { is_open, failed, .. } = play(&case, &patient());
+        let expected = u64::from(case.fault.call == "rknn_outputs_get");
+        assert_eq!((is_open, failed), (expected == 1, expected), "{}", case.scenario.name);
+    }
+}
+
+#[test]
+fn an_npu_that_takes_too_long_fails_one_frame() {
+    let limits = TimeLimits {
+        run: Duration::from_millis(1500),
+        grace: Duration::from_secs(100_000),
+        ..TimeLimits::default()
+    };
+    let options = RknnOptions { limits, ..three_cores() };
+    for case in cases("slow", |_| Action::Slow(600_000)) {
+        let outcome = play(&case, &options);
+        assert!(outcome.is_open && outcome.failed == 1, "{}: {outcome:?}", case.scenario.name);
+    }
+}
+
+/// A stall costs the frames of one core, of which there are two at a time, and the time limit.
+fn assert_stalls_are_survived(way: Way) {
+    // Long enough for a busy machine: whatever else exceeded a limit would be one more stall.
+    let limits = TimeLimits {
+        run: Duration::from_secs(10),
+        grace: Duration::from_secs(2),
+        open: Duration::from_secs(20),
+        ..TimeLimits::default()
+    };
+    let options = RknnOptions { limits, ..three_cores() };
+    let cases: Vec<Case> =
+        cases("stall", |_| Action::Stall).into_iter().filter(|case| case.way == way).collect();
+    let survive = |case: &Case| {
+        let Outcome { came, is_open, failed } = play(case, &options);
+        let may_fail = if came && is_of_frames(&case.fault.call) { 1..=2 } else { 0..=0 };
+        assert!(!is_open || may_fail.contains(&failed), "{}: {failed} frames failed", case.scenario.name);
+    };
+    // All at once: they only wait.
+    let survive = &survive;
+    std::thread::scope(|scope| {
+        for case in &cases {
+            scope.spawn(move || survive(case));
+        }
+    });
+}
+
+#[test]
+fn a_stall_in_any_function_is_survived_in_place() {
+    assert_stalls_are_survived(Way::InPlace);
+}
+
+#[test]
+fn a_stall_in_any_function_is_survived_with_copies() {
+    assert_stalls_are_survived(Way::Copied);
+}
+
+#[test]
+fn a_stall_in_any_function_is_survived_with_memory_of_other_devices() {
+    assert_stalls_are_survived(Way::Imported);
+}
