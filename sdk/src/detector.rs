@@ -4,15 +4,15 @@
 use std::path::Path;
 use std::time::Instant;
 
-use artifact::{BackendKind, Bundle, Manifest, Tensor};
+use artifact::{BackendKind, Bundle, Manifest, Tensor, Trust};
 
 use crate::backend::rknn::{PoolReport, RknnOptions};
 use crate::backend::{self, BackendChoice, Opened};
 use crate::decode::{Decoder, Detection, Limits};
 use crate::preprocess::{LetterboxMap, Preprocessor};
-use crate::{Error, Frame};
+use crate::{Error, Frame, Image, frame};
 
-/// How a bundle is run.
+/// How a bundle is run, and whether it may be.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Which engine may run it.
@@ -21,6 +21,8 @@ pub struct Options {
     pub limits: Option<Limits>,
     /// How the NPU is used, should it be the engine.
     pub npu: RknnOptions,
+    /// Whose bundles are accepted; nobody's, unless it is said.
+    pub trust: Trust,
 }
 
 /// How long each stage of a frame took.
@@ -66,10 +68,10 @@ impl Detector {
     /// Opens the bundle at `path` and loads its model.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when the bundle is damaged, [`Error::Backend`] or [`Error::Npu`] when no engine can run it,
+    /// [`Error::Artifact`] when the bundle is damaged or not trusted, [`Error::Backend`] or [`Error::Npu`] when no engine can run it,
     /// [`Error::Input`] when a limit is out of range.
     pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
-        let mut bundle = Bundle::open(path)?;
+        let mut bundle = Bundle::open(path, &options.trust)?;
         let opened = backend::open(&mut bundle, options.backend, &options.npu)?;
         let manifest = bundle.manifest();
         let limits = options.limits.unwrap_or(Limits::device(manifest.confidence, manifest.iou));
@@ -112,6 +114,22 @@ impl Detector {
     /// What the bundle says about its model.
     pub fn manifest(&self) -> &Manifest {
         self.bundle.manifest()
+    }
+
+    /// Name of the trusted key that signed the bundle; none where [`Options::trust`] asks for none.
+    pub fn signer(&self) -> Option<&str> {
+        self.bundle.signer()
+    }
+
+    /// The picture of [`Manifest::check_images`] at `index`.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] when there is none or the file has changed since it was opened; [`Error::Input`] when it is no
+    /// image.
+    pub fn check_image(&mut self, index: usize) -> Result<Image, Error> {
+        let bytes = self.bundle.read_check_image(index)?;
+        let name = self.manifest().check_images.get(index).map_or("check image", |image| image.name.as_str());
+        frame::parse_image(name, &bytes)
     }
 
     /// Class names by [`Detection::class`].

@@ -83,9 +83,17 @@ pub fn read_image(path: &Path) -> Result<Image, Error> {
     let bytes = std::fs::read(path).map_err(|e| {
         unusable(path, &e.to_string(), "an image file", "check the path and that you may read it")
     })?;
-    decode_image(&bytes).map_err(|reason| {
+    parse_image(&path.display().to_string(), &bytes)
+}
+
+/// As [`read_image`], from the bytes of a file that errors call `name`.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn parse_image(name: &str, bytes: &[u8]) -> Result<Image, Error> {
+    decode_image(bytes).map_err(|reason| {
         unusable(
-            path,
+            Path::new(name),
             &reason,
             "a whole JPEG, PNG, BMP or WebP image",
             "copy or save the file again, or leave it out",

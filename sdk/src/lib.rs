@@ -2,9 +2,11 @@
 //! source coordinates. Never trains, converts or quantizes.
 //!
 //! ```no_run
-//! use repedge::{Detector, Options, draw, frame};
+//! use repedge::{Detector, KeyRing, Options, Trust, draw, frame};
 //!
-//! let mut detector = Detector::open("blood.bundle".as_ref(), Options::default())?;
+//! let trust = Trust::keys(KeyRing::read("/etc/repedge/keys".as_ref())?);
+//! let options = Options { trust, ..Options::default() };
+//! let mut detector = Detector::open("blood.bundle".as_ref(), options)?;
 //! let mut image = frame::read_image("smear.jpg".as_ref())?;
 //! let found = detector.detect(image.frame())?;
 //! println!("{} objects, inference took {} µs", found.boxes.len(), found.times.inference_us);
@@ -22,8 +24,9 @@ mod error;
 pub mod frame;
 pub mod int8;
 pub mod preprocess;
+pub mod selftest;
 
-pub use artifact::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};
+pub use artifact::{DType, Device, KeyRing, Layout, Origin, Quant, Tensor, TensorData, TensorSpec, Trust};
 pub use backend::BackendChoice;
 pub use decode::{Detection, Labels, Limits};
 pub use detector::{Detections, Detector, Options, StageTimes};
