@@ -6,20 +6,18 @@ mod inputs;
 #[path = "detect-image/report.rs"]
 mod report;
 
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use clap::{Parser, ValueEnum};
+use anyhow::{Result, bail};
+use clap::Parser;
+use examples::console;
+use examples::device::DeviceArgs;
 use indicatif::{ProgressBar, ProgressStyle};
-use repedge::{BackendChoice, Detector, Limits, Options, draw, frame};
+use repedge::{Detector, Limits, draw, frame};
 
 use report::{ImageReport, Report};
-
-/// Stands for standard output where an error names a file.
-const STDOUT: &str = "standard output";
 
 /// Find objects in images with a RepEdge bundle.
 #[derive(Debug, Parser)]
@@ -36,9 +34,8 @@ struct Args {
     /// Report as one JSON document on stdout, or in FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     json: Option<PathBuf>,
-    /// Engine that runs the model
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
-    backend: Backend,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Show boxes with a score above this, 0 to 1 [default: the bundle's]
     #[arg(long, value_name = "SCORE", value_parser = parse_fraction)]
     confidence: Option<f32>,
@@ -50,34 +47,10 @@ struct Args {
     skip_broken: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Backend {
-    /// The NPU where bundle and build have it, else the CPU
-    Auto,
-    /// The CPU
-    Tract,
-    /// The Rockchip NPU
-    Rknn,
-}
-
-impl From<Backend> for BackendChoice {
-    fn from(backend: Backend) -> Self {
-        match backend {
-            Backend::Auto => Self::Auto,
-            Backend::Tract => Self::Tract,
-            Backend::Rknn => Self::Rknn,
-        }
-    }
-}
-
 fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_closed_stdout(&error) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => console::exit_code(&error),
     }
 }
 
@@ -90,7 +63,7 @@ fn run(args: &Args) -> Result<()> {
     for (input, picture) in inputs.iter().zip(&pictures) {
         match detect(&mut detector, input, picture.as_deref()) {
             Ok(image) => {
-                bar.suspend(|| say(args, &image.to_string()))?;
+                bar.suspend(|| console::say(args.json.as_deref(), &image.to_string()))?;
                 report.images.push(image);
             }
             Err(error) if args.skip_broken && is_broken_input(&error) => {
@@ -109,20 +82,16 @@ fn run(args: &Args) -> Result<()> {
         );
     }
     report.finish(&detector);
-    say(args, &report.summary())?;
-    emit_json(args, &report)
+    console::say(args.json.as_deref(), &report.summary())?;
+    console::emit_json(args.json.as_deref(), &report)
 }
 
 fn open(args: &Args) -> Result<Detector> {
-    let options = Options { backend: args.backend.into(), ..Options::default() };
-    let mut detector = Detector::open(&args.bundle, options)?;
+    let mut detector = args.device.open(&args.bundle)?;
     let manifest = detector.manifest();
     let limits =
         Limits::device(args.confidence.unwrap_or(manifest.confidence), args.iou.unwrap_or(manifest.iou));
     detector.set_limits(limits)?;
-    if let Some(reason) = detector.fallback() {
-        eprintln!("note: running on {} because {reason}", detector.backend());
-    }
     Ok(detector)
 }
 
@@ -150,37 +119,6 @@ fn detect(detector: &mut Detector, input: &Path, picture: Option<&Path>) -> Resu
 /// Whether the image is at fault, rather than the bundle, the engine or the disk.
 fn is_broken_input(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(repedge::Error::Input(_)))
-}
-
-/// Prints for people: to stdout, unless the JSON document owns it.
-fn say(args: &Args, text: &str) -> Result<()> {
-    if args.json.as_deref().is_some_and(is_stdout) {
-        eprintln!("{text}");
-        return Ok(());
-    }
-    print(&format!("{text}\n"))
-}
-
-fn emit_json(args: &Args, report: &Report) -> Result<()> {
-    let Some(path) = &args.json else { return Ok(()) };
-    let json = serde_json::to_string_pretty(report).context("the report cannot be written as JSON")? + "\n";
-    if is_stdout(path) { print(&json) } else { Ok(artifact::atomic::write(path, json.as_bytes())?) }
-}
-
-fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-") || path == Path::new("/dev/stdout")
-}
-
-fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    Ok(written.map_err(|e| artifact::Error::io(STDOUT, e))?)
-}
-
-/// Whether whoever read standard output has gone, as `head` does when it has seen enough: no fault of anybody.
-fn is_closed_stdout(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(artifact::Error::Io { path, source })
-        if path == Path::new(STDOUT) && source.kind() == ErrorKind::BrokenPipe)
 }
 
 fn progress_bar(images: usize) -> ProgressBar {

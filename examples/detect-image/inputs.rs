@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use repedge::frame::IMAGE_EXTENSIONS;
+use examples::images::images_in;
 
 /// Files as they are, folders replaced by the images directly in them, by name.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
@@ -17,32 +17,6 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
-}
-
-fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let unreadable = |error| artifact::Error::io(folder, error);
-    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
-    let mut images = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(unreadable)?.path();
-        if path.is_file() && has_image_extension(&path) {
-            images.push(path);
-        }
-    }
-    if images.is_empty() {
-        bail!(
-            "{}: no image in this folder\n  expected: files ending in {}\n  help: name the images, or another folder",
-            folder.display(),
-            IMAGE_EXTENSIONS.join(", ")
-        );
-    }
-    images.sort();
-    Ok(images)
-}
-
-fn has_image_extension(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    IMAGE_EXTENSIONS.contains(&extension.as_str())
 }
 
 /// For each input `out/STEM.png`, numbered where stems repeat; nothing without `out`. Refuses to overwrite an input.

@@ -39,7 +39,7 @@ impl Scene {
 
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_detect-image"));
-        command.args(args).current_dir(self.dir.path()).output().unwrap()
+        command.args(args).arg("--allow-unsigned").current_dir(self.dir.path()).output().unwrap()
     }
 
     /// Runs what must fail with `code`, and gives its complaint.
@@ -171,7 +171,8 @@ fn standard_output_that_cannot_be_written_is_no_panic() {
     let scene = Scene::new();
     let run = |json: &[&str], stdout: Stdio| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_detect-image"));
-        command.args(["squares.bundle", "pictures"]).args(json).current_dir(scene.dir.path());
+        command.args(["squares.bundle", "pictures", "--allow-unsigned"]).args(json);
+        command.current_dir(scene.dir.path());
         let output =
             command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1));

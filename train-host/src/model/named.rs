@@ -27,6 +27,7 @@ named![
     "repyolov3-spp",
     "yolov4",
     "repyolov4",
+    "repyolov5p",
 ];
 
 /// The description of the model called `name`.

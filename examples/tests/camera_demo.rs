@@ -1,0 +1,158 @@
+//! `camera-demo` as a user and as systemd run it.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../../sdk/tests/common/mod.rs"]
+mod common;
+mod signed;
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use repedge::{Image, frame};
+use serde_json::Value;
+use signed::Scene;
+
+fn command(scene: &Scene, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_camera-demo"));
+    command.args(["--state", "state"]).args(args).current_dir(scene.folder());
+    command
+}
+
+fn run(scene: &Scene, args: &[&str]) -> Output {
+    command(scene, args).output().unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn complaint(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder of a red picture, a broken file, and a black picture.
+fn pictures(scene: &Scene) {
+    for (name, color) in [("a.png", [255, 0, 0]), ("c.png", [0, 0, 0])] {
+        frame::write_png(&scene.path("pictures").join(name), &Image::filled(64, 64, color)).unwrap();
+    }
+    std::fs::write(scene.path("pictures/b.png"), "no picture").unwrap();
+}
+
+#[test]
+fn a_folder_is_played_once_and_broken_files_are_passed_over() {
+    let scene = Scene::new(&[]);
+    pictures(&scene);
+    let output = run(&scene, &["--bundle", "squares.bundle", "--keys", "keys", "--images", "pictures"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("skipped: pictures/b.png"));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 2);
+    assert_eq!((&lines[0]["frame"], &lines[1]["frame"]), (&0.into(), &1.into()));
+    assert_eq!(lines[0]["image"], "pictures/a.png");
+    assert_eq!(lines[0]["detections"].as_array().unwrap().len(), 4);
+    assert_eq!(lines[0]["detections"][0]["name"], "red");
+    assert!(lines[0]["times"]["inference_us"].is_u64());
+    assert_eq!(lines[1]["detections"], serde_json::json!([]));
+}
+
+#[test]
+fn the_bundles_own_pictures_are_played_over_and_over() {
+    let scene = Scene::new(&signed::right());
+    let lines = lines(&run(&scene, &["--bundle", "squares.bundle", "--keys", "keys", "--frames", "3"]));
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|line| line["image"] == "square.png"));
+    assert!(lines.iter().all(|line| line["detections"][0]["name"] == "red"));
+    let none = Scene::new(&[]);
+    let said = complaint(&run(&none, &["--bundle", "squares.bundle", "--keys", "keys"]), 1);
+    assert!(said.contains("nothing to play") && said.contains("--images"), "{said}");
+}
+
+#[test]
+fn settings_come_from_a_file_and_arguments_override_them() {
+    let scene = Scene::new(&signed::right());
+    pictures(&scene);
+    let settings =
+        "bundle = \"squares.bundle\"\nimages = \"pictures\"\nkeys = \"keys\"\njson = \"out.jsonl\"\n";
+    std::fs::write(scene.path("demo.toml"), settings).unwrap();
+    assert_eq!(lines(&run(&scene, &["--config", "demo.toml"])).len(), 0);
+    let written = std::fs::read_to_string(scene.path("out.jsonl")).unwrap();
+    assert_eq!(written.lines().count(), 2);
+    let over = ["--config", "demo.toml", "--json", "-", "--repeat", "--frames", "5", "--confidence", "1"];
+    let over = lines(&run(&scene, &over));
+    assert_eq!(over.len(), 5);
+    assert!(over.iter().all(|line| line["detections"] == serde_json::json!([])));
+    std::fs::write(scene.path("demo.toml"), "parcel = \"squares.bundle\"\n").unwrap();
+    let said = complaint(&run(&scene, &["--config", "demo.toml"]), 1);
+    assert!(said.contains("demo.toml") && said.contains("parcel"), "{said}");
+    assert!(complaint(&run(&scene, &[]), 1).contains("no bundle"));
+    assert!(complaint(&run(&scene, &["--frobnicate"]), 2).contains("--frobnicate"));
+}
+
+#[test]
+fn the_packaged_settings_are_understood() {
+    let scene = Scene::new(&signed::right());
+    let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/camera-demo/camera-demo.toml");
+    let files = ["--config", packaged, "--bundle", "squares.bundle", "--keys", "keys", "--board", "host"];
+    let once = ["--interval-ms", "0", "--frames", "1", "--json", "-"];
+    assert_eq!(lines(&run(&scene, &[&files[..], &once].concat())).len(), 1);
+}
+
+#[test]
+fn an_unsigned_bundle_needs_to_be_allowed() {
+    let scene = Scene::new(&[]);
+    pictures(&scene);
+    common::write_bundle(&scene.path("unsigned.bundle"));
+    let args = ["--bundle", "unsigned.bundle", "--images", "pictures"];
+    let said = complaint(&run(&scene, &[&args[..], &["--keys", "keys"]].concat()), 1);
+    assert!(said.contains("unsigned.bundle: an unsigned bundle"), "{said}");
+    assert_eq!(lines(&run(&scene, &[&args[..], &["--allow-unsigned"]].concat())).len(), 2);
+}
+
+/// The demo under a systemd that listens at `socket` and wants to hear from it often.
+fn service(scene: &Scene) -> (Child, UnixDatagram) {
+    let socket = UnixDatagram::bind(scene.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let args = ["--bundle", "squares.bundle", "--keys", "keys", "--interval-ms", "3600000"];
+    let mut command = command(scene, &args);
+    command.env("NOTIFY_SOCKET", scene.path("notify")).env("WATCHDOG_USEC", "20000");
+    (command.stdout(Stdio::piped()).spawn().unwrap(), socket)
+}
+
+fn hear(socket: &UnixDatagram) -> String {
+    let mut bytes = [0; 1024];
+    let length = socket.recv(&mut bytes).unwrap();
+    String::from_utf8(bytes[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn systemd_is_told_and_sigterm_ends_it_cleanly() {
+    let scene = Scene::new(&signed::right());
+    let (mut child, socket) = service(&scene);
+    let ready = hear(&socket);
+    assert!(ready.contains("READY=1") && ready.contains("STATUS=squares on tract"), "{ready}");
+    assert!(hear(&socket).contains("WATCHDOG=1"));
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["frame"], 0);
+    // An hour of waiting for the next frame is cut short.
+    let terminated = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(terminated.success());
+    while !hear(&socket).contains("STOPPING=1") {}
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_ends_it_cleanly() {
+    let scene = Scene::new(&signed::right());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(&scene, &["--bundle", "squares.bundle", "--keys", "keys"]);
+    let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}

@@ -1,0 +1,153 @@
+//! `self-test` as an installer runs it.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../../sdk/tests/common/mod.rs"]
+mod common;
+mod signed;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use repedge::selftest::REPORT_SCHEMA;
+use serde_json::Value;
+use signed::Scene;
+
+fn self_test(scene: &Scene, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
+    command.args(["--state", "state"]).args(args).current_dir(scene.folder()).output().unwrap()
+}
+
+fn code(output: &Output, expected: i32) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(expected), "{stderr}{}", String::from_utf8_lossy(&output.stdout));
+    stderr
+}
+
+fn report(path: &Path) -> Value {
+    let report: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let schema: Value = serde_json::from_str(REPORT_SCHEMA).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let faults: Vec<String> = validator.iter_errors(&report).map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "{faults:?} in {report:#}");
+    report
+}
+
+#[test]
+fn a_right_answer_passes_and_the_report_is_as_its_schema_says() {
+    let scene = Scene::new(&signed::right());
+    let quick = ["squares.bundle", "--board", "host", "--keys", "keys", "--quick", "--json", "r.json"];
+    let output = self_test(&scene, &quick);
+    code(&output, 0);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("verdict: pass"));
+    let quick = report(&scene.path("r.json"));
+    assert_eq!(
+        (&quick["verdict"], &quick["backend"], &quick["board"]),
+        (&"pass".into(), &"tract".into(), &"host".into())
+    );
+    assert_eq!((&quick["accuracy"]["expected"], &quick["accuracy"]["found"]), (&1.into(), &1.into()));
+    assert_eq!((&quick["throttled"], &quick["dropped"]), (&Value::Null, &0.into()));
+    assert!(quick["rss_bytes"].as_u64() > Some(1 << 20));
+
+    let long = ["squares.bundle", "--board", "host", "--keys", "keys", "--duration", "200ms", "--json=-"];
+    let output = self_test(&scene, &long);
+    code(&output, 0);
+    std::fs::write(scene.path("long.json"), &output.stdout).unwrap();
+    assert!(report(&scene.path("long.json"))["throttled"].is_boolean());
+}
+
+#[test]
+fn a_fast_wrong_answer_fails() {
+    let scene = Scene::new(&signed::wrong());
+    let output = self_test(
+        &scene,
+        &["squares.bundle", "--board", "host", "--keys", "keys", "--quick", "--json=r.json"],
+    );
+    code(&output, 1);
+    let report = report(&scene.path("r.json"));
+    assert_eq!((&report["verdict"], &report["accuracy"]["verdict"]), (&"fail".into(), &"fail".into()));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("failed: the model finds 0 of 1 known boxes"));
+}
+
+#[test]
+fn a_bundle_without_check_images_runs_and_is_not_judged_by_them() {
+    let scene = Scene::new(&[]);
+    let output = self_test(
+        &scene,
+        &["squares.bundle", "--board", "host", "--keys", "keys", "--quick", "--json=r.json"],
+    );
+    code(&output, 0);
+    assert_eq!(report(&scene.path("r.json"))["accuracy"], Value::Null);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("accuracy is not judged"));
+}
+
+#[test]
+fn only_trusted_bundles_run_unless_it_is_said() {
+    let scene = Scene::new(&signed::right());
+    let quick = |more: &[&str]| {
+        self_test(&scene, &[&["squares.bundle", "--board", "host", "--quick"], more].concat())
+    };
+    std::fs::create_dir(scene.path("none")).unwrap();
+    assert!(code(&quick(&["--keys", "none"]), 1).contains("trusts no key"));
+    code(&quick(&["--allow-unsigned"]), 0);
+    code(&quick(&["--allow-unsigned", "--keys", "keys"]), 2);
+    let mut bytes = std::fs::read(scene.path("squares.bundle")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(scene.path("squares.bundle"), bytes).unwrap();
+    code(&quick(&["--keys", "keys"]), 1);
+    code(&quick(&["--allow-unsigned"]), 1);
+}
+
+#[test]
+fn only_a_pass_that_is_committed_raises_the_security_version() {
+    let scene = Scene::new(&signed::right());
+    scene.sign("new.bundle", &signed::right(), 7);
+    scene.sign("broken.bundle", &signed::wrong(), 9);
+    let run = |bundle: &str, more: &[&str]| {
+        self_test(&scene, &[&[bundle, "--board", "host", "--keys", "keys", "--quick"], more].concat())
+    };
+    let minimum = || std::fs::read_to_string(scene.path("state")).unwrap_or_default();
+    code(&run("new.bundle", &[]), 0);
+    code(&run("broken.bundle", &["--commit"]), 1);
+    assert_eq!(minimum(), "", "nothing was committed yet");
+    code(&run("squares.bundle", &[]), 0);
+    code(&run("new.bundle", &["--commit"]), 0);
+    assert_eq!(minimum(), "7\n");
+    assert!(code(&run("squares.bundle", &[]), 1).contains("at least 7"));
+    code(&run("new.bundle", &["--commit"]), 0);
+}
+
+#[test]
+fn other_boards_bundles_and_wrong_usage_are_refused() {
+    let scene = Scene::new(&signed::right());
+    let run = |args: &[&str]| self_test(&scene, args);
+    assert!(code(&run(&["squares.bundle"]), 2).contains("--board"));
+    code(&run(&["squares.bundle", "--board", "host", "--quick", "--duration", "3s"]), 2);
+    code(&run(&["squares.bundle", "--board", "host", "--duration", "soon"]), 2);
+    assert!(code(&run(&["squares.bundle", "--board", "toaster", "--allow-unsigned"]), 1).contains("toaster"));
+    let board = boards::Board::find("host").unwrap();
+    std::fs::write(scene.path("board.json"), serde_json::to_string(&board).unwrap()).unwrap();
+    code(&run(&["squares.bundle", "--board", "board.json", "--quick", "--allow-unsigned"]), 0);
+    std::fs::write(scene.path("board.json"), "{}").unwrap();
+    assert!(
+        code(&run(&["squares.bundle", "--board", "board.json", "--allow-unsigned"]), 1)
+            .contains("board.json")
+    );
+    scene.sign_for("other.bundle", "rk3576");
+    let refused = run(&["other.bundle", "--board", "rk3588", "--quick", "--keys", "keys"]);
+    assert!(code(&refused, 1).contains("another board"));
+}
+
+#[test]
+fn the_bundle_that_the_repository_ships_passes() {
+    let scene = Scene::new(&[]);
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/models/repyolov5p.bundle");
+    let output =
+        self_test(&scene, &[shipped, "--board", "host", "--quick", "--allow-unsigned", "--json=r.json"]);
+    code(&output, 0);
+    let accuracy = &report(&scene.path("r.json"))["accuracy"];
+    assert!(accuracy["images"].as_u64() > Some(3) && accuracy["expected"].as_u64() > Some(9), "{accuracy}");
+    let bundle = artifact::Bundle::open(shipped.as_ref(), &artifact::Trust::anyone()).unwrap();
+    let payloads = &bundle.manifest().payloads;
+    assert!(payloads.iter().all(|payload| payload.length <= 3_000_000), "{payloads:?}");
+}
