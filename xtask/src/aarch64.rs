@@ -8,34 +8,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::cross::gcc::{CROSS_COMPILER, CROSS_LIBC};
+use crate::cross::rust::{self, DEBIAN_PACKAGES, Rust};
 use crate::system::{self, Need, on_path};
 use crate::unpack;
 use crate::wheels::{self, Wheel};
-use crate::workspace::{Workspace, cache_folder, capture, run, run_inheriting};
+use crate::workspace::{Workspace, cache_folder, run, run_inheriting};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
-/// Debian's compiler, which other Rust on the PATH must not shadow, and its standard library for the target.
-const DEBIAN_BIN: &str = "/usr/bin";
-const DEBIAN_LIBRARY: &str = "/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib";
 /// Comes with every arm64 package of Debian, and is what emulated programs are started by.
 const LOADER: &str = "/lib/ld-linux-aarch64.so.1";
 const VENDOR_PINS: &str = "toolchains/rknpu.toml";
-
-/// The linker and C compiler for the target.
-pub const CROSS_COMPILER: Need = Need {
-    name: "aarch64-linux-gnu-gcc",
-    package: "gcc-aarch64-linux-gnu",
-    purpose: "linking for boards",
-    is_met: || on_path("aarch64-linux-gnu-gcc"),
-};
-
-/// The C library to link with.
-const CROSS_LIBC: Need = Need {
-    name: "the C library for aarch64",
-    package: "libc6-dev-arm64-cross",
-    purpose: "linking for boards",
-    is_met: || Path::new("/usr/aarch64-linux-gnu/include/stdlib.h").is_file(),
-};
 
 /// The emulator.
 pub const EMULATOR: Need = Need {
@@ -44,15 +27,6 @@ pub const EMULATOR: Need = Need {
     purpose: "running board programs here",
     is_met: || on_path("qemu-aarch64-static"),
 };
-
-/// Which Rust compiles for the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rust {
-    /// The one that runs us.
-    Current,
-    /// Debian's.
-    Debian,
-}
 
 /// Runs the suites.
 ///
@@ -73,54 +47,27 @@ pub fn test(workspace: &Workspace) -> Result<()> {
     run_inheriting(real.env("REPEDGE_VENDOR_RKNN", vendor))
 }
 
-/// Whether a Rust here has the target's standard library.
-pub fn has_rust() -> bool {
-    which_rust().is_some()
-}
-
-fn which_rust() -> Option<Rust> {
-    let mut rustc = Command::new("rustc");
-    let folder = capture(rustc.args(["--print", "target-libdir", "--target", TARGET]));
-    if folder.is_ok_and(|folder| Path::new(folder.trim()).is_dir()) {
-        return Some(Rust::Current);
-    }
-    let has_debian = Path::new(DEBIAN_LIBRARY).is_dir() && Path::new(DEBIAN_BIN).join("cargo").is_file();
-    has_debian.then_some(Rust::Debian)
-}
-
 fn provide() -> Result<Rust> {
     system::provide(&[CROSS_COMPILER, CROSS_LIBC, EMULATOR])?;
-    if let Some(rust) = which_rust().filter(|_| Path::new(LOADER).exists()) {
+    if let Some(rust) = rust::find(TARGET).filter(|_| Path::new(LOADER).exists()) {
         return Ok(rust);
     }
-    let packages: &[&str] = match which_rust() {
+    let library = "libstd-rust-web-dev:arm64";
+    let packages: &[&str] = match rust::find(TARGET) {
         Some(_) => &["libc6:arm64"],
-        None => &["rustc-web", "cargo-web", "libstd-rust-web-dev:arm64"],
+        None => &[DEBIAN_PACKAGES[0], DEBIAN_PACKAGES[1], library],
     };
     system::install_foreign(
         "arm64",
         packages,
         "`rustup target add aarch64-unknown-linux-gnu` or, on Debian,",
     )?;
-    which_rust().context("no Rust for aarch64, even after the installation")
+    rust::find(TARGET).context("no Rust for aarch64, even after the installation")
 }
 
 /// `cargo test` for the target.
 fn cargo(workspace: &Workspace, rust: Rust) -> Result<Command> {
-    let mut command = match rust {
-        Rust::Current => workspace.cargo("test"),
-        Rust::Debian => {
-            let mut command = Command::new(Path::new(DEBIAN_BIN).join("cargo"));
-            let rest = env::var_os("PATH").unwrap_or_default();
-            let folders = std::iter::once(PathBuf::from(DEBIAN_BIN)).chain(env::split_paths(&rest));
-            // What the cargo that started us set for itself would lead to its own compiler.
-            for name in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH"] {
-                command.env_remove(name);
-            }
-            command.arg("test").current_dir(workspace.root()).env("PATH", env::join_paths(folders)?);
-            command
-        }
-    };
+    let mut command = rust.cargo(workspace, "test")?;
     // Tests are run once on an emulator: compiling fast matters more than code that is fast.
     command.args(["--locked", "--target", TARGET, "--config", "profile.dev.package.\"*\".opt-level=1"]);
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -10,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use zip::ZipArchive;
 
-/// A member to unpack, or with a trailing slash on both sides every member below a folder.
+/// A member to unpack, a program where the archive says so, or with a trailing slash on both sides every member below a folder.
 #[derive(Debug, Clone, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
@@ -35,6 +36,10 @@ pub fn members(archive: &Path, chosen: &[Member], destination: &Path) -> Result<
         let mut output = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         io::copy(&mut bar.wrap_read(&mut member), &mut output)
             .with_context(|| format!("cannot write {}", path.display()))?;
+        if member.unix_mode().is_some_and(|mode| mode & 0o111 != 0) {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                .with_context(|| format!("cannot make {} a program", path.display()))?;
+        }
     }
     bar.finish_and_clear();
     Ok(())

@@ -78,12 +78,17 @@ fn pip_download(wheel: &Wheel, folder: &Path) -> Result<Command> {
         "--no-deps",
     ]);
     command.args(["--only-binary=:all:", "--python-version", "3.11", "--abi", "cp311", "--abi", "none"]);
-    let machine = if wheel.file.contains("_aarch64") { "aarch64" } else { "x86_64" };
-    for tag in ["_2_28", "_2_27", "_2_25", "_2_17", "2014"] {
-        command.args(["--platform", &format!("manylinux{tag}_{machine}")]);
+    for tag in platform_tags(&wheel.file) {
+        command.args(["--platform", tag]);
     }
     command.arg("--dest").arg(folder).arg(&wheel.requirement);
     Ok(command)
+}
+
+/// The platforms that a wheel's file name ends in.
+fn platform_tags(file: &str) -> impl Iterator<Item = &str> {
+    let stem = file.strip_suffix(".whl").unwrap_or(file);
+    stem.rsplit('-').next().unwrap_or_default().split('.')
 }
 
 fn verify(wheel: &Wheel, file: &Path) -> Result<()> {
@@ -132,6 +137,13 @@ mod tests {
         // FIPS 180-4's example "abc".
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256_of(b"abc"), abc);
+    }
+
+    #[test]
+    fn platforms_are_those_of_the_file() {
+        let file = "rknpu-1.5.2-cp311-cp311-manylinux_2_17_aarch64.manylinux2014_aarch64.whl";
+        let tags: Vec<_> = platform_tags(file).collect();
+        assert_eq!(tags, ["manylinux_2_17_aarch64", "manylinux2014_aarch64"]);
     }
 
     #[test]

@@ -1,0 +1,9 @@
+# What `cross` builds programs for 64-bit Arm boards in: glibc 2.31, GCC 10. Untested: no machine with containers was at hand.
+FROM debian:11.11-slim
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross make \
+    && rm -rf /var/lib/apt/lists/*
+
+ENV CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+    CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc

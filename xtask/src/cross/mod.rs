@@ -1,0 +1,226 @@
+//! Building for another machine: which Rust there is for it, and what links. It uses what is there and says what is
+//! missing and how to get it; it never runs rustup, and runs `cross` only when asked.
+
+pub mod elf;
+pub mod gcc;
+pub mod rust;
+pub mod zig;
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use boards::{Board, Target, Version};
+
+use crate::system::on_path;
+use crate::workspace::Workspace;
+use gcc::Gcc;
+use rust::Rust;
+use zig::Zig;
+
+/// Who links, as a user asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum With {
+    /// zig, through cargo-zigbuild: against the oldest glibc that a board has.
+    Zig,
+    /// The GNU cross compiler: against the glibc of its packages.
+    Gcc,
+    /// `cross`, which runs cargo in a container.
+    Cross,
+}
+
+/// What builds for a target.
+#[derive(Debug, Clone)]
+pub struct Toolchain {
+    triple: String,
+    /// The glibc that zig links against: the oldest of all boards of this target, so that one build serves them all.
+    floor: Version,
+    rust: Rust,
+    linker: Linker,
+}
+
+#[derive(Debug, Clone)]
+enum Linker {
+    Zig(Zig),
+    Gcc(Gcc),
+    Cross,
+}
+
+/// Something that is not there, and the command that brings it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// What.
+    pub what: String,
+    /// What it is for.
+    pub purpose: String,
+    /// The command.
+    pub remedy: String,
+}
+
+impl Toolchain {
+    /// The toolchain for a target: zig where it is set up, else the GNU cross compiler where its glibc is not too new.
+    ///
+    /// # Errors
+    /// Names everything that is missing, and how to get it.
+    pub fn find(workspace: &Workspace, target: &Target, with: Option<With>) -> Result<Self> {
+        let missing = match search(workspace, target, with) {
+            Ok(toolchain) => return Ok(toolchain),
+            Err(missing) => missing,
+        };
+        let line = |Missing { what, purpose, remedy }: &Missing| {
+            format!("\n  missing: {what}, {purpose}\n  help: {remedy}")
+        };
+        let lines: Vec<_> = missing.iter().map(line).collect();
+        bail!("cannot build for {} on this machine{}", target.triple, lines.concat())
+    }
+
+    /// `cargo build` for the target, to which packages and the profile are added.
+    ///
+    /// # Errors
+    /// When a path cannot be an environment variable.
+    pub fn cargo_build(&self, workspace: &Workspace) -> Result<Command> {
+        let mut command = match &self.linker {
+            Linker::Zig(zig) => {
+                let mut command = self.rust.program(workspace, zig.cargo_zigbuild())?;
+                command.arg("build").env("CARGO_ZIGBUILD_ZIG_PATH", zig.program());
+                command.args(["--target", &format!("{}.{}", self.triple, self.floor)]);
+                command
+            }
+            Linker::Gcc(gcc) => {
+                let mut command = self.rust.cargo(workspace, "build")?;
+                command.args(["--target", &self.triple]);
+                command.env(variable("CARGO_TARGET", &self.triple, "LINKER"), gcc.program());
+                command
+            }
+            Linker::Cross => {
+                let mut command = Command::new("cross");
+                command.arg("build").current_dir(workspace.root()).args(["--target", &self.triple]);
+                command.env("CROSS_CONFIG", workspace.join("toolchains/Cross.toml"));
+                command
+            }
+        };
+        command.arg("--locked");
+        Ok(command)
+    }
+
+    /// The environment variable that holds cargo's flags for this target's compiler.
+    pub fn flags_variable(&self) -> String {
+        variable("CARGO_TARGET", &self.triple, "RUSTFLAGS")
+    }
+
+    /// One line for people and for the build record.
+    ///
+    /// # Errors
+    /// When a compiler does not tell its version.
+    pub fn describe(&self, workspace: &Workspace) -> Result<String> {
+        let linker = match &self.linker {
+            Linker::Zig(zig) => format!("{zig} against glibc {}", self.floor),
+            Linker::Gcc(gcc) => gcc.to_string(),
+            Linker::Cross => return Ok("cross".into()),
+        };
+        Ok(format!("{}, linked by {linker}", self.rust.version(workspace)?))
+    }
+}
+
+/// What a target lacks on this machine; nothing where programs can be built for it.
+pub fn missing(workspace: &Workspace, target: &Target) -> Vec<Missing> {
+    search(workspace, target, None).err().unwrap_or_default()
+}
+
+fn search(workspace: &Workspace, target: &Target, with: Option<With>) -> Result<Toolchain, Vec<Missing>> {
+    let Some(floor) = target.glibc_floor else { return Err(missing_vendor_linker(target)) };
+    let triple = target.triple.clone();
+    let lowest = lowest_floor(&triple).unwrap_or(floor);
+    let toolchain = |rust, linker| Ok(Toolchain { triple, floor: lowest, rust, linker });
+    if with == Some(With::Cross) {
+        return if on_path("cross") {
+            toolchain(Rust::Current, Linker::Cross)
+        } else {
+            let remedy = "`cargo install --locked cross`, and Docker or Podman".into();
+            Err(vec![Missing { what: "cross".into(), purpose: "which was asked for".into(), remedy }])
+        };
+    }
+    let rust = rust::find(&target.triple).ok_or_else(|| rust::missing(&target.triple));
+    match (rust, linker(workspace, target, floor, with)) {
+        (Ok(rust), Ok(linker)) => toolchain(rust, linker),
+        (rust, linker) => Err(rust.err().into_iter().chain(linker.err()).collect()),
+    }
+}
+
+fn linker(
+    workspace: &Workspace,
+    target: &Target,
+    floor: Version,
+    with: Option<With>,
+) -> Result<Linker, Missing> {
+    let zig = || zig::find(workspace).map(Linker::Zig);
+    let gcc = || gcc::find(&target.triple).map(Linker::Gcc);
+    match with {
+        Some(With::Zig) => zig(),
+        Some(With::Gcc) => gcc(),
+        _ => zig().or_else(|no_zig| match gcc::find(&target.triple) {
+            Ok(gcc) if gcc.glibc() <= floor => Ok(Linker::Gcc(gcc)),
+            Ok(gcc) => Err(Missing {
+                purpose: format!(
+                    "because {gcc} links against glibc {}, and images may have {floor}",
+                    gcc.glibc()
+                ),
+                ..no_zig
+            }),
+            Err(_) => Err(no_zig),
+        }),
+    }
+}
+
+/// The oldest glibc of all boards of a target.
+fn lowest_floor(triple: &str) -> Option<Version> {
+    let targets = boards::names().filter_map(|name| Board::find(name).ok()?.target);
+    targets.filter(|target| target.triple == triple).filter_map(|target| target.glibc_floor).min()
+}
+
+fn missing_vendor_linker(target: &Target) -> Vec<Missing> {
+    let linker = target.vendor_linker.as_deref().unwrap_or("a linker");
+    let mut missing = vec![Missing {
+        what: format!("Rust's standard library for {}", target.triple),
+        purpose: "which is built from source".into(),
+        remedy: "a nightly Rust with rust-src; build-board does not use it yet, because nothing of it has run on a board"
+            .into(),
+    }];
+    if !on_path(linker) {
+        missing.push(Missing {
+            what: linker.into(),
+            purpose: "which only the vendor's SDK has".into(),
+            remedy: "add its folder in the SDK to PATH".into(),
+        });
+    }
+    missing
+}
+
+/// A variable of cargo's for a target, such as `CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER`.
+fn variable(prefix: &str, triple: &str, suffix: &str) -> String {
+    format!("{prefix}_{}_{suffix}", triple.replace('-', "_").to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_spelled_as_cargo_spells_them() {
+        let name = variable("CARGO_TARGET", "aarch64-unknown-linux-gnu", "LINKER");
+        assert_eq!(name, "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER");
+    }
+
+    #[test]
+    fn one_floor_serves_every_board_of_a_target() {
+        assert_eq!(lowest_floor("aarch64-unknown-linux-gnu"), Some(Version::new(2, 31)));
+        assert_eq!(lowest_floor("armv7-unknown-linux-uclibceabihf"), None);
+    }
+
+    #[test]
+    fn a_vendors_linker_is_named() {
+        let target = Board::find("rv1106").unwrap().target.unwrap();
+        let missing = missing_vendor_linker(&target);
+        assert!(missing[0].what.contains("uclibceabihf"), "{missing:?}");
+        assert!(missing[1].what.contains("arm-rockchip830"), "{missing:?}");
+    }
+}
