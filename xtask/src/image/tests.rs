@@ -1,0 +1,287 @@
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use boards::Board;
+
+use super::*;
+use crate::system;
+
+/// Parts that no board would boot, of sizes that show where each lies.
+struct Bench {
+    folder: tempfile::TempDir,
+    sources: Sources,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            Some(path)
+        };
+        let noise = |seed: u8, count: usize| -> Vec<u8> {
+            (0..count).map(|at| seed ^ at.to_le_bytes()[0] ^ at.to_le_bytes()[1].wrapping_mul(31)).collect()
+        };
+        write("rootfs/etc/hostname", b"board\n");
+        write("rootfs/usr/lib/with \"quotes\" and spaces", &noise(9, 70_000));
+        write("rootfs/usr/lib/zeros", &[0; 20_000]);
+        symlink("usr/lib", folder.path().join("rootfs/lib")).unwrap();
+        write("package/usr/lib/repedge/package/VERSION", b"0.1.0+0123456789ab\n");
+        write("package/usr/lib/repedge/package/bin/self-test", b"#!");
+        write("package/usr/lib/systemd/system/repedge-camera-demo.service", b"[Unit]\n");
+        let sources = Sources {
+            rootfs: Some(folder.path().join("rootfs")),
+            kernel: write("Image", &noise(1, 300_001)),
+            dtb: write("b.dtb", &noise(2, 40_000)),
+            idbloader: write("idbloader.img", &noise(3, 123_457)),
+            uboot: write("u-boot.itb", &noise(4, 900_000)),
+            append: Some("console=ttyS2,1500000".into()),
+            ..Sources::default()
+        };
+        Self { folder, sources }
+    }
+
+    fn package(&self) -> PathBuf {
+        self.folder.path().join("package")
+    }
+
+    fn build(&self, out: &str) -> Result<Built> {
+        build(
+            &Board::find("rk3588").unwrap(),
+            &self.sources,
+            Some(&self.package()),
+            &self.folder.path().join(out),
+        )
+    }
+
+    fn part(file: &Option<PathBuf>) -> Vec<u8> {
+        fs::read(file.as_ref().unwrap()).unwrap()
+    }
+}
+
+/// What a filesystem inside of an image holds at a path.
+fn cat(filesystem: &Path, path: &str) -> Vec<u8> {
+    debugfs(filesystem, &format!("cat \"{}\"", path.replace('"', "\"\"")))
+}
+
+fn debugfs(filesystem: &Path, request: &str) -> Vec<u8> {
+    let mut command = Command::new(system::program("debugfs").unwrap());
+    command.args(["-R", request]).arg(filesystem).output().unwrap().stdout
+}
+
+/// Cuts a partition out of an image.
+fn cut(image: &Path, partition: &gptman::GPTPartitionEntry, to: &Path) {
+    let bytes = fs::read(image).unwrap();
+    let at = |sector: u64| usize::try_from(sector * 512).unwrap();
+    fs::write(to, &bytes[at(partition.starting_lba)..at(partition.ending_lba + 1)]).unwrap();
+}
+
+#[test]
+#[ignore = "needs genimage and e2fsprogs"]
+fn every_byte_is_where_the_layout_says() {
+    let bench = Bench::new();
+    let built = bench.build("out").unwrap();
+    let board = Board::find("rk3588").unwrap();
+    let layout = board.flash.layout.unwrap();
+    let image = fs::read(&built.image).unwrap();
+    let at = |sector: u64| usize::try_from(sector * 512).unwrap();
+    for (sector, part) in [
+        (layout.idbloader_sector.unwrap(), &bench.sources.idbloader),
+        (layout.uboot_sector.unwrap(), &bench.sources.uboot),
+    ] {
+        let part = Bench::part(part);
+        assert!(image[at(sector)..].starts_with(&part), "sector {sector}");
+    }
+
+    let gpt = gptman::GPT::find_from(&mut fs::File::open(&built.image).unwrap()).unwrap();
+    let partitions: Vec<_> =
+        gpt.iter().filter(|(_, entry)| entry.is_used()).map(|(_, entry)| entry).collect();
+    assert_eq!(
+        partitions.iter().map(|entry| entry.partition_name.to_string()).collect::<Vec<_>>(),
+        ["boot", "root"]
+    );
+    assert_eq!(partitions[0].starting_lba, layout.boot_sector);
+    assert_eq!(partitions[0].size().unwrap() * 512, layout.boot_mib << 20);
+    assert_eq!(partitions[0].attribute_bits & 4, 4, "U-Boot looks for the bootable partition");
+    assert_eq!(partitions[1].starting_lba, partitions[0].ending_lba + 1);
+    // The first table is cut off: the one at the end must do as well.
+    let mut backup = image.clone();
+    backup[512..1024].fill(0);
+    gptman::GPT::find_from(&mut std::io::Cursor::new(backup)).unwrap();
+
+    let boot = bench.folder.path().join("boot.ext4");
+    cut(&built.image, partitions[0], &boot);
+    assert_eq!(cat(&boot, "/kernel"), Bench::part(&bench.sources.kernel));
+    assert_eq!(cat(&boot, "/board.dtb"), Bench::part(&bench.sources.dtb));
+    let entry = String::from_utf8(cat(&boot, "/extlinux/extlinux.conf")).unwrap();
+    let uuid = uuid_of(partitions[1].unique_partition_guid);
+    assert!(
+        entry.contains(&format!("append root=PARTUUID={uuid} rootwait rw console=ttyS2,1500000\n")),
+        "{entry}"
+    );
+
+    let root = bench.folder.path().join("root.ext4");
+    cut(&built.image, partitions[1], &root);
+    let odd = "usr/lib/with \"quotes\" and spaces";
+    assert_eq!(
+        cat(&root, &format!("/{odd}")),
+        fs::read(bench.folder.path().join("rootfs").join(odd)).unwrap()
+    );
+    assert_eq!(cat(&root, "/usr/lib/zeros"), [0; 20_000]);
+    assert_eq!(cat(&root, "/var/lib/repedge/versions/0.1.0+0123456789ab/bin/self-test"), b"#!");
+    let current = String::from_utf8(debugfs(&root, "stat /var/lib/repedge/current")).unwrap();
+    assert!(current.contains("Fast link dest: \"versions/0.1.0+0123456789ab\""), "{current}");
+    assert!(current.contains("User:     0   Group:     0"), "{current}");
+}
+
+/// A GUID as it is written: the first three parts are little-endian.
+fn uuid_of(b: [u8; 16]) -> String {
+    let text: String =
+        [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].map(|at| format!("{:02x}", b[at])).concat();
+    format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
+}
+
+#[test]
+#[ignore = "needs genimage and e2fsprogs"]
+fn the_same_parts_give_the_same_bytes() {
+    let (first, second) = (Bench::new(), Bench::new());
+    // Another order of making, other times, and a folder of another filesystem where there is one.
+    let shm = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let rootfs = shm.path().join("rootfs");
+    fs::create_dir_all(rootfs.join("usr/lib")).unwrap();
+    symlink("usr/lib", rootfs.join("lib")).unwrap();
+    fs::create_dir(rootfs.join("etc")).unwrap();
+    for name in ["usr/lib/zeros", "usr/lib/with \"quotes\" and spaces", "etc/hostname"] {
+        fs::copy(second.folder.path().join("rootfs").join(name), rootfs.join(name)).unwrap();
+    }
+    let sources = Sources { rootfs: Some(rootfs), ..second.sources.clone() };
+    let second_out = second.folder.path().join("out");
+    let one = first.build("out").unwrap();
+    let two = build(&Board::find("rk3588").unwrap(), &sources, Some(&second.package()), &second_out).unwrap();
+    assert!(fs::read(&one.image).unwrap() == fs::read(&two.image).unwrap(), "images differ");
+    assert_eq!(fs::read(&one.bmap).unwrap(), fs::read(&two.bmap).unwrap());
+}
+
+#[test]
+#[ignore = "needs genimage and e2fsprogs"]
+fn what_the_map_leaves_out_may_hold_anything() {
+    let bench = Bench::new();
+    let built = bench.build("out").unwrap();
+    let mut image = fs::read(&built.image).unwrap();
+    let map = Bmap::beside(&built.image).unwrap();
+    assert!(built.mapped_bytes < built.image_bytes / 2, "{built:?}");
+    let mut next = 0;
+    let spans = map.ranges().iter().map(|range| (range.start, range.bytes));
+    for (start, bytes) in spans.chain([(map.image_bytes(), 0)]) {
+        let index = |at: u64| usize::try_from(at).unwrap();
+        image[index(next)..index(start)].fill(0xa5);
+        next = start + bytes;
+    }
+    let gpt = gptman::GPT::find_from(&mut std::io::Cursor::new(&image)).unwrap();
+    let junk = bench.folder.path().join("junk.img");
+    fs::write(&junk, &image).unwrap();
+    for (_, entry) in gpt.iter().filter(|(_, entry)| entry.is_used()) {
+        let filesystem = bench.folder.path().join("junk.ext4");
+        cut(&junk, entry, &filesystem);
+        let mut check = Command::new(system::program("e2fsck").unwrap());
+        let output = check.arg("-fn").arg(&filesystem).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+#[ignore = "needs genimage and e2fsprogs"]
+fn a_tar_keeps_owners_devices_and_second_names() {
+    let bench = Bench::new();
+    let mut tar = tar::Builder::new(fs::File::create(bench.folder.path().join("rootfs.tar")).unwrap());
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o4755);
+    header.set_uid(1000);
+    header.set_gid(8);
+    header.set_size(2);
+    tar.append_data(&mut header.clone(), "usr/bin/su", &b"su"[..]).unwrap();
+    header.set_size(0);
+    header.set_entry_type(tar::EntryType::Link);
+    tar.append_link(&mut header.clone(), "usr/bin/do", "usr/bin/su").unwrap();
+    header.set_entry_type(tar::EntryType::Char);
+    header.set_device_major(1).unwrap();
+    header.set_device_minor(3).unwrap();
+    tar.append_data(&mut header, "dev/null", std::io::empty()).unwrap();
+    tar.finish().unwrap();
+    let sources = Sources {
+        rootfs: Some(bench.folder.path().join("rootfs.tar")),
+        root_mib: Some(16),
+        ..bench.sources.clone()
+    };
+    let built =
+        build(&Board::find("rk3588").unwrap(), &sources, None, &bench.folder.path().join("out")).unwrap();
+    let gpt = gptman::GPT::find_from(&mut fs::File::open(&built.image).unwrap()).unwrap();
+    let root = bench.folder.path().join("root.ext4");
+    cut(&built.image, &gpt[2], &root);
+    let stat = |path: &str| String::from_utf8(debugfs(&root, &format!("stat {path}"))).unwrap();
+    let su = stat("/usr/bin/su");
+    assert!(
+        su.contains("Mode:  04755") && su.contains("User:  1000   Group:     8") && su.contains("Links: 2"),
+        "{su}"
+    );
+    assert_eq!(cat(&root, "/usr/bin/do"), b"su");
+    let null = stat("/dev/null");
+    assert!(null.contains("character special") && null.contains("01:03"), "{null}");
+}
+
+#[test]
+fn an_image_without_boot_parts_names_what_is_missing() {
+    let bench = Bench::new();
+    let sources = Sources { dtb: None, uboot: None, ..bench.sources.clone() };
+    let board = Board::find("rk3588").unwrap();
+    let error = sources.layout_of(&board).unwrap_err().to_string();
+    assert!(error.contains("--dtb FILE, --uboot FILE\n"), "{error}");
+    let error = Sources::default().layout_of(&board).unwrap_err().to_string();
+    for part in ["--rootfs", "--kernel", "--dtb", "--idbloader", "--uboot"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let virt = Board::find("qemu-virt").unwrap();
+    assert!(bench.sources.layout_of(&virt).unwrap_err().to_string().contains("no place for"));
+    let error = bench.sources.layout_of(&Board::find("rpi5").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("takes no disk image"), "{error}");
+    expect_parts(&board, Medium::Emmc, &bench.sources).unwrap();
+    assert!(
+        expect_parts(&virt, Medium::Emmc, &bench.sources)
+            .unwrap_err()
+            .to_string()
+            .contains("for this medium")
+    );
+}
+
+#[test]
+fn a_loader_that_runs_into_the_next_part_is_refused() {
+    let bench = Bench::new();
+    let big = bench.folder.path().join("big");
+    fs::write(&big, vec![1; (16384 - 64) * 512 + 1]).unwrap();
+    let sources = Sources { idbloader: Some(big), ..bench.sources.clone() };
+    let out = bench.folder.path().join("out");
+    let error = build(&Board::find("rk3588").unwrap(), &sources, None, &out).unwrap_err().to_string();
+    assert!(
+        error.contains("idbloader has 8355841 bytes and would run into u-boot at sector 16384"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+#[ignore = "needs genimage and e2fsprogs"]
+fn files_that_do_not_fit_are_refused_before_anything_is_written() {
+    let bench = Bench::new();
+    let mut noise = vec![0; 9 << 20];
+    fs::File::open("/dev/urandom").unwrap().read_exact(&mut noise).unwrap();
+    fs::write(bench.folder.path().join("rootfs/large"), noise).unwrap();
+    let sources = Sources { root_mib: Some(8), ..bench.sources.clone() };
+    let out = bench.folder.path().join("out");
+    let error = build(&Board::find("rk3588").unwrap(), &sources, None, &out).unwrap_err().to_string();
+    assert!(error.contains("do not fit into the 8 MiB of the root partition"), "{error}");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "nothing is left behind");
+}
