@@ -1,0 +1,169 @@
+//! A package as Debian's package manager takes it: an `ar` of two tar.gz. Reproducible, which is why it is written here;
+//! what is in the package is decided elsewhere.
+
+use anyhow::{Context, Result, bail};
+use boards::Board;
+
+use super::archive::{self, tar_gz};
+use super::package::Package;
+use super::programs::Programs;
+use super::tree::{Mode, Tree};
+
+/// Shared libraries that programs may need, and the packages that have them.
+const PACKAGES: [(&str, &str); 7] = [
+    ("libc.so.6", "libc6"),
+    ("libm.so.6", "libc6"),
+    ("libdl.so.2", "libc6"),
+    ("libpthread.so.0", "libc6"),
+    ("librt.so.1", "libc6"),
+    ("ld-linux", "libc6"),
+    ("libgcc_s.so.1", "libgcc-s1"),
+];
+
+/// The package as the bytes of a .deb.
+///
+/// # Errors
+/// When a program needs a library of no known package.
+pub fn write(board: &Board, programs: &Programs, package: &Package) -> Result<Vec<u8>> {
+    let mut control = Tree::default();
+    control.add("control", Mode::Data, control_file(board, programs, package)?.into_bytes());
+    control.add(
+        "conffiles",
+        Mode::Data,
+        package.settings.iter().map(|path| format!("/{path}\n")).collect::<String>().into_bytes(),
+    );
+    for (name, text) in &package.scripts {
+        control.add(name, Mode::Program, text.clone());
+    }
+    let members = [
+        ("debian-binary", b"2.0\n".to_vec()),
+        ("control.tar.gz", tar_gz(&control)?),
+        ("data.tar.gz", tar_gz(&package.tree)?),
+    ];
+    let date_s = archive::date_s()?;
+    let mut ar = ar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = ar::Header::new(name.into(), bytes.len() as u64);
+        header.set_mode(0o100_644);
+        header.set_mtime(date_s);
+        ar.append(&header, &*bytes).with_context(|| format!("cannot pack {name}"))?;
+    }
+    ar.into_inner().context("cannot end the package")
+}
+
+fn control_file(board: &Board, programs: &Programs, package: &Package) -> Result<String> {
+    let installed_kib = package.tree.files().map(|(_, file)| file.bytes.len().div_ceil(1024)).sum::<usize>();
+    Ok(format!(
+        "Package: repedge\n\
+         Version: {}\n\
+         Architecture: {}\n\
+         Maintainer: RepEdge <repedge@example.invalid>\n\
+         Section: video\n\
+         Priority: optional\n\
+         Installed-Size: {installed_kib}\n\
+         Depends: {}\n\
+         Description: RepEdge detector for {}\n \
+         Programs, model and settings for: {}.\n",
+        package.version,
+        programs.debian_arch,
+        depends(programs)?,
+        board.name,
+        board.description
+    ))
+}
+
+/// Packages of the libraries that the programs need, glibc in the newest version that one of them uses.
+fn depends(programs: &Programs) -> Result<String> {
+    let mut packages = vec!["passwd".to_owned()];
+    for program in &programs.all {
+        for library in &program.needs.libraries {
+            let known = PACKAGES.iter().find(|(name, _)| library.starts_with(name));
+            let Some((_, package)) = known else {
+                bail!("{} needs {library}, which no package that we know has", program.name);
+            };
+            let glibc = programs.all.iter().filter_map(|program| program.needs.glibc).max();
+            packages.push(match glibc.filter(|_| *package == "libc6") {
+                Some(version) => format!("libc6 (>= {version})"),
+                None => (*package).to_owned(),
+            });
+        }
+    }
+    packages.sort();
+    packages.dedup();
+    Ok(packages.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::build_board::programs::Program;
+    use crate::cross::elf::Needs;
+
+    fn programs(library: &str) -> Programs {
+        let libraries = vec!["libc.so.6".to_owned(), library.to_owned()];
+        let needs = Needs { libraries, glibc: Some(boards::Version::new(2, 29)), ..Needs::default() };
+        let program = Program { name: "p".into(), bytes: Vec::new(), needs };
+        Programs {
+            all: vec![program],
+            debian_arch: "arm64",
+            toolchain: String::new(),
+            profile: String::new(),
+        }
+    }
+
+    fn package() -> Package {
+        let mut tree = Tree::default();
+        tree.add("etc/x.toml", Mode::Data, b"x".into());
+        let scripts = vec![("postinst", b"#!/bin/sh\n".to_vec())];
+        Package {
+            tree,
+            version: "1.0+abc".into(),
+            settings: vec!["etc/x.toml".into()],
+            scripts,
+            inputs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_package_has_the_parts_dpkg_wants_in_their_order() {
+        let board = Board::find("rk3588").unwrap();
+        let deb = write(&board, &programs("libgcc_s.so.1"), &package()).unwrap();
+        assert_eq!(deb, write(&board, &programs("libgcc_s.so.1"), &package()).unwrap());
+        let mut ar = ar::Archive::new(&*deb);
+        let mut names = Vec::new();
+        while let Some(entry) = ar.next_entry() {
+            let mut entry = entry.unwrap();
+            names.push(String::from_utf8(entry.header().identifier().to_vec()).unwrap());
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            if names.len() == 1 {
+                assert_eq!(bytes, b"2.0\n");
+            }
+        }
+        assert_eq!(names, ["debian-binary", "control.tar.gz", "data.tar.gz"]);
+    }
+
+    #[test]
+    fn dependencies_come_from_the_programs() {
+        assert_eq!(depends(&programs("libgcc_s.so.1")).unwrap(), "libc6 (>= 2.29), libgcc-s1, passwd");
+        let error = depends(&programs("libfoo.so.3")).unwrap_err().to_string();
+        assert!(error.contains("libfoo.so.3"), "{error}");
+    }
+
+    #[test]
+    #[ignore = "needs dpkg-deb"]
+    fn dpkg_reads_the_package() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.deb");
+        let board = Board::find("rk3588").unwrap();
+        std::fs::write(&path, write(&board, &programs("libm.so.6"), &package()).unwrap()).unwrap();
+        let ask = |argument: &str| {
+            crate::workspace::capture(std::process::Command::new("dpkg-deb").arg(argument).arg(&path))
+                .unwrap()
+        };
+        assert!(ask("--info").contains("Version: 1.0+abc"), "{}", ask("--info"));
+        assert!(ask("--contents").contains("./etc/x.toml"), "{}", ask("--contents"));
+    }
+}

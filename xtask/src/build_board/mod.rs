@@ -1,0 +1,170 @@
+//! `cargo xtask build-board`: programs, model and settings of a board as a package, a tar.gz and a tree of files, with a
+//! record of everything they were made from. It changes nothing but `target/boards/BOARD`.
+
+mod archive;
+mod deb;
+mod model;
+mod package;
+pub mod programs;
+mod record;
+mod signer;
+mod tree;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use boards::Board;
+use clap::builder::PossibleValuesParser;
+
+use crate::cross::With;
+use crate::image::{self, Medium, Sources};
+use crate::test_board;
+use crate::unpack;
+use crate::workspace::Workspace;
+use model::Bundle;
+use package::Package;
+use programs::Programs;
+use signer::Signer;
+
+/// Arguments of `cargo xtask build-board`.
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// The board, as `cargo xtask boards` lists it.
+    #[arg(value_parser = PossibleValuesParser::new(boards::names()))]
+    pub board: String,
+    /// Pack this bundle [default: the small model of examples/models, made into one for the board].
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+    /// Pack these programs beside self-test and detect-image; with camera-demo among them its service is packed too
+    /// [default: camera-demo].
+    #[arg(long = "example", value_name = "NAME")]
+    pub examples: Vec<String>,
+    /// For a board with an NPU: a bundle that runs on its CPU will do.
+    #[arg(long)]
+    pub cpu_only: bool,
+    /// Who links [default: zig where it is set up, else the GNU cross compiler where its glibc is old enough].
+    #[arg(long, value_enum)]
+    pub with: Option<With>,
+    /// Sign bundle and packages with this private key of `cargo xtask keys`; the board trusts the public one beside it.
+    #[arg(long, value_name = "FILE")]
+    pub sign: Option<PathBuf>,
+    /// Further public keys that the board trusts.
+    #[arg(long = "trust", value_name = "FILE")]
+    pub trusted: Vec<PathBuf>,
+    /// Also make a disk image, for a card or for the board's own memory, from these parts of its support package; those of
+    /// qemu-virt are found.
+    #[arg(long, value_enum, value_name = "MEDIUM")]
+    pub image: Option<Medium>,
+    /// The parts.
+    #[command(flatten)]
+    pub sources: Sources,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`build`].
+pub fn run(args: &Args) -> Result<()> {
+    let folder = build(&Workspace::find()?, args)?;
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// Builds everything for a board and gives the folder it lies in: `root`, the packages and `build.json`.
+///
+/// # Errors
+/// Names what is missing on this machine, or what is wrong with what was built.
+pub fn build(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
+    let board = Board::find(&args.board)?;
+    let has_own_parts = test_board::is_emulated(&board) && args.sources.are_absent();
+    if let Some(medium) = args.image
+        && !has_own_parts
+    {
+        // Before anything is built, because what is missing comes from elsewhere.
+        image::expect_parts(&board, medium, &args.sources)?;
+    }
+    let folder = workspace.target_folder()?.join("boards").join(&board.name);
+    let programs = programs::build(workspace, &board, &args.examples, args.with)?;
+    let signer = args.sign.as_deref().map(Signer::read).transpose()?;
+    let bundle = model::provide(workspace, &board, args, signer.as_ref())?;
+    let own_key = signer.iter().map(|signer| signer.public.clone());
+    let keys: Vec<_> = own_key.chain(args.trusted.iter().cloned()).collect();
+    let package = package::compose(workspace, &board, &programs, &bundle, &keys)?;
+    let staged = unpack::beside(&folder, "building");
+    let job = Job { workspace, board: &board, programs: &programs, package: &package, signer };
+    let image = |sources: &Sources| image::build(&board, sources, Some(&staged.join("root")), &staged);
+    let written = job.write(&staged).and_then(|()| match args.image {
+        Some(_) if has_own_parts => image(&test_board::image_sources(&staged)?).map(Some),
+        Some(_) => image(&args.sources).map(Some),
+        None => Ok(None),
+    });
+    let image = written.inspect_err(|_| {
+        // The error that stopped us matters more than one about the remains.
+        let _ = fs::remove_dir_all(&staged);
+    })?;
+    unpack::swap(&staged, &folder)?;
+    announce(&programs, &package, &bundle);
+    if let Some(built) = image {
+        built.tell();
+        if has_own_parts {
+            println!("boot it with: {}", test_board::boot_line(&folder));
+        }
+    }
+    Ok(folder)
+}
+
+/// Everything that is written.
+struct Job<'a> {
+    workspace: &'a Workspace,
+    board: &'a Board,
+    programs: &'a Programs,
+    package: &'a Package,
+    signer: Option<Signer>,
+}
+
+impl Job<'_> {
+    fn write(&self, folder: &Path) -> Result<()> {
+        let Self { board, programs, package, .. } = self;
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        package.tree.write_to(&folder.join("root"))?;
+        let outputs = [
+            (format!("repedge-{}-{}.tar.gz", board.name, package.version), archive::tar_gz(&package.tree)?),
+            (
+                format!("repedge_{}_{}.deb", package.version, programs.debian_arch),
+                deb::write(board, programs, package)?,
+            ),
+        ];
+        for (name, bytes) in &outputs {
+            put(&folder.join(name), bytes)?;
+            if let Some(signer) = &self.signer {
+                put(&folder.join(format!("{name}.minisig")), signer.sign(bytes)?.as_bytes())?;
+            }
+        }
+        let record = record::of(self.workspace, board, programs, package, &outputs)?;
+        put(&folder.join("build.json"), record.as_bytes())
+    }
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn announce(programs: &Programs, package: &Package, bundle: &Bundle) {
+    eprintln!("version {}, built with {}", package.version, programs.toolchain);
+    for program in &programs.all {
+        let glibc = program.needs.glibc.map_or("no glibc".into(), |version| format!("glibc {version}"));
+        eprintln!("{:16} {:>10} bytes, needs {glibc}", program.name, program.bytes.len());
+    }
+    if !bundle.is_signed {
+        eprintln!(
+            "the bundle is not signed: etc/repedge/flags tells the board to run it all the same; sign with --sign \
+             (`cargo xtask keys generate` makes a key)"
+        );
+    }
+}

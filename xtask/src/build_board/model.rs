@@ -1,0 +1,133 @@
+//! The bundle that a board gets: one that the user names, else the small model of `examples/models`, made into a bundle for
+//! the board. It opens bundles to look at them and never changes one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use artifact::{Device, Trust};
+use boards::{Backend, Board};
+
+use super::Args;
+use super::record::digest;
+use super::signer::Signer;
+use crate::python;
+use crate::unpack::{beside, make_room};
+use crate::wheels::sha256_of;
+use crate::workspace::{Workspace, run};
+
+/// The model that the repository ships.
+const WEIGHTS: &str = "examples/models/repyolov5p.safetensors";
+/// The images it knows are rendered: of another seed than it was trained on, for NPU compilers to calibrate on and for
+/// bundles to check themselves with.
+const IMAGES: [&str; 10] = ["data", "synth", "--seed", "1", "--train", "64", "--val", "64", "--test", "1"];
+/// What a bundle is computed by, beside its inputs.
+const CONVERTER: [&str; 4] = ["train-host", "sdk", "boards", "Cargo.lock"];
+/// No payload of the shipped model may be larger.
+const MOST_PAYLOAD_BYTES: u64 = 3_000_000;
+
+/// A bundle.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Whether it carries a signature.
+    pub is_signed: bool,
+    /// Where it came from.
+    pub source: String,
+}
+
+/// Gives the bundle for a board.
+///
+/// # Errors
+/// When it is for another board, and when one has to be made and cannot.
+pub fn provide(workspace: &Workspace, board: &Board, args: &Args, signer: Option<&Signer>) -> Result<Bundle> {
+    let npu = board.npu.as_ref().filter(|_| !args.cpu_only);
+    let device = npu.map_or(Device::Cpu, |npu| Device::Npu { chip: npu.chip.clone() });
+    let trust = Trust { device, ..Trust::anyone() };
+    let (path, source) = match &args.bundle {
+        Some(path) => (path.clone(), path.file_name().unwrap_or_default().to_string_lossy().into_owned()),
+        None => (make(workspace, board, args)?, WEIGHTS.to_owned()),
+    };
+    let opened = artifact::Bundle::open(&path, &trust)?;
+    let payloads = &opened.manifest().payloads;
+    if let Some(npu) = npu {
+        ensure!(
+            payloads.iter().any(|payload| payload.target == npu.chip),
+            "{} has nothing for the NPU of {}: make it with `train-host convert … --target {}`, or build with --cpu-only",
+            path.display(),
+            board.name,
+            board.name
+        );
+    }
+    if args.bundle.is_none() {
+        let largest = payloads.iter().map(|payload| payload.length).max().unwrap_or(0);
+        ensure!(
+            largest <= MOST_PAYLOAD_BYTES,
+            "a payload of the shipped model has {largest} bytes, it may have {MOST_PAYLOAD_BYTES}"
+        );
+    }
+    let is_signed = opened.is_signed() || signer.is_some();
+    let bytes = match signer {
+        Some(signer) => signer.sign_bundle(&path, &workspace.target_folder()?)?,
+        None => fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    Ok(Bundle { bytes, is_signed, source })
+}
+
+/// Makes a bundle of the shipped model, or gives the one made from the same inputs before: compilers of NPUs do not give
+/// the same bytes twice.
+fn make(workspace: &Workspace, board: &Board, args: &Args) -> Result<PathBuf> {
+    let on_npu = board.backends.first() == Some(&Backend::Rknn) && !args.cpu_only;
+    if on_npu {
+        ensure!(
+            python::RKNN.is_there(workspace),
+            "the model for the NPU of {} is compiled by rknn-toolkit2, which is not set up\n  help: `cargo xtask setup \
+             rknn`, or give a bundle with --bundle, or build with --cpu-only",
+            board.name
+        );
+    }
+    let target = if on_npu { board.name.as_str() } else { "host" };
+    let key = key(workspace, board, target)?;
+    let bundle = workspace.target_folder()?.join(format!("boards/models/{target}-{}.bundle", &key[..16]));
+    if !bundle.is_file() {
+        convert(workspace, target, &make_room(&bundle)?)?;
+    }
+    Ok(bundle)
+}
+
+/// What the bundle depends on.
+fn key(workspace: &Workspace, board: &Board, target: &str) -> Result<String> {
+    let mut lines = format!("{target}\n");
+    for (name, text) in boards::sources(&board.name)? {
+        lines += &format!("{name} {}\n", sha256_of(text.as_bytes()));
+    }
+    for source in CONVERTER.into_iter().chain([WEIGHTS]) {
+        let digest = digest(&workspace.join(source)).with_context(|| format!("cannot read {source}"))?;
+        lines += &format!("{source} {digest}\n");
+    }
+    Ok(sha256_of(lines.as_bytes()))
+}
+
+fn convert(workspace: &Workspace, target: &str, bundle: &Path) -> Result<()> {
+    let images = beside(bundle, "images");
+    let made = run(train_host(workspace).args(IMAGES).arg("--out").arg(&images)).and_then(|()| {
+        let data = images.join("data.yaml");
+        let mut convert = train_host(workspace);
+        convert.args(["convert", WEIGHTS, "--target", target, "--check-images"]).arg(&data);
+        if target != "host" {
+            convert.arg("--calib").arg(&data);
+        }
+        run(convert.arg("--out").arg(bundle))
+    });
+    let _ = fs::remove_dir_all(&images);
+    made.with_context(|| format!("cannot make the bundle for {target}"))
+}
+
+/// The converter, built without libtorch, which converting does not need.
+fn train_host(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo("run");
+    command.args(["--locked", "--quiet", "--package", "train-host", "--no-default-features", "--"]);
+    command
+}

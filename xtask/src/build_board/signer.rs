@@ -1,0 +1,60 @@
+//! Signing what goes to a board: the bundle, and beside each package its `.minisig`. Never reads a key that was not named.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use artifact::{Bundle, Signer as _, Trust};
+use signing::PrivateKey;
+
+use crate::unpack::beside;
+
+/// What signatures say of what they sign.
+const SUBJECT: &str = "RepEdge package";
+
+/// A private key and the file of its public half.
+pub struct Signer {
+    key: PrivateKey,
+    /// What the board verifies with.
+    pub public: PathBuf,
+}
+
+impl Signer {
+    /// Reads a private key, `NAME.key`, with `NAME.pub` beside it.
+    ///
+    /// # Errors
+    /// When either is not there, or the password is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let public = path.with_extension("pub");
+        ensure!(
+            public.is_file(),
+            "there is no {} beside the key that signs: the board needs it to verify",
+            public.display()
+        );
+        Ok(Self { key: PrivateKey::read(path, SUBJECT)?, public })
+    }
+
+    /// The signature of a file's bytes, as the text of a `.minisig`.
+    ///
+    /// # Errors
+    /// When the key does not sign.
+    pub fn sign(&self, bytes: &[u8]) -> Result<String> {
+        Ok(self.key.sign(bytes)?)
+    }
+
+    /// A bundle's bytes with our signature in the place of any other.
+    ///
+    /// # Errors
+    /// When the bundle is damaged, or cannot be written into `folder`.
+    pub fn sign_bundle(&self, bundle: &Path, folder: &Path) -> Result<Vec<u8>> {
+        let mut opened = Bundle::open(bundle, &Trust::anyone())?;
+        let manifest = opened.manifest().clone();
+        let parts = opened.read_parts()?;
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        let signed = beside(&folder.join("signed.bundle"), "writing");
+        Bundle::write_signed(&signed, &manifest, &parts, &self.key)?;
+        let bytes = fs::read(&signed).with_context(|| format!("cannot read {}", signed.display()));
+        fs::remove_file(&signed).with_context(|| format!("cannot remove {}", signed.display()))?;
+        bytes
+    }
+}
