@@ -1,0 +1,194 @@
+//! `cargo xtask flash`: software onto a board, over ssh, over USB, or onto a card. It says what it is about to do, asks
+//! before it overwrites a disk, and whatever fails says what the board holds and runs now.
+
+mod bars;
+mod disk;
+mod sd;
+mod ssh;
+mod usb;
+mod write;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use boards::{Board, Method};
+use serde_json::Value;
+
+use crate::workspace::Workspace;
+use sd::{Consent, Kernel};
+use ssh::{Package, Ssh};
+use write::DiskImage;
+
+/// Arguments of `cargo xtask flash`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The board (`cargo xtask boards` lists them).
+    board: String,
+    #[command(flatten)]
+    way: Way,
+    /// The disk image, instead of the one that `build-board --image` left; the block map lies beside it.
+    #[arg(long, value_name = "FILE", conflicts_with = "ssh")]
+    image: Option<PathBuf>,
+    /// The package, instead of the one that `build-board` left.
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    package: Option<PathBuf>,
+    /// The loader for a board in maskrom mode, from its support package (rkXXXX_spl_loader_*.bin).
+    #[arg(long, value_name = "FILE", requires = "usb")]
+    loader: Option<PathBuf>,
+    /// A file for ssh instead of `~/.ssh/config`.
+    #[arg(long, value_name = "FILE", requires = "ssh")]
+    ssh_config: Option<PathBuf>,
+    /// Overwrite the disk without asking.
+    #[arg(long, requires = "sd")]
+    yes: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The way to the board.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Way {
+    /// Install the package over ssh, and let the board judge it.
+    #[arg(long, value_name = "USER@HOST")]
+    ssh: Option<String>,
+    /// Write the disk image over USB, to a board in maskrom or loader mode.
+    #[arg(long)]
+    usb: bool,
+    /// Write the disk image to a card or stick of this machine.
+    #[arg(long, value_name = "DEVICE")]
+    sd: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the board does not take this way, or anything fails; says what the board holds and runs.
+pub fn run(args: &Args) -> Result<()> {
+    let board = Board::find(&args.board)?;
+    let folder = Workspace::find()?.target_folder()?.join("boards").join(&board.name);
+    if let Some(destination) = &args.way.ssh {
+        expect_method(&board, Method::Ssh)?;
+        over_ssh(args, &board, destination, &folder)
+    } else if let Some(device) = &args.way.sd {
+        expect_method(&board, Method::Sd)?;
+        onto_card(args, device, &image_of(args, &board, &folder))
+    } else {
+        expect_method(&board, Method::Usb)?;
+        over_usb(args, &board, &image_of(args, &board, &folder))
+    }
+}
+
+fn over_ssh(args: &Args, board: &Board, destination: &str, folder: &Path) -> Result<()> {
+    let package = match &args.package {
+        Some(file) => Package::open(file)?,
+        None => Package::find(board, folder)?,
+    };
+    let report = folder.join("self-test.json");
+    if args.dry_run {
+        return plan(&[
+            format!("ask {destination} over ssh what it is, and stop unless it is a {}", board.name),
+            format!("copy {} to /var/tmp there and compare digests", package.file.display()),
+            "install it: the package tests the new version before it switches to it".into(),
+            "stop the demo, run the whole self-test, start the demo".into(),
+            "let the board go back to the version before if the self-test or the demo fails".into(),
+            format!("fetch the self-test's report to {}", report.display()),
+        ]);
+    }
+    let mut shell = Ssh::connect(destination, args.ssh_config.as_deref())?;
+    let done = ssh::flash(board, &package, &mut shell)?;
+    save(&report, &done.report)?;
+    println!("{} runs version {}, verified: {}", board.name, done.version, ssh::summary(&done.report));
+    println!("{}", report.display());
+    Ok(())
+}
+
+fn onto_card(args: &Args, device: &Path, file: &Path) -> Result<()> {
+    let card = Kernel::here()?.card(device).context("nothing was written")?;
+    let image = open(file)?;
+    if args.dry_run {
+        let first = format!("overwrite {}", card.describe());
+        return plan(&[[first].to_vec(), plan_of_writing(file, &image)].concat());
+    }
+    sd::flash(&card, &image, if args.yes { Consent::Given } else { Consent::Ask })?;
+    println!("{} holds {}, verified", device.display(), file.display());
+    Ok(())
+}
+
+fn over_usb(args: &Args, board: &Board, file: &Path) -> Result<()> {
+    let usb = board.flash.usb.context("the board's file has no [flash.usb]")?;
+    let target = usb::Target { board: &board.name, ids: (usb.vendor_id, usb.product_id) };
+    let image = open(file)?;
+    if args.dry_run {
+        let found = match target.find(&mut usb::Usb) {
+            Ok(found) => format!("take {found}"),
+            Err(error) => format!("look for the board on USB (now: {error:#})"),
+        };
+        let loader = match &args.loader {
+            Some(loader) => format!("in maskrom mode, give it {}", loader.display()),
+            None => "in maskrom mode, stop: no --loader".into(),
+        };
+        let last = "restart the board".to_owned();
+        return plan(&[vec![found, loader], plan_of_writing(file, &image), vec![last]].concat());
+    }
+    usb::flash(target, &mut usb::Usb, args.loader.as_deref(), &image)?;
+    println!("{} holds {}, verified, and starts anew", board.name, file.display());
+    Ok(())
+}
+
+fn plan_of_writing(file: &Path, image: &DiskImage) -> Vec<String> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let map = image.map();
+    vec![
+        format!("check {} against its block map", file.display()),
+        format!("write the {} of {} MiB that matter", mib(map.mapped_bytes()), mib(map.image_bytes())),
+        "read them back and compare digests".into(),
+    ]
+}
+
+fn plan(steps: &[String]) -> Result<()> {
+    for (at, step) in steps.iter().enumerate() {
+        println!("{}. {step}", at + 1);
+    }
+    println!("nothing was done: this was --dry-run");
+    Ok(())
+}
+
+fn expect_method(board: &Board, method: Method) -> Result<()> {
+    let methods = &board.flash.methods;
+    let shown = |method: &Method| format!("--{}", format!("{method:?}").to_lowercase());
+    ensure!(
+        methods.contains(&method),
+        "{} is not flashed with {}: boards/{}/board.toml lists {}",
+        board.name,
+        shown(&method),
+        board.name,
+        if methods.is_empty() {
+            "no way".into()
+        } else {
+            methods.iter().map(shown).collect::<Vec<_>>().join(", ")
+        }
+    );
+    Ok(())
+}
+
+fn image_of(args: &Args, board: &Board, folder: &Path) -> PathBuf {
+    args.image.clone().unwrap_or_else(|| folder.join(format!("{}.img", board.name)))
+}
+
+fn open(file: &Path) -> Result<DiskImage> {
+    DiskImage::open(file).context("no usable disk image: `cargo xtask build-board BOARD --image …` makes one")
+}
+
+/// Writes a report beside and renames it, so that there is never half of one.
+fn save(file: &Path, report: &Value) -> Result<()> {
+    let folder = file.parent().context("a report without a folder")?;
+    fs::create_dir_all(folder)?;
+    let beside = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer_pretty(&beside, report)?;
+    beside.as_file().sync_all()?;
+    beside.persist(file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! Writes a disk image to a board over Rockchip's USB protocol. The boot ROM is given a loader first, because only a
+//! loader can write; every failure says what the board's memory holds and how the board is reached again.
+
+mod bus;
+mod link;
+mod loader;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::write::{self, DiskImage};
+pub use bus::{Bus, Found, Mode, Usb};
+use link::{Link, LinkDisk};
+
+/// How often a board is looked for after it was given a loader.
+const TRIES: u32 = 40;
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+const REACH: &str =
+    "hold the board's maskrom or recovery button, connect its USB-C or OTG port, and power it on";
+
+/// A board of which vendor and product number are known from its file.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Its name.
+    pub board: &'a str,
+    /// Its vendor and product number.
+    pub ids: (u16, u16),
+}
+
+/// Writes an image to the one board that is plugged in.
+///
+/// # Errors
+/// When there is no such board, several, or another; when it needs a loader and there is none; when writing fails.
+pub fn flash(target: Target, bus: &mut dyn Bus, loader: Option<&Path>, image: &DiskImage) -> Result<()> {
+    let found = target.find(bus).context("nothing was written")?;
+    eprintln!("{}: {found}", target.board);
+    let mut link = match found.mode {
+        Mode::Loader => found.link,
+        Mode::Maskrom => target.start_loader(found.link, bus, loader).context(
+            "no loader runs on the board; nothing was written, it holds what it held before and stays in maskrom mode \
+             until it is powered off",
+        )?,
+    };
+    let mut disk = LinkDisk::new(link.as_mut()).context("nothing was written")?;
+    write::write(image, &mut disk).with_context(|| {
+        format!("could not write the memory of {}\n  help: to reach it again, {REACH}", target.board)
+    })?;
+    link.restart().with_context(|| {
+        format!(
+            "{} holds the new image, verified, but could not be restarted: power it off and on",
+            target.board
+        )
+    })
+}
+
+impl Target<'_> {
+    /// The one board of this kind that is plugged in.
+    ///
+    /// # Errors
+    /// When there is none, several, or only others.
+    pub fn find(&self, bus: &mut dyn Bus) -> Result<Found> {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            bus.list()?.into_iter().partition(|found| found.ids == self.ids);
+        let (vendor, product) = self.ids;
+        let list = |found: &[Found]| found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match <[Found; 1]>::try_from(ours) {
+            Ok([found]) => Ok(found),
+            Err(none) if none.is_empty() && others.is_empty() => {
+                bail!("no board on USB: expected {vendor:04x}:{product:04x}\n  help: {REACH}")
+            }
+            Err(none) if none.is_empty() => bail!(
+                "another board is plugged in: {}; {} is {vendor:04x}:{product:04x}",
+                list(&others),
+                self.board
+            ),
+            Err(several) => bail!("several boards are plugged in: {}; leave one", list(&several)),
+        }
+    }
+
+    /// Gives the boot ROM a loader and waits until that answers.
+    fn start_loader(
+        &self,
+        mut rom: Box<dyn Link>,
+        bus: &mut dyn Bus,
+        file: Option<&Path>,
+    ) -> Result<Box<dyn Link>> {
+        let file = file.context(
+            "the board is in maskrom mode, in which it can write nothing by itself: `--loader FILE` gives it a loader, \
+             such as rk3588_spl_loader_*.bin of its support package",
+        )?;
+        for piece in loader::read(file)? {
+            if let Err(error) = rom.download(piece.area, &piece.code) {
+                // A loader that was given before keeps the ROM's descriptor, and takes no code.
+                ensure!(rom.flash_bytes().is_ok(), "the boot ROM does not take the loader: {error:#}");
+                return Ok(rom);
+            }
+            bus.wait(piece.pause);
+        }
+        // The loader shows anew on USB.
+        drop(rom);
+        let mut reason = None;
+        for _ in 0..TRIES {
+            bus.wait(BETWEEN_TRIES);
+            match self.find(bus).and_then(|mut found| found.link.flash_bytes().map(|_| found.link)) {
+                Ok(link) => return Ok(link),
+                Err(error) => reason = Some(error),
+            }
+        }
+        let reason = reason.map_or_else(String::new, |error| format!(": {error:#}"));
+        bail!("the loader {} was given, but does not answer{reason}", file.display())
+    }
+}
