@@ -1,77 +1,174 @@
-//! `cargo xtask doctor`: what this machine has and lacks, with the command that brings it.
+//! `cargo xtask doctor`: what this machine has and lacks, for everything or for one board, with the command that brings it.
 //! It looks only: it installs nothing and changes nothing.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use boards::{Board, Method};
+use clap::builder::PossibleValuesParser;
+use serde::Serialize;
 
-use crate::system::{COMPILER, LIBCLANG, Need, PIP, VENV};
+use crate::cross::{self, Toolchain};
+use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV, on_path};
 use crate::workspace::{Workspace, succeeds};
-use crate::{aarch64, libtorch, python};
+use crate::{aarch64, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask doctor`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Look only at what this board needs [default: at everything, and at each board in a line].
+    #[arg(long, value_parser = PossibleValuesParser::new(boards::names()))]
+    board: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 /// One line of the report.
+#[derive(Debug, Serialize)]
 struct Finding {
-    name: &'static str,
-    purpose: &'static str,
+    name: String,
+    purpose: String,
     is_there: bool,
+    /// The command that brings it.
     remedy: String,
+}
+
+/// What a board can have done for it on this machine.
+#[derive(Debug, Serialize)]
+struct BoardReport {
+    board: String,
+    /// Whether `build-board` has what it needs.
+    can_build: bool,
+    findings: Vec<Finding>,
+}
+
+/// The whole report.
+#[derive(Debug, Serialize)]
+struct Report {
+    machine: Vec<Finding>,
+    boards: Vec<BoardReport>,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the workspace cannot be found.
-pub fn run(_args: &Args) -> Result<()> {
+/// When the workspace cannot be found, or there is no such board.
+pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
-    for finding in findings(&workspace) {
-        let Finding { name, purpose, is_there, remedy } = finding;
-        if is_there {
-            println!("ok       {name:24} {purpose}");
-        } else {
-            println!("missing  {name:24} {purpose}: {remedy}");
+    let report = match &args.board {
+        Some(name) => Report { machine: Vec::new(), boards: vec![of_board(&workspace, &Board::find(name)?)] },
+        None => {
+            let boards = boards::names().map(|name| Ok(of_board(&workspace, &Board::find(name)?)));
+            Report { machine: of_machine(&workspace), boards: boards.collect::<Result<_>>()? }
         }
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report).context("cannot write JSON")?);
+    } else if args.board.is_some() {
+        report.boards.iter().for_each(print_whole);
+    } else {
+        report.machine.iter().for_each(print_finding);
+        println!();
+        report.boards.iter().for_each(print_line);
     }
     Ok(())
 }
 
-fn findings(workspace: &Workspace) -> Vec<Finding> {
+fn print_finding(finding: &Finding) {
+    let Finding { name, purpose, is_there, remedy } = finding;
+    if *is_there {
+        println!("ok       {name:24} {purpose}");
+    } else {
+        println!("missing  {name:24} {purpose}: {remedy}");
+    }
+}
+
+fn print_whole(report: &BoardReport) {
+    report.findings.iter().for_each(print_finding);
+    print_line(report);
+}
+
+fn print_line(report: &BoardReport) {
+    let BoardReport { board, can_build, findings } = report;
+    let missing: Vec<_> =
+        findings.iter().filter(|finding| !finding.is_there).map(|finding| finding.name.as_str()).collect();
+    let lacks = match missing.as_slice() {
+        [] => String::new(),
+        names => format!("; lacks {} (`cargo xtask doctor --board {board}`)", names.join(", ")),
+    };
+    println!("{:8} {board:24} build-board{lacks}", if *can_build { "ok" } else { "missing" });
+}
+
+fn of_machine(workspace: &Workspace) -> Vec<Finding> {
     let mut findings: Vec<_> = [COMPILER, PIP, VENV, LIBCLANG].iter().map(of_need).collect();
-    findings.push(Finding {
-        name: "libtorch",
-        purpose: "training",
-        is_there: libtorch::expect_libtorch(&workspace.libtorch()).is_ok(),
-        remedy: "`cargo xtask setup`".into(),
-    });
-    findings.push(Finding {
-        name: "rknn-toolkit2",
-        purpose: "compiling for Rockchip's NPUs",
-        is_there: python::RKNN.is_there(workspace),
-        remedy: "`cargo xtask setup rknn`".into(),
-    });
-    findings.push(Finding {
-        name: "cargo-nextest",
-        purpose: "faster test runs; without it `cargo test` is used",
-        is_there: succeeds("cargo", &["nextest", "--version"]),
-        remedy: "`cargo install --locked cargo-nextest`".into(),
-    });
-    findings.push(Finding {
-        name: "Rust for aarch64",
-        purpose: "building for boards",
-        is_there: aarch64::has_rust(),
-        remedy: "`rustup target add aarch64-unknown-linux-gnu`, or on Debian `cargo xtask setup aarch64`"
-            .into(),
-    });
-    findings.extend([aarch64::CROSS_COMPILER, aarch64::EMULATOR].iter().map(of_need));
+    findings.push(finding(
+        "libtorch",
+        "training",
+        libtorch::expect_libtorch(&workspace.libtorch()).is_ok(),
+        "`cargo xtask setup`",
+    ));
+    findings.push(toolkit(workspace));
+    findings.push(finding(
+        "cargo-nextest",
+        "faster test runs; without it `cargo test` is used",
+        succeeds("cargo", &["nextest", "--version"]),
+        "`cargo install --locked cargo-nextest`",
+    ));
+    findings.extend([aarch64::EMULATOR, test_board::EMULATOR].iter().map(of_need));
+    findings.extend([SSH, SSHD, GENIMAGE, E2FSPROGS].iter().map(of_need));
     findings
 }
 
-fn of_need(need: &Need) -> Finding {
-    Finding {
-        name: need.name,
-        purpose: need.purpose,
-        is_there: (need.is_met)(),
-        remedy: format!("`sudo apt-get install {}`", need.package),
+fn of_board(workspace: &Workspace, board: &Board) -> BoardReport {
+    let mut findings = Vec::new();
+    if let Some(target) = &board.target {
+        let missing = cross::missing(workspace, target);
+        if missing.is_empty() {
+            let toolchain =
+                Toolchain::find(workspace, target, None).and_then(|found| found.describe(workspace));
+            findings.push(finding("toolchain", toolchain.unwrap_or_default(), true, ""));
+        }
+        let absent = |cross::Missing { what, purpose, remedy }| finding(what, purpose, false, remedy);
+        findings.extend(missing.into_iter().map(absent));
     }
+    let can_build = findings.iter().all(|finding| finding.is_there);
+    if board.npu.is_some() {
+        findings.push(toolkit(workspace));
+    }
+    if board.flash.methods.contains(&Method::Ssh) {
+        findings.push(finding("ssh", "flash --ssh", on_path("ssh"), "`sudo apt-get install openssh-client`"));
+    }
+    if board.flash.layout.is_some() {
+        findings.push(finding(
+            "genimage",
+            "disk images",
+            on_path("genimage"),
+            "`sudo apt-get install genimage`",
+        ));
+        findings.push(finding("mke2fs", "disk images", has_mke2fs(), "`sudo apt-get install e2fsprogs`"));
+    }
+    BoardReport { board: board.name.clone(), can_build, findings }
+}
+
+/// Often in a folder that only root has on the PATH.
+fn has_mke2fs() -> bool {
+    on_path("mke2fs") || std::path::Path::new("/sbin/mke2fs").is_file()
+}
+
+fn toolkit(workspace: &Workspace) -> Finding {
+    let is_there = python::RKNN.is_there(workspace);
+    finding("rknn-toolkit2", "compiling for Rockchip's NPUs", is_there, "`cargo xtask setup rknn`")
+}
+
+fn finding(
+    name: impl Into<String>,
+    purpose: impl Into<String>,
+    is_there: bool,
+    remedy: impl Into<String>,
+) -> Finding {
+    Finding { name: name.into(), purpose: purpose.into(), is_there, remedy: remedy.into() }
+}
+
+fn of_need(need: &Need) -> Finding {
+    let remedy = format!("`sudo apt-get install {}`", need.package);
+    finding(need.name, need.purpose, (need.is_met)(), remedy)
 }

@@ -1,0 +1,249 @@
+//! A virtual machine: qemu with a kernel and a first root, its serial line kept in a file and read until it ends.
+//! A guest that takes too long is ended, and no qemu outlives the program that started it, however that ends.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::serial;
+use crate::system::on_path;
+use crate::workspace::display;
+
+/// The emulator.
+pub const QEMU: &str = "qemu-system-aarch64";
+/// The machine that boards/qemu-virt describes. Without a network: what is tested needs none.
+const MACHINE: [&str; 15] = [
+    "-M",
+    "virt",
+    "-cpu",
+    "cortex-a57",
+    "-smp",
+    "2",
+    "-m",
+    "512",
+    "-display",
+    "none",
+    "-monitor",
+    "none",
+    "-nic",
+    "none",
+    "-no-reboot",
+];
+/// A panic restarts, and a restart ends qemu; the kernel's messages stay few once the guest runs.
+const KERNEL_WORDS: &str = "console=ttyAMA0 panic=-1 rdinit=/sbin/init";
+/// The second partition of the first disk, as our images have it.
+const DISK_WORDS: &str = " root=/dev/vda2";
+/// More than any guest has to say.
+const LOG_LIMIT_BYTES: usize = 64 << 20;
+
+/// A machine to start.
+#[derive(Debug)]
+pub struct Machine {
+    /// The program and its arguments.
+    command: Command,
+    /// Where its serial line is kept.
+    log: PathBuf,
+    /// It is ended when it takes longer.
+    time_limit: Duration,
+}
+
+/// How a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// By itself.
+    Exited(ExitStatus),
+    /// We ended it because it took too long.
+    TimedOut,
+    /// We ended it because it printed too much.
+    Flooded,
+}
+
+/// A machine that ended, and what it said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// How.
+    pub end: End,
+    /// The bytes of its serial line.
+    pub log: Vec<u8>,
+    /// From its start until the guest's user space began, in seconds.
+    pub boot_s: Option<f64>,
+}
+
+/// The files that a machine boots.
+#[derive(Debug, Clone)]
+pub struct Boot {
+    /// Linux.
+    pub kernel: PathBuf,
+    /// Its first root.
+    pub initramfs: PathBuf,
+    /// A disk, where the first root is not all.
+    pub disk: Option<Disk>,
+}
+
+/// A disk with a root on it.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// The disk's image.
+    pub image: PathBuf,
+    /// Whether what the guest writes there stays.
+    pub writes: Writes,
+}
+
+/// What becomes of what a guest writes on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// It stays in the image.
+    Kept,
+    /// It is gone with the machine.
+    Dropped,
+}
+
+/// The command line that boots these files with the serial line on standard input and output.
+pub fn qemu(boot: &Boot) -> Command {
+    let mut command = Command::new(QEMU);
+    command.args(MACHINE).args(["-serial", "stdio"]);
+    command.arg("-kernel").arg(&boot.kernel).arg("-initrd").arg(&boot.initramfs);
+    let mut words = KERNEL_WORDS.to_owned();
+    if let Some(Disk { image, writes }) = &boot.disk {
+        let snapshot = if *writes == Writes::Dropped { ",snapshot=on" } else { "" };
+        let drive = format!("file={},format=raw,if=virtio{snapshot}", image.display());
+        command.args(["-drive", &drive]);
+        words.push_str(DISK_WORDS);
+    }
+    command.arg("-append").arg(words);
+    command
+}
+
+/// A command as a shell takes it.
+pub fn shell_line(command: &Command) -> String {
+    let words =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_string_lossy());
+    let quoted = words.map(|word| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+".contains(c);
+        if word.chars().all(is_plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+impl Machine {
+    /// A machine that runs `command`, a line as [`qemu`] gives it.
+    pub fn new(command: Command, log: &Path, time_limit: Duration) -> Self {
+        Self { command: ended_with_us(command), log: log.to_owned(), time_limit }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When qemu cannot be started or the log cannot be written.
+    pub fn run(mut self) -> Result<Ended> {
+        let shown = display(&self.command);
+        let mut file =
+            File::create(&self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
+        self.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let started = Instant::now();
+        let child = self.command.spawn().with_context(|| format!("cannot start `{shown}`"))?;
+        let mut running = Running { child };
+        let output = running.child.stdout.take().context("qemu has no output")?;
+        let chunks = chunks_of(output);
+        let mut said = Said { log: Vec::new(), boot_s: None, started };
+        let end = loop {
+            let left = self.time_limit.saturating_sub(started.elapsed());
+            match chunks.recv_timeout(left) {
+                Ok(chunk) => {
+                    file.write_all(&chunk).with_context(|| format!("cannot write {}", self.log.display()))?;
+                    said.hear(&chunk);
+                    if said.log.len() > LOG_LIMIT_BYTES {
+                        break End::Flooded;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => break End::TimedOut,
+                // It closed its output, so it is ending; what hangs even then is ended as well.
+                Err(RecvTimeoutError::Disconnected) => break running.end_by(started + self.time_limit)?,
+            }
+        };
+        Ok(Ended { end, log: said.log, boot_s: said.boot_s })
+    }
+}
+
+/// A child that does not outlive this value.
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn end_by(&mut self, deadline: Instant) -> Result<End> {
+        loop {
+            if let Some(status) = self.child.try_wait().context("cannot wait for qemu")? {
+                return Ok(End::Exited(status));
+            }
+            if Instant::now() >= deadline {
+                return Ok(End::TimedOut);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What was heard so far.
+struct Said {
+    log: Vec<u8>,
+    boot_s: Option<f64>,
+    started: Instant,
+}
+
+impl Said {
+    fn hear(&mut self, chunk: &[u8]) {
+        let line_start = self.log.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        self.log.extend_from_slice(chunk);
+        if self.boot_s.is_none() {
+            let new = String::from_utf8_lossy(&self.log[line_start..]);
+            let is_ready = new.lines().any(serial::is_ready);
+            self.boot_s = is_ready.then(|| self.started.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// A thread that passes on what comes, so that waiting for it can end.
+fn chunks_of(mut output: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = output.read(&mut buffer) {
+            if sender.send(buffer[..length].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// The same command, which the kernel ends when we end, even by SIGKILL; by a program of util-linux, where it is there.
+fn ended_with_us(command: Command) -> Command {
+    if !on_path("setpriv") {
+        return command;
+    }
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    wrapped
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! `cargo xtask test-board`: boots a board's software in an emulator, has it do what a scenario asks, and judges what it did.
+//! A pass needs a passing report of the self-test and a clean power-off; nothing but evidence from the guest counts.
+
+mod bench;
+mod cpio;
+mod disk;
+mod emulator;
+mod machine;
+mod modules;
+mod packages;
+mod rootfs;
+mod scenario;
+mod serial;
+mod verdict;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use boards::Board;
+use serde_json::json;
+
+pub use emulator::EMULATOR;
+
+use crate::cross;
+use crate::image::Sources;
+use crate::workspace::Workspace;
+use bench::{Bench, Medium};
+use machine::{Ended, Writes};
+use packages::Packages;
+use scenario::Scenario;
+use verdict::Verdict;
+
+/// The board that the emulator plays.
+const BOARD: &str = "qemu-virt";
+const SCENARIOS: &str = "tests/boards";
+/// Those that a guest must fail, to show that the judge is one.
+const FAILING: &str = "tests/boards/failing";
+/// Lines of the serial log that are shown when something failed.
+const SHOWN_LINES: usize = 25;
+
+/// Arguments of `cargo xtask test-board`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The board; only qemu-virt has an emulator.
+    #[arg(value_parser = [BOARD])]
+    board: String,
+    /// What it is asked to do: a name in tests/boards, or a path of a .toml.
+    #[arg(long, value_name = "NAME|FILE", default_value = "self-test")]
+    scenario: String,
+    /// Boot the disk image instead of a root in memory; needs what `build-board --image` needs.
+    #[arg(long)]
+    disk: bool,
+    /// Write verdict, boot_s and the self-test's report into this file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the guest does anything but pass, or the machine cannot be made ready.
+pub fn run(args: &Args) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let scenario = Scenario::read(&scenario_path(&workspace, &args.scenario))?;
+    emulator::provide()?;
+    let medium = if args.disk { Medium::Disk } else { Medium::Memory };
+    let bench = Bench::prepare(&workspace, &Board::find(&args.board)?, medium)?;
+    let ended = bench.run(&scenario)?;
+    let verdict = verdict::judge(&scenario, &ended);
+    if let Some(path) = &args.json {
+        write_json(path, &scenario, &bench.packages, &ended, &verdict)?;
+    }
+    conclude(&scenario, &bench.log(), &ended, &verdict)
+}
+
+/// Runs every scenario of the workspace, as a part of `cargo xtask test`; says so where something for it is not set up.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_all(workspace: &Workspace) -> Result<()> {
+    let board = Board::find(BOARD)?;
+    if let Some(lack) = lack(workspace, &board)? {
+        eprintln!("left out: test-board {BOARD}, which needs {lack}");
+        return Ok(());
+    }
+    let bench = Bench::prepare(workspace, &board, Medium::Memory)?;
+    for scenario in scenarios(&workspace.join(SCENARIOS))? {
+        let ended = bench.run(&scenario)?;
+        conclude(&scenario, &bench.log(), &ended, &verdict::judge(&scenario, &ended))?;
+    }
+    for scenario in scenarios(&workspace.join(FAILING))? {
+        let verdict = verdict::judge(&scenario, &bench.run(&scenario)?);
+        ensure!(!verdict.is_pass(), "{} passed, and must not", scenario.description);
+        eprintln!("{} fails, as it must: {}", scenario.description, verdict.failures[0]);
+    }
+    Ok(())
+}
+
+/// Whether guests can be booted without installing or downloading anything.
+///
+/// # Errors
+/// When there is no place for a cache.
+pub fn is_ready() -> Result<bool> {
+    Ok((EMULATOR.is_met)() && Packages::cached()?.is_some())
+}
+
+/// Installs what a fresh machine lacks, and takes the newest packages for guests.
+///
+/// # Errors
+/// Names what is missing and how to get it.
+pub fn renew() -> Result<()> {
+    emulator::provide()?;
+    Packages::renew().map(drop)
+}
+
+/// Whether this board's disk image takes no parts from a user: all of it is Debian's or ours.
+pub fn is_emulated(board: &Board) -> bool {
+    board.name == BOARD
+}
+
+/// The parts of the emulated board's disk image, written into `folder`.
+///
+/// # Errors
+/// When Debian's packages cannot be had, or something cannot be written.
+pub fn image_sources(folder: &Path) -> Result<Sources> {
+    disk::sources(&Packages::provide()?, folder)
+}
+
+/// The command that boots the emulated board's disk image, as a person types it.
+pub fn boot_line(folder: &Path) -> String {
+    machine::shell_line(&machine::qemu(&disk::boot(folder, BOARD, Writes::Kept)))
+}
+
+/// What is not set up for booting the board's own programs.
+fn lack(workspace: &Workspace, board: &Board) -> Result<Option<String>> {
+    if !is_ready()? {
+        return Ok(Some("`cargo xtask setup qemu`".into()));
+    }
+    let missing = board.target.iter().flat_map(|target| cross::missing(workspace, target));
+    Ok(missing.map(|missing| format!("{}: {}", missing.what, missing.remedy)).next())
+}
+
+fn scenario_path(workspace: &Workspace, name: &str) -> PathBuf {
+    if name.ends_with(".toml") {
+        return PathBuf::from(name);
+    }
+    workspace.join(SCENARIOS).join(format!("{name}.toml"))
+}
+
+/// The scenarios of a folder, in the order of their names.
+fn scenarios(folder: &Path) -> Result<Vec<Scenario>> {
+    let paths = packages::entries(folder)?;
+    let files = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.map(|path| Scenario::read(path)).collect()
+}
+
+fn write_json(
+    path: &Path,
+    scenario: &Scenario,
+    packages: &Packages,
+    ended: &Ended,
+    verdict: &Verdict,
+) -> Result<()> {
+    let document = json!({
+        "verdict": verdict.word(),
+        "boot_s": ended.boot_s,
+        "report": verdict.report,
+        "scenario": scenario.description,
+        "failures": verdict.failures,
+        "packages": packages.list,
+        "emulator": emulator::version()?,
+    });
+    let text = serde_json::to_string_pretty(&document)? + "\n";
+    if path == Path::new("-") {
+        print!("{text}");
+        return Ok(());
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn conclude(scenario: &Scenario, log: &Path, ended: &Ended, verdict: &Verdict) -> Result<()> {
+    let boot = ended.boot_s.map_or_else(|| "never".to_owned(), |s| format!("after {s:.1} s"));
+    eprintln!("{}: user space began {boot}", scenario.description);
+    if verdict.is_pass() {
+        eprintln!("pass: {} steps, a passing report and a clean power-off", scenario.steps.len());
+        return Ok(());
+    }
+    eprintln!("the end of {}:", log.display());
+    let text = String::from_utf8_lossy(&ended.log);
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    for line in &lines[lines.len().saturating_sub(SHOWN_LINES)..] {
+        eprintln!("  | {line}");
+    }
+    bail!("{BOARD} failed:\n  {}", verdict.failures.join("\n  "));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! What a guest is asked to do, as data: `tests/boards/NAME.toml` holds steps, each a few lines of shell with the exit code
+//! that is expected. It writes the guest's side of the talk that [`super::serial`] reads; it never starts a guest.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::image::tree::{Content, Node, Tree};
+
+/// Where the guest finds the steps.
+pub const GUEST_FOLDER: &str = "run/scenario";
+const RUNNER: &str = include_str!("guest/run");
+
+/// One way through a guest, from its start to its power-off.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What it shows, in a line.
+    pub description: String,
+    /// The guest is ended when it takes longer.
+    pub time_limit_s: u32,
+    /// Name of the sent file that is the self-test's report.
+    pub report: String,
+    /// In order. One that fails does not keep the later ones from running.
+    #[serde(rename = "step")]
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// What it shows, in a few words.
+    pub name: String,
+    /// Shell, as busybox understands it.
+    pub run: String,
+    /// The exit code that is expected.
+    #[serde(default)]
+    pub exit: i32,
+    /// It is killed when it takes longer.
+    #[serde(default = "default_limit_s")]
+    pub time_limit_s: u32,
+    /// Files of the guest that are sent to the host afterwards, under the last part of their path.
+    #[serde(default)]
+    pub send: Vec<String>,
+}
+
+impl Scenario {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says something that cannot be done.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// When it says something that cannot be done.
+    pub fn parse(text: &str) -> Result<Self> {
+        let scenario: Self = toml::from_str(text)?;
+        scenario.validate()?;
+        Ok(scenario)
+    }
+
+    /// How long the guest may take.
+    pub fn time_limit(&self) -> Duration {
+        Duration::from_secs(self.time_limit_s.into())
+    }
+
+    /// The guest's files: a script that runs the steps, and the steps.
+    ///
+    /// # Errors
+    /// Never, for steps that were validated.
+    pub fn guest_tree(&self) -> Result<Tree> {
+        let mut tree = Tree::default();
+        let mut plan = String::new();
+        for (number, step) in self.steps.iter().enumerate() {
+            let text = Content::Bytes(step.run.clone().into());
+            tree.put(&format!("{GUEST_FOLDER}/step-{number}"), Node::file(text, 0o644))?;
+            plan.push_str(&format!("step {number} {}\n", step.time_limit_s));
+            for path in &step.send {
+                plan.push_str(&format!("send {} {path}\n", sent_name(path)));
+            }
+        }
+        let runner = Content::Bytes(format!("{RUNNER}\n{plan}say done\n").into());
+        tree.put(&format!("{GUEST_FOLDER}/run"), Node::file(runner, 0o755))?;
+        Ok(tree)
+    }
+
+    fn validate(&self) -> Result<()> {
+        ensure!(!self.steps.is_empty(), "no [[step]]: nothing would be shown");
+        ensure!(self.time_limit_s > 0, "time_limit_s is 0");
+        let mut names = BTreeSet::new();
+        for step in &self.steps {
+            ensure!(step.time_limit_s > 0, "step {:?}: time_limit_s is 0", step.name);
+            for path in &step.send {
+                ensure!(
+                    is_plain(path),
+                    "step {:?} sends {path:?}: expected an absolute path without blanks",
+                    step.name
+                );
+                let name = sent_name(path);
+                ensure!(names.insert(name), "two files are sent as {name}: give them other names");
+            }
+        }
+        let known = names.iter().copied().collect::<Vec<_>>().join(", ");
+        ensure!(names.contains(&*self.report), "report {:?} is sent by no step, only: {known}", self.report);
+        Ok(())
+    }
+}
+
+const fn default_limit_s() -> u32 {
+    30
+}
+
+/// The name under which the host gets a file.
+pub fn sent_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether the shell and our lines take a path as it stands.
+fn is_plain(path: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+    path.starts_with('/') && !path.ends_with('/') && path.chars().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::tree::Kind;
+
+    const TEXT: &str = r#"
+        description = "a test"
+        time_limit_s = 60
+        report = "report.json"
+        [[step]]
+        name = "self-test"
+        run = "self-test --json /tmp/report.json"
+        time_limit_s = 50
+        send = ["/tmp/report.json"]
+        [[step]]
+        name = "refuses"
+        run = "false"
+        exit = 1
+    "#;
+
+    #[test]
+    fn the_guest_gets_each_step_as_it_stands() {
+        let tree = Scenario::parse(TEXT).unwrap().guest_tree().unwrap();
+        let text = |path: &str| match tree.get(path).map(|node| &node.kind) {
+            Some(Kind::File(Content::Bytes(bytes))) => String::from_utf8(bytes.clone()).unwrap(),
+            other => panic!("{path} is {other:?}"),
+        };
+        assert_eq!(text("run/scenario/step-0"), "self-test --json /tmp/report.json");
+        let plan = "\nstep 0 50\nsend report.json /tmp/report.json\nstep 1 30\nsay done\n";
+        assert!(text("run/scenario/run").ends_with(plan));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused() {
+        for (from, to, message) in [
+            ("/tmp/report.json\"]", "/tmp/other.json\"]", "is sent by no step, only: other.json"),
+            ("\"/tmp/report.json\"]", "\"/tmp/a b\"]", "without blanks"),
+            ("\"/tmp/report.json\"]", "\"/tmp/report.json\", \"/x/report.json\"]", "two files are sent"),
+            ("time_limit_s = 60", "time_limit_s = 0", "time_limit_s is 0"),
+            ("exit = 1", "exits = 1", "unknown field"),
+        ] {
+            let error = Scenario::parse(&TEXT.replace(from, to)).unwrap_err();
+            assert!(format!("{error:#}").contains(message), "{error:#}");
+        }
+    }
+}
