@@ -45,7 +45,7 @@ fn convert_writes_a_bundle_that_opens_and_says_what_it_is() {
     train_host(&["convert", text(dir.path()), "--out", text(&bundle), "--onnx", text(&onnx), &json_flag])
         .unwrap();
 
-    let mut opened = Bundle::open(&bundle).unwrap();
+    let mut opened = Bundle::open(&bundle, &artifact::Trust::anyone()).unwrap();
     let manifest = opened.manifest().clone();
     assert_eq!(manifest.classes, model.architecture.head.classes);
     assert!(matches!(manifest.decode, Decode::Yolov5 { ref strides, .. } if *strides == [8, 16, 32]));

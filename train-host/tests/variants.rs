@@ -84,7 +84,7 @@ fn sizes_of_one_family_differ_in_depth_and_width_only() {
     for name in ["yolov5n", "yolov5m", "yolov5l", "yolov5x"] {
         assert_eq!(rows(name), rows("yolov5s"), "{name}");
     }
-    for name in ["repyolov5n", "repyolov5m"] {
+    for name in ["repyolov5p", "repyolov5n", "repyolov5m"] {
         assert_eq!(rows(name), rows("repyolov5s"), "{name}");
     }
 }

@@ -10,7 +10,7 @@ mod support;
 use std::path::Path;
 
 use clap::Parser;
-use repedge::{Detector, Limits, Options, frame};
+use repedge::{Detector, Limits, Options, Trust, frame};
 use serde_json::Value;
 use support::narrow_description;
 use train_host::cli::Cli;
@@ -20,7 +20,7 @@ use train_host::model::{Activation, Block, Checkpoint, MODEL_NAMES, Op, Override
 const IMGSZ: &str = "64";
 const ACTS: [Activation; 4] = [Activation::LeakyRelu, Activation::Relu, Activation::Silu, Activation::Mish];
 
-/// Fifteen models in turn: every activation with three or four of them, every block with every activation.
+/// Sixteen models in turn: every activation with four of them, every block with every activation.
 fn variant(name: &str) -> Overrides {
     let at = MODEL_NAMES.iter().position(|known| *known == name).unwrap();
     let block = if (at / ACTS.len()).is_multiple_of(2) { Block::Repvgg } else { Block::Qarepvgg };
@@ -94,8 +94,11 @@ impl Way {
 
     fn assert_detects(&self, bundle: &str) {
         let limits = Some(Limits::device(1e-6, 0.45));
-        let mut detector =
-            Detector::open(Path::new(bundle), Options { limits, ..Options::default() }).unwrap();
+        let mut detector = Detector::open(
+            Path::new(bundle),
+            Options { limits, trust: Trust::anyone(), ..Options::default() },
+        )
+        .unwrap();
         let folder = self.folder.path().join("data/images/test");
         let image = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
         let image = frame::read_image(&image).unwrap();
@@ -124,7 +127,9 @@ fn yolov5_of_every_size() {
 #[test]
 fn yolov5_with_rep_blocks() {
     let way = Way::new();
-    ["repyolov5n", "repyolov5s", "repyolov5m", "repyolov5s-lite"].iter().for_each(|name| way.go(name));
+    ["repyolov5n", "repyolov5s", "repyolov5m", "repyolov5s-lite", "repyolov5p"]
+        .iter()
+        .for_each(|name| way.go(name));
 }
 
 #[test]

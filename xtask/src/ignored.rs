@@ -29,14 +29,26 @@ pub enum Need {
     VendorRuntime,
     /// Rockchip's compiler, which `cargo xtask setup rknn` installs.
     Toolkit,
+    /// Debian's tool that reads packages.
+    Dpkg,
+    /// The emulator of whole machines, which `cargo xtask setup qemu` installs.
+    Qemu,
+    /// What disk images are made with.
+    ImageTools,
+    /// An ssh server that a test may start.
+    Sshd,
 }
 
-const NEEDS: [(Need, &str); 5] = [
+const NEEDS: [(Need, &str); 9] = [
     (Need::SharedData, "../shared/data"),
     (Need::Python, "the Python venv of cargo xtask"),
     (Need::VendorHeader, "the crate rknn-sys-rs"),
     (Need::VendorRuntime, "the vendor's librknnrt.so of cargo xtask test --aarch64"),
+    (Need::Qemu, "qemu-system-aarch64 of cargo xtask setup qemu"),
     (Need::Toolkit, "rknn-toolkit2 of cargo xtask setup rknn"),
+    (Need::Dpkg, "dpkg-deb"),
+    (Need::ImageTools, "genimage and e2fsprogs"),
+    (Need::Sshd, "sshd of openssh-server"),
 ];
 
 /// Whether a reason begins with "needs" and names something that we know how to look for.

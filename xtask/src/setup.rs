@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::system::{self, COMPILER};
+use crate::cross::zig;
+use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::Workspace;
-use crate::{aarch64, libtorch, python};
+use crate::{aarch64, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -27,8 +28,14 @@ enum Part {
     Python,
     /// What `cargo xtask test --aarch64` needs.
     Aarch64,
+    /// What `cargo xtask test-board qemu-virt` needs: the emulator, and Debian's newest kernel and busybox for arm64.
+    Qemu,
     /// toolchains/rknn, the Python environment of Rockchip's compiler: for `train-host convert --target rk3588`.
     Rknn,
+    /// toolchains/zig, the linker that `cargo xtask build-board` needs for boards with an old glibc.
+    Zig,
+    /// What disk images are made with, and the ssh server that flashing is tested with.
+    Flash,
 }
 
 /// Runs the command.
@@ -46,6 +53,9 @@ pub fn run(args: &Args) -> Result<()> {
         match part {
             Part::Python => python::TESTS.provide(&workspace).map(drop)?,
             Part::Aarch64 => aarch64::set_up(&workspace)?,
+            Part::Zig => zig::provide(&workspace).map(drop)?,
+            Part::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD])?,
+            Part::Qemu => test_board::renew()?,
             Part::Rknn => python::RKNN.provide(&workspace).map(drop)?,
         }
     }

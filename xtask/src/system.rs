@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace::{run, succeeds};
 
@@ -54,6 +54,38 @@ pub const LIBCLANG: Need = Need {
     is_met: has_libclang,
 };
 
+/// genimage, which puts disk images together.
+pub const GENIMAGE: Need = Need {
+    name: "genimage",
+    package: "genimage",
+    purpose: "disk images for boards",
+    is_met: || program("genimage").is_ok(),
+};
+
+/// mke2fs and its like, which make filesystems.
+pub const E2FSPROGS: Need = Need {
+    name: "mke2fs and debugfs",
+    package: "e2fsprogs",
+    purpose: "filesystems in disk images",
+    is_met: || program("mke2fs").is_ok() && program("debugfs").is_ok(),
+};
+
+/// An ssh client.
+pub const SSH: Need = Need {
+    name: "ssh",
+    package: "openssh-client",
+    purpose: "flashing boards over ssh",
+    is_met: || on_path("ssh"),
+};
+
+/// An ssh server, which a test starts for itself on a port of its own.
+pub const SSHD: Need = Need {
+    name: "sshd",
+    package: "openssh-server",
+    purpose: "testing what flashes boards over ssh",
+    is_met: || program("sshd").is_ok(),
+};
+
 /// Makes sure that every need is met, installing packages where we are root on Debian.
 ///
 /// # Errors
@@ -64,11 +96,11 @@ pub fn provide(needs: &[Need]) -> Result<()> {
         return Ok(());
     }
     let hint = install_hint(&missing);
-    if !(is_root() && on_path("apt-get")) {
+    if !may_install() {
         bail!("{hint}");
     }
     eprintln!("installing: {hint}");
-    run(&mut apt_get(&["update"]))?;
+    read_lists_anew();
     let packages = missing.iter().map(|need| need.package);
     let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
     run(install.args(packages))?;
@@ -76,6 +108,19 @@ pub fn provide(needs: &[Need]) -> Result<()> {
         still if still.is_empty() => Ok(()),
         still => bail!("still missing after the installation: {}", install_hint(&still)),
     }
+}
+
+/// Installs what is missing where we may; elsewhere says what is left out, because nothing depends on it.
+///
+/// # Errors
+/// When an installation that we may do fails.
+pub fn provide_optional(needs: &[Need]) -> Result<()> {
+    let missing = unmet(needs);
+    if missing.is_empty() || may_install() {
+        return provide(needs);
+    }
+    eprintln!("not installed: {}", install_hint(&missing));
+    Ok(())
 }
 
 /// Installs packages of another architecture, where we are root on Debian.
@@ -87,13 +132,32 @@ pub fn install_foreign(architecture: &str, packages: &[&str], otherwise: &str) -
     let hint = format!(
         "{otherwise} `sudo dpkg --add-architecture {architecture} && sudo apt-get update && sudo apt-get install {list}`"
     );
-    if !(is_root() && on_path("apt-get")) {
+    if !may_install() {
         bail!("missing for {architecture}: {list} ({hint})");
     }
     eprintln!("installing: {list}");
     run(Command::new("dpkg").args(["--add-architecture", architecture]))?;
-    run(&mut apt_get(&["update"]))?;
+    read_lists_anew();
     run(apt_get(&["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
+/// Makes sure that apt knows a package of another architecture, reading the lists anew where we may.
+///
+/// # Errors
+/// Names the commands that make it known.
+pub fn provide_foreign_lists(architecture: &str, package: &str) -> Result<()> {
+    let foreign = format!("{package}:{architecture}");
+    let is_known = || succeeds("apt-cache", &["show", "--quiet", &foreign]);
+    if is_known() {
+        return Ok(());
+    }
+    let hint = format!("`sudo dpkg --add-architecture {architecture} && sudo apt-get update`, on Debian");
+    if may_install() {
+        run(Command::new("dpkg").args(["--add-architecture", architecture]))?;
+        read_lists_anew();
+    }
+    ensure!(is_known(), "apt knows no package {foreign} ({hint})");
+    Ok(())
 }
 
 /// The command that runs pip, as words: `python3 -m pip` where that works.
@@ -109,6 +173,23 @@ pub fn pip_command() -> Option<&'static [&'static str]> {
 pub fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+}
+
+/// The path of a program, also where only an administrator's PATH leads.
+///
+/// # Errors
+/// When it is not installed; names the package that has it, where we know it.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let administrators = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let mut files = env::split_paths(&path).chain(administrators).map(|folder| folder.join(name));
+    let found = files.find(|file| is_program(file));
+    let package = match name {
+        "mke2fs" | "debugfs" | "dumpe2fs" | "e2fsck" => "e2fsprogs",
+        "sshd" => "openssh-server",
+        other => other,
+    };
+    found.with_context(|| format!("{name} is not installed (`sudo apt-get install {package}`)"))
 }
 
 /// What is missing, what for, and the command that installs it.
@@ -136,6 +217,11 @@ fn entries(folder: &PathBuf) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
+/// Whether every need is met.
+pub fn are_met(needs: &[Need]) -> bool {
+    unmet(needs).is_empty()
+}
+
 fn unmet(needs: &[Need]) -> Vec<Need> {
     needs.iter().filter(|need| !(need.is_met)()).copied().collect()
 }
@@ -145,12 +231,26 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
+/// Whether packages can be installed: we are root on Debian, or on what is made from it.
+pub fn may_install() -> bool {
+    is_root() && on_path("apt-get")
+}
+
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
-fn apt_get(arguments: &[&str]) -> Command {
+/// A list that cannot be had, such as one that its mirror is just replacing, says nothing about the packages asked for:
+/// whether those can be had is for the installation to say.
+fn read_lists_anew() {
+    if let Err(error) = run(&mut apt_get(&["update"])) {
+        eprintln!("going on with the lists of packages that there are: {error:#}");
+    }
+}
+
+/// apt-get that asks nothing.
+pub fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     command

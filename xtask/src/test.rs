@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::check::Tree;
 use crate::ignored::{self, IgnoredTest, Need};
-use crate::system::{self, COMPILER};
+use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{aarch64, libtorch, python, workspace};
+use crate::{aarch64, libtorch, python, test_board, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,7 @@ pub fn run(args: &Args) -> Result<()> {
         return aarch64::test(&workspace);
     }
     system::provide(&[COMPILER])?;
+    system::provide_optional(&IMAGE_TOOLS)?;
     let bench = Bench {
         libtorch: libtorch::provide(&workspace)?,
         python: python::TESTS.provide(&workspace)?,
@@ -42,11 +43,13 @@ pub fn run(args: &Args) -> Result<()> {
         workspace,
     };
     let (ready, left_out) = bench.sort_ignored()?;
-    // The end-to-end suites start the programs; building them here compiles nothing that the tests do not need.
-    workspace::run(bench.cargo("build")?.args(["--workspace", "--bins"]))?;
+    // The end-to-end suites start the programs. Built together with the tests, because alone they would ask other features
+    // of what both depend on, and all of that would be compiled twice.
+    workspace::run(bench.cargo("build")?.args(["--workspace", "--bins", "--tests"]))?;
     if args.arguments.is_empty() {
         // First, so that the last lines printed are the summary of the tests proper.
         run_inheriting(bench.cargo("test")?.args(["--doc", "--workspace", "--quiet"]))?;
+        test_board::run_all(&bench.workspace)?;
     }
     report_left_out(&left_out);
     if succeeds("cargo", &["nextest", "--version"]) {
@@ -59,6 +62,11 @@ pub fn run(args: &Args) -> Result<()> {
     }
     run_inheriting(bench.plain()?.args(["--", "--ignored"]).args(ready.iter().map(|test| &test.function)))
 }
+
+/// What tests of disk images need.
+const IMAGE_TOOLS: [system::Need; 2] = [GENIMAGE, E2FSPROGS];
+/// What tests of flashing over ssh need. Only `cargo xtask setup flash` installs it: its package starts a server.
+const SSH_TOOLS: [system::Need; 2] = [SSH, SSHD];
 
 /// What the tests run with.
 struct Bench {
@@ -75,6 +83,10 @@ impl Bench {
         available.extend(self.shared_data.as_ref().map(|_| Need::SharedData));
         available.extend(has_vendor_header(&self.workspace).then_some(Need::VendorHeader));
         available.extend(python::RKNN.is_there(&self.workspace).then_some(Need::Toolkit));
+        available.extend(system::on_path("dpkg-deb").then_some(Need::Dpkg));
+        available.extend(system::are_met(&IMAGE_TOOLS).then_some(Need::ImageTools));
+        available.extend(system::are_met(&SSH_TOOLS).then_some(Need::Sshd));
+        available.extend(test_board::is_ready()?.then_some(Need::Qemu));
         let tree = Tree::read(&self.workspace)?;
         let sources = tree.rust_files();
         let all = sources.flat_map(|file| ignored::find(&file.path, &file.text));

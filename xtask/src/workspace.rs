@@ -114,6 +114,18 @@ pub fn cache_folder() -> Result<PathBuf> {
     Ok(Path::new(&home).join(".cache/repedge"))
 }
 
+/// Where cargo keeps its downloads: `$CARGO_HOME` or `~/.cargo`.
+///
+/// # Errors
+/// When neither variable is set.
+pub fn cargo_home() -> Result<PathBuf> {
+    if let Some(folder) = env::var_os("CARGO_HOME").filter(|value| !value.is_empty()) {
+        return Ok(folder.into());
+    }
+    let home = env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
+    Ok(Path::new(&home).join(".cargo"))
+}
+
 /// Runs a program to its end, its output on our stderr (stdout is kept for `--json`).
 ///
 /// # Errors

@@ -10,10 +10,11 @@ use super::json::JsonArgs;
 use super::npu::{self, NpuArgs, NpuSummary};
 use super::out_path;
 use super::quantize::CalibrationArgs;
+use super::release::ReleaseArgs;
 use crate::export::bundle::{self, Deployed, Packed};
 use crate::import;
 use crate::model::FusedModel;
-use crate::quantize::{self, QuantizedModel, file};
+use crate::quantize::{QuantizedModel, file};
 use crate::{Error, Result};
 
 /// Arguments of `train-host convert`.
@@ -40,6 +41,8 @@ pub struct Args {
     pub(super) calibration: CalibrationArgs,
     #[command(flatten)]
     pub(super) npu: NpuArgs,
+    #[command(flatten)]
+    pub(super) release: ReleaseArgs,
     /// Where to write the bundle (.bundle).
     #[arg(long, value_name = "X.bundle", value_parser = out_path::bundle)]
     pub(super) out: PathBuf,
@@ -72,6 +75,9 @@ struct Summary {
     precision: boards::Precision,
     imgsz: usize,
     classes: usize,
+    security_version: u32,
+    is_signed: bool,
+    check_images: usize,
     payloads: Vec<artifact::Payload>,
     onnx: Option<PathBuf>,
     #[serde(flatten)]
@@ -111,10 +117,11 @@ fn convert(
     board: &Board,
     asked: Option<boards::Precision>,
 ) -> Result<(Packed, boards::Precision)> {
-    let (model, _) = load(args, board, asked)?;
+    let (model, images) = load(args, board, asked)?;
     let model = model.deployed();
     keep_onnx(args, model)?;
-    Ok((bundle::write(model, board, &args.out)?, model.precision()))
+    let packed = args.release.release(&images, |release| bundle::write(model, board, release, &args.out))?;
+    Ok((packed, model.precision()))
 }
 
 /// Writes the ONNX that was asked for: before the bundle, so that a bundle stands for a conversion that succeeded.
@@ -140,6 +147,9 @@ fn summarize(
         precision,
         imgsz: packed.manifest.preprocess.width_px,
         classes: packed.manifest.classes.len(),
+        security_version: packed.manifest.security_version,
+        is_signed: args.release.is_signed(),
+        check_images: packed.manifest.check_images.len(),
         payloads: packed.manifest.payloads,
         onnx: args.onnx,
         npu,
@@ -182,7 +192,7 @@ pub(super) fn load(
         return Ok((Loaded::Fused(model), Vec::new()));
     }
     let images = args.calibration.images(&model)?;
-    let outcome = quantize::run(&model, &images, &args.calibration.recipe(board))?;
+    let outcome = args.calibration.quantize(&model, &images, board)?;
     Ok((Loaded::Quantized(outcome.model), images.paths().to_vec()))
 }
 
@@ -232,7 +242,7 @@ impl From<Precision> for boards::Precision {
 
 pub(super) fn find_board(name: &str) -> Result<Board> {
     Board::find(name).map_err(|error| match error {
-        boards::Error::Unknown { name, known } => Error::input(
+        boards::Error::Unknown { name, known, .. } => Error::input(
             format!("unknown board {name:?}"),
             format!("one of: {known}"),
             "choose with --target",
@@ -246,8 +256,15 @@ pub(super) fn find_board(name: &str) -> Result<Board> {
 fn describe(summary: &Summary) -> String {
     let Summary { bundle, bytes, sha256, model, target, precision, imgsz, classes, .. } = summary;
     let npu = summary.npu.as_ref().map_or_else(String::new, |npu| format!("\n{npu}"));
+    let signed = if summary.is_signed { "signed" } else { "unsigned" };
+    let checks = match summary.check_images {
+        0 => "no images for self-test to judge accuracy by (--check-images)".to_owned(),
+        count => format!("{count} check images for self-test"),
+    };
     format!(
-        "{}: {model} {precision} for {target}, {imgsz}x{imgsz} px, {classes} classes\n{bytes} bytes, sha256 {sha256}, verified{npu}",
-        bundle.display()
+        "{}: {model} {precision} for {target}, {imgsz}x{imgsz} px, {classes} classes\n{bytes} bytes, sha256 {sha256}, verified\n\
+         {signed}, security version {}, {checks}{npu}",
+        bundle.display(),
+        summary.security_version
     )
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use artifact::{Bundle, Decode, Preprocess};
+use artifact::{Bundle, Decode, Preprocess, Trust};
 use repedge::backend::rknn::RknnOptions;
 use repedge::backend::{BackendChoice, Session, open};
 use repedge::decode::Limits;
@@ -198,7 +198,7 @@ fn bundle_subject(args: &Args) -> Result<Subject> {
             "leave --names out, or convert the weights again with it",
         ));
     }
-    let mut bundle = Bundle::open(&args.model)?;
+    let mut bundle = Bundle::open(&args.model, &Trust::anyone())?;
     let choice = match args.backend {
         Backend::Auto => BackendChoice::Auto,
         Backend::Tract => BackendChoice::Tract,

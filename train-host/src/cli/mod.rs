@@ -13,9 +13,13 @@ mod import;
 pub mod json;
 mod npu;
 mod out_path;
+#[cfg(feature = "torch")]
+mod qat;
 mod quantize;
+mod release;
 mod report;
 mod show;
+mod sign;
 #[cfg(feature = "torch")]
 mod train;
 
@@ -54,6 +58,8 @@ enum Command {
     BenchInt8(bench_int8::Args),
     /// Turn a run, a weights file or a foreign ONNX model into a deployable bundle.
     Convert(convert::Args),
+    /// Sign a bundle, so that devices which trust the key accept it.
+    Sign(sign::Args),
     /// Measure mAP of a run, a weights file, an ONNX model or a bundle.
     Eval(eval::Args),
     /// Write the HTML report of a run.
@@ -87,6 +93,7 @@ impl Cli {
             Command::Quantize(args) => quantize::run(args),
             Command::BenchInt8(args) => bench_int8::run(args),
             Command::Convert(args) => convert::run(args),
+            Command::Sign(args) => sign::run(args),
             Command::Eval(args) => eval::run(args),
             Command::Report(args) => report::run(args),
             Command::Show(args) => show::run(args),

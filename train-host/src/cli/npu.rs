@@ -172,7 +172,9 @@ fn hand_over(
     keep_onnx(args, cpu)?;
     let fallback = if args.npu.no_fallback { Fallback::None(cpu) } else { Fallback::Cpu(cpu) };
     let (out, limit, progress) = (args.out.as_path(), args.npu.toolkit.limit(), Progress::Bar);
-    deliver(toolkit, &Delivery { board, npu, fallback, images, out, limit, progress })
+    args.release.release(images, |release| {
+        deliver(toolkit, &Delivery { board, npu, fallback, images, release, out, limit, progress })
+    })
 }
 
 impl fmt::Display for NpuSummary {

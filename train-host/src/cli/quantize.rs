@@ -15,7 +15,8 @@ use crate::import;
 use crate::model::FusedModel;
 use crate::model::checkpoint::Checkpoint;
 use crate::quantize::{
-    Images, Judged, Method, PassRecord, Recipe, Record, Switch, Verdict, compare, file, run as quantize,
+    Images, Judged, Method, Outcome, PassRecord, Recipe, Record, Switch, Verdict, compare, file,
+    run as quantize,
 };
 use crate::report::quantization;
 use crate::{Error, Result};
@@ -81,6 +82,9 @@ pub struct CalibrationArgs {
     /// boards that compute in int8 only.
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
     float_macs: f64,
+    #[cfg(feature = "torch")]
+    #[command(flatten)]
+    qat: super::qat::QatArgs,
 }
 
 /// A method, or the best.
@@ -120,7 +124,7 @@ pub fn run(args: Args) -> Result<()> {
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
     let images = args.calibration.images(&model)?;
     let labels = args.data.as_deref().map(|data| labels(data, args.split, &model)).transpose()?;
-    let outcome = quantize(&model, &images, &args.calibration.recipe(&board))?;
+    let outcome = args.calibration.quantize(&model, &images, &board)?;
     if let Some(folder) = &args.report {
         let judged = Judged { model: &model, outcome: &outcome, images: &images, labels: labels.as_ref() };
         quantization::write(folder, &compare(&judged)?)?;
@@ -161,6 +165,30 @@ impl CalibrationArgs {
             return Err(Error::input("--images 0", "at least one image", "64 are enough for most models"));
         }
         Ok(images_in(path, self.calib_split, model)?.spread(self.images))
+    }
+
+    /// Quantizes `model` for `board`, calibrated on `images`, and trains on where that is asked for.
+    pub fn quantize(&self, model: &FusedModel, images: &Images, board: &Board) -> Result<Outcome> {
+        #[cfg(feature = "torch")]
+        let trainer = self.trainer(model, images)?;
+        let outcome = quantize(model, images, &self.recipe(board))?;
+        #[cfg(feature = "torch")]
+        if let Some(trainer) = trainer {
+            return crate::quantize::tune(model, images, outcome, &trainer);
+        }
+        Ok(outcome)
+    }
+
+    /// What trains on all images at hand; none where that is not asked for.
+    #[cfg(feature = "torch")]
+    fn trainer(&self, model: &FusedModel, images: &Images) -> Result<Option<crate::train::Qat>> {
+        match &self.calib {
+            Some(path) if self.qat.is_asked() => {
+                let all = images_in(path, self.calib_split, model)?;
+                self.qat.trainer(all.paths(), images).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What is asked of the quantization, for `board`.
@@ -205,6 +233,18 @@ pub fn images_in(path: &Path, split: Split, model: &FusedModel) -> Result<Images
     }
 }
 
+/// The images at `path`, a dataset or a folder, whatever is on them.
+pub fn pictures_in(path: &Path, split: Split) -> Result<Vec<PathBuf>> {
+    match Source::open(path, Broken::Refuse) {
+        Ok(source) => {
+            let split = if source.has(split) { split } else { Split::Train };
+            Ok(paths(&source.split(split)?))
+        }
+        Err(_) if path.is_dir() => Ok(Images::in_folder(path, Progress::Hidden)?.paths().to_vec()),
+        Err(error) => Err(error),
+    }
+}
+
 fn paths(dataset: &Dataset) -> Vec<PathBuf> {
     dataset.samples.iter().map(|sample| sample.image.clone()).collect()
 }
@@ -244,14 +284,18 @@ fn describe(summary: &Summary) -> String {
     let _ = writeln!(
         text,
         "{:<10}{:<14}{:>10}{:>12}{:>12}{:>10}",
-        "output", "channels", "SQNR dB", "max|a-b|", "mean shift", "seen"
+        "output", "channels", "SQNR dB", "max|a-b|", "mean shift", "cost"
     );
     for error in &record.verdict.outputs {
         let group = format!("{:?}", error.group).to_lowercase();
         let _ = writeln!(
             text,
             "{:<10}{group:<14}{:>10.1}{:>12.3}{:>12.4}{:>10.4}",
-            error.output, error.sqnr_db, error.max_abs, error.mean_shift, error.seen
+            error.output,
+            error.sqnr_db,
+            error.max_abs,
+            error.mean_shift,
+            error.cost.sqrt()
         );
     }
     for (node, reason) in &record.floats {

@@ -32,6 +32,11 @@ fn save(dir: &Path, onnx: &Onnx) -> PathBuf {
     path
 }
 
+/// What a host accepts.
+fn accept_anything() -> repedge::Options {
+    repedge::Options { trust: artifact::Trust::anyone(), ..repedge::Options::default() }
+}
+
 #[test]
 fn a_split_head_becomes_a_bundle_that_says_how_to_decode_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -39,7 +44,7 @@ fn a_split_head_becomes_a_bundle_that_says_how_to_decode_it() {
     let [names, bundle] = ["names.txt", "x.bundle"].map(|name| dir.path().join(name));
     std::fs::write(&names, "cat\ndog\n").unwrap();
     train_host(&["convert", text(&model), "--names", text(&names), "--out", text(&bundle)]).unwrap();
-    let manifest = Bundle::open(&bundle).unwrap().manifest().clone();
+    let manifest = Bundle::open(&bundle, &artifact::Trust::anyone()).unwrap().manifest().clone();
     assert_eq!(
         (manifest.model.as_str(), &manifest.classes[..]),
         ("foreign", &["cat".to_owned(), "dog".to_owned()][..])
@@ -51,7 +56,7 @@ fn a_split_head_becomes_a_bundle_that_says_how_to_decode_it() {
         outputs[..3],
         [("p3_box", [1, 16, 4, 4]), ("p3_class", [1, 2, 4, 4]), ("p4_box", [1, 16, 2, 2])]
     );
-    repedge::Detector::open(&bundle, repedge::Options::default()).unwrap();
+    repedge::Detector::open(&bundle, accept_anything()).unwrap();
 }
 
 /// Boxes that tract computes of the file itself for `image`, an output of three axes.
@@ -97,7 +102,7 @@ fn a_bundle_finds_on_a_picture_what_the_file_computes_itself() {
         let own = own_boxes(&onnx, &image, shape, listing);
         let model = save(dir.path(), &onnx);
         train_host(&["convert", text(&model), "--out", text(&bundle)]).unwrap();
-        let options = repedge::Options { limits: Some(own.limits()), ..Default::default() };
+        let options = repedge::Options { limits: Some(own.limits()), ..accept_anything() };
         let mut detector = repedge::Detector::open(&bundle, options).unwrap();
         own.assert_found(name, SIDE_PX, detector.detect(picture.frame()).unwrap().boxes);
     }
@@ -131,8 +136,9 @@ fn image_sizes_are_chosen_where_they_are_open_and_changed_where_not() {
     open.inputs[0].2 = vec![None, Some(3), None, None];
     let model = save(dir.path(), &open);
     let convert = |size: &[&str]| {
-        train_host(&[&["convert", text(&model), "--out", text(&bundle)], size].concat())
-            .map(|()| Bundle::open(&bundle).unwrap().manifest().preprocess.width_px)
+        train_host(&[&["convert", text(&model), "--out", text(&bundle)], size].concat()).map(|()| {
+            Bundle::open(&bundle, &artifact::Trust::anyone()).unwrap().manifest().preprocess.width_px
+        })
     };
     let error = convert(&[]).unwrap_err().to_string();
     assert!(error.contains("foreign.onnx") && error.contains("--imgsz"), "{error}");

@@ -15,7 +15,8 @@ pub const RULES: &[(&str, Rule)] = &[
     ("artifact depends on nothing heavy", artifact_is_light),
     ("boards depends on serde, toml and thiserror only", boards_are_data),
     ("the sdk never depends on train-host or libtorch", sdk_ships_alone),
-    ("xtask never depends on engines or the product", xtask_is_lean),
+    ("what ships to devices cannot sign", private_keys_stay_home),
+    ("xtask never depends on engines, the runtime or the trainer", xtask_is_lean),
     ("only train-host depends on tch, and optionally", tch_is_optional),
 ];
 
@@ -87,7 +88,7 @@ impl Dependencies {
 }
 
 fn artifact_is_light(graph: &Dependencies) -> Vec<Violation> {
-    beyond(graph, "artifact", &["serde", "serde_json", "sha2", "thiserror"])
+    beyond(graph, "artifact", &["minisign-verify", "serde", "serde_json", "sha2", "thiserror"])
 }
 
 fn boards_are_data(graph: &Dependencies) -> Vec<Violation> {
@@ -99,6 +100,10 @@ fn sdk_ships_alone(graph: &Dependencies) -> Vec<Violation> {
         reaching(graph, "repedge", |name| matches!(name, "train-host" | "tch" | "torch-sys"));
     violations.extend(reaching(graph, "artifact", |name| name == "repedge"));
     violations
+}
+
+fn private_keys_stay_home(graph: &Dependencies) -> Vec<Violation> {
+    reaching(graph, "examples", |name| matches!(name, "signing" | "minisign"))
 }
 
 fn xtask_is_lean(graph: &Dependencies) -> Vec<Violation> {
@@ -208,6 +213,13 @@ mod tests {
     fn an_sdk_that_reaches_libtorch_is_named() {
         let found = sdk_ships_alone(&graph(&[("repedge", &["helper"]), ("helper", &["torch-sys"])]));
         assert_eq!(found, [Violation::new("repedge", "reaches torch-sys")]);
+    }
+
+    #[test]
+    fn an_example_that_could_sign_is_named() {
+        let found = private_keys_stay_home(&graph(&[("examples", &["signing"]), ("signing", &["minisign"])]));
+        assert_eq!(found.len(), 2);
+        assert_eq!(private_keys_stay_home(&graph(&[("examples", &["dev:signing"])])), []);
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn ends_in_path(before: &str) -> bool {
 fn board_files(tree: &Tree) -> Vec<Violation> {
     let paths: BTreeSet<_> = tree.files().map(|file| file.path.as_str()).collect();
     let judge = |path: &str| match path.split('/').collect::<Vec<_>>()[..] {
-        ["boards", "src" | "tests", ..] | ["boards", _] => None,
+        ["boards", "src" | "tests" | "bases", ..] | ["boards", _] => None,
         ["boards", board, ..] => {
             let is_whole = paths.contains(format!("boards/{board}/board.toml").as_str());
             (!is_whole).then_some("belongs to a board without a board.toml")
@@ -115,8 +115,11 @@ mod tests {
 
     #[test]
     fn a_board_is_a_folder_with_its_file() {
-        let good =
-            Tree::of(&[("boards/x86/board.toml", ""), ("boards/src/lib.rs", ""), ("boards/Cargo.toml", "")]);
+        let good = Tree::of(&[
+            ("boards/x86/board.toml", ""),
+            ("boards/src/lib.rs", ""),
+            ("boards/bases/arm.toml", ""),
+        ]);
         assert_eq!(board_files(&good), []);
         let bad = Tree::of(&[("boards/rk3588/notes.md", ""), ("sdk/board.toml", "")]);
         assert_eq!(board_files(&bad).len(), 2);

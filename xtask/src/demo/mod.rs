@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
         system::provide(&[COMPILER])?;
         libtorch::provide(&workspace).map(drop)
     })?;
-    clock.step("build train-host and detect-image", || {
+    clock.step("build the programs", || {
         workspace::run(workspace.cargo("build").args(["--package", "train-host", "--package", "examples"]))
     })?;
     let programs = Programs::of(&workspace)?;

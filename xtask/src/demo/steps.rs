@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use signing::{KeyFiles, Protection};
 
 use super::{BATCH, MODEL, PICTURES};
 use crate::workspace::{Workspace, capture, display, run};
@@ -71,6 +72,10 @@ impl Programs {
     fn detect_image(&self) -> Command {
         Command::new(self.folder.join("detect-image"))
     }
+
+    fn self_test(&self) -> Command {
+        Command::new(self.folder.join("self-test"))
+    }
 }
 
 /// The main job on a dataset.
@@ -95,10 +100,12 @@ impl Job {
         clock.step("evaluate the trained model", || {
             run_shown(&mut self.evaluate(&self.out, "trained.json"))
         })?;
-        clock.step("convert to a bundle", || run_shown(&mut self.convert()))?;
+        clock.step("make a key", || self.make_key())?;
+        clock.step("convert to a signed bundle", || run_shown(&mut self.convert()))?;
         clock.step("evaluate the bundle", || run_shown(&mut self.evaluate(&self.bundle(), "fused.json")))?;
         let images = self.unseen_images()?;
         clock.step("run the bundle on unseen images", || run_shown(&mut self.detect(&images)))?;
+        clock.step("test the bundle on this machine", || run_shown(&mut self.self_test()))?;
         clock.step("write the report", || run_shown(&mut self.report()))
     }
 
@@ -131,12 +138,24 @@ impl Job {
     fn convert(&self) -> Command {
         let mut command = self.programs.train_host();
         command.arg("convert").arg(&self.out).args(["--target", "host", "--precision", "fp32", "--out"]);
+        command.arg(self.bundle()).arg("--onnx").arg(self.out.join("demo.onnx"));
+        command.arg("--sign").arg(self.key().private).arg("--check-images").arg(&self.data);
+        command.arg(self.json("convert.json"));
         command
-            .arg(self.bundle())
-            .arg("--onnx")
-            .arg(self.out.join("demo.onnx"))
-            .arg(self.json("convert.json"));
-        command
+    }
+
+    fn key(&self) -> KeyFiles {
+        KeyFiles::of(&self.keys(), "demo")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.out.join("keys")
+    }
+
+    /// A key of the demo's own, without a password, as nobody else is to trust it.
+    fn make_key(&self) -> Result<()> {
+        eprintln!("$ cargo xtask keys generate demo --dir {} --no-password", self.keys().display());
+        Ok(self.key().generate(Protection::None)?)
     }
 
     /// Images of the part of the dataset that was kept from training.
@@ -151,7 +170,14 @@ impl Job {
     fn detect(&self, images: &[PathBuf]) -> Command {
         let mut command = self.programs.detect_image();
         command.arg(self.bundle()).args(images).arg("--out").arg(self.out.join("pictures"));
-        command.arg(self.json("detections.json"));
+        command.arg("--keys").arg(self.keys()).arg(self.json("detections.json"));
+        command
+    }
+
+    fn self_test(&self) -> Command {
+        let mut command = self.programs.self_test();
+        command.arg(self.bundle()).args(["--board", "host", "--quick", "--keys"]).arg(self.keys());
+        command.arg(self.json("self-test.json"));
         command
     }
 
