@@ -51,7 +51,7 @@ fn case(act: Activation, rules: Int8) -> Case {
     let folder = tempfile::tempdir().unwrap();
     let images: Vec<PathBuf> = (0..6).map(|index| wave(&folder, index)).collect();
     let shown = Images::new(images.clone(), Progress::Hidden).unwrap();
-    let plan = Plan { method: Method::Mse, rules, kept: BTreeMap::new() };
+    let plan = Plan { method: Method::MinMax, rules, kept: BTreeMap::new() };
     let int8 = quantize(&float, &observe(&float, &shown).unwrap(), &plan).unwrap();
     Case { float, int8, images, folder }
 }
@@ -116,15 +116,16 @@ fn forward_gives_what_the_integer_reference_stores() {
             let nodes: Vec<NodeId> = (0..expected.len()).filter(|&id| expected[id].is_some()).collect();
             let net = FakeNet::new(&int8, &nodes, Device::Cpu).unwrap();
             let found = net.forward(&torch).unwrap();
-            // What LeakyRelu makes of a sum often lies right between two codes: the last bit of a float decides.
-            let bound = if act == Activation::LeakyRelu { 12 } else { 50 };
+            // What LeakyRelu makes of a sum often lies right between two codes: the last bit of a float decides, and later
+            // layers add such differences up.
+            let (bound, most) = if act == Activation::LeakyRelu { (8, 4.0) } else { (50, 2.0) };
             for (&id, found) in nodes.iter().zip(&found) {
                 let Some(planes) = &expected[id] else { continue };
                 let steps = super::super::net::to_vec(&(found / f64::from(planes.quant.scale))).unwrap();
                 let wrong = |(steps, &code): (&f32, &i8)| {
                     let difference =
                         (steps.round() - (i32::from(code) - planes.quant.zero_point) as f32).abs();
-                    assert!(difference <= 2.0, "{act:?}, node {id}: off by {difference} codes");
+                    assert!(difference <= most, "{act:?}, node {id}: off by {difference} codes");
                     difference > 0.0
                 };
                 let wrong = steps.iter().zip(&planes.data).filter(|pair| wrong(*pair)).count();
@@ -191,16 +192,18 @@ fn gradients_are_those_of_finite_differences() {
     let gradients: Vec<Tensor> =
         smooth.student.learned().map(|learned| learned.tensor.grad().copy()).collect();
     assert!(gradients.len() > 30, "weights, biases and scales: {}", gradients.len());
+    let loss = f64::try_from(smooth.loss()).unwrap();
     let (mut checked, mut wrong) = (0, Vec::new());
     for (at, gradient) in gradients.iter().enumerate() {
         // Along the gradient itself: the slope is its length.
         let length = f64::try_from(gradient.norm()).unwrap();
         let size = f64::try_from(smooth.student.learned().nth(at).unwrap().tensor.norm()).unwrap();
-        if length * size < 1e-2 {
+        // What moves the loss by less drowns in the rounding of its floats.
+        if length * size < 1e-2 * loss {
             continue;
         }
         let direction = gradient / length;
-        let by = 0.001 * size;
+        let by = 0.003 * size;
         let slope = (smooth.moved(at, &direction, by) - smooth.moved(at, &direction, -by)) / (2.0 * by);
         if (slope / length - 1.0).abs() > 0.1 {
             wrong.push(format!("tensor {at}: {slope} along a gradient of {length}"));
