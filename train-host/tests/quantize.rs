@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use repedge::backend::tract::TractSession;
+use support::attention::attention_model;
 use support::calibration::{Calibrated, calibrated, fused, images, outputs, pixels};
 use train_host::Error;
 use train_host::export::{self, onnx, qdq};
@@ -187,6 +188,26 @@ fn what_is_kept_in_floats_runs_in_floats_and_says_why() {
     assert!((0.9..1.0).contains(&share), "{share}");
     let unknown = Plan { kept: BTreeMap::from([("model.9".into(), String::new())]), ..plan };
     assert!(quantize(&calibrated.model, &calibrated.observed, &unknown).is_err());
+}
+
+#[test]
+fn attention_is_computed_between_int8_nodes() {
+    let model = attention_model(IMGSZ);
+    let folder = tempfile::tempdir().unwrap();
+    let observed = observe(&model, &images(folder.path(), IMGSZ)).unwrap();
+    let attention = model.architecture.graph.nodes.iter().position(|node| node.name == "attn").unwrap();
+    let image = pixels(IMGSZ, 3);
+    let float = outputs(&mut export::session(&model).unwrap(), &image).remove(0);
+    let TensorData::F32(float) = float.data else { panic!("floats") };
+    for rules in RULES {
+        let int8 = quantize(&model, &observed, &plan(Method::Mse, rules)).unwrap();
+        assert!(int8.scheme.floats.contains_key("attn") && int8.scheme.tensors[attention].is_some());
+        let stored = outputs(&mut export::quantized_session(&int8).unwrap(), &image).remove(0);
+        let (TensorData::I8(codes), Some(quant)) = (&stored.data, stored.quant) else { panic!("int8") };
+        let real: Vec<f32> = codes.iter().map(|&code| repedge::int8::dequantize(code, quant)).collect();
+        let error = support::relative_error(&float, &real);
+        assert!(error < 0.1, "{rules:?}: {error}");
+    }
 }
 
 /// A convolution with an activation, or a sum or concatenation behind it, over random kernels and scales.

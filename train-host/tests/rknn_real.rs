@@ -31,7 +31,7 @@ const FLOAT_MACS: f64 = 0.05;
 const PATIENT: Duration = Duration::from_secs(1800);
 
 #[test]
-#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn, and ../shared/data (coco128, yolov5n.pt)"]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn, ../shared/data (coco128, yolov5n.pt) and the time of cargo xtask test --long"]
 fn the_simulator_finds_of_official_weights_what_the_cpu_finds() {
     let Checkpoint::Trained(model) = import::load(&shared("yolov5n.pt")).unwrap() else {
         panic!("a trained model")

@@ -37,9 +37,11 @@ pub enum Need {
     ImageTools,
     /// An ssh server that a test may start.
     Sshd,
+    /// Minutes, which only `cargo xtask test --long` takes.
+    Time,
 }
 
-const NEEDS: [(Need, &str); 9] = [
+const NEEDS: [(Need, &str); 10] = [
     (Need::SharedData, "../shared/data"),
     (Need::Python, "the Python venv of cargo xtask"),
     (Need::VendorHeader, "the crate rknn-sys-rs"),
@@ -49,6 +51,7 @@ const NEEDS: [(Need, &str); 9] = [
     (Need::Dpkg, "dpkg-deb"),
     (Need::ImageTools, "genimage and e2fsprogs"),
     (Need::Sshd, "sshd of openssh-server"),
+    (Need::Time, "the time of cargo xtask test --long"),
 ];
 
 /// Whether a reason begins with "needs" and names something that we know how to look for.

@@ -3,6 +3,7 @@
 //! seconds on a machine that is not ready yet.
 
 mod aarch64;
+mod armhf;
 mod bmap;
 mod boards;
 mod build_board;

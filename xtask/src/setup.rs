@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::cross::zig;
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::Workspace;
-use crate::{aarch64, libtorch, python, test_board};
+use crate::{aarch64, armhf, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,8 @@ enum Part {
     Python,
     /// What `cargo xtask test --aarch64` needs.
     Aarch64,
+    /// What `cargo xtask test --armhf` needs.
+    Armhf,
     /// What `cargo xtask test-board qemu-virt` needs: the emulator, and Debian's newest kernel and busybox for arm64.
     Qemu,
     /// toolchains/rknn, the Python environment of Rockchip's compiler: for `train-host convert --target rk3588`.
@@ -53,6 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
         match part {
             Part::Python => python::TESTS.provide(&workspace).map(drop)?,
             Part::Aarch64 => aarch64::set_up(&workspace)?,
+            Part::Armhf => armhf::set_up()?,
             Part::Zig => zig::provide(&workspace).map(drop)?,
             Part::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD])?,
             Part::Qemu => test_board::renew()?,

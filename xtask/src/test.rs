@@ -1,4 +1,4 @@
-//! `cargo xtask test`: makes the machine ready, then runs every test that can run here.
+//! `cargo xtask test`: makes the machine ready, then runs every test that can run here and does not take minutes.
 //! Tests whose needs are not there are left out and named with their reason; they never pass silently.
 
 use std::env;
@@ -12,7 +12,7 @@ use crate::check::Tree;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{aarch64, libtorch, python, test_board, workspace};
+use crate::{aarch64, armhf, libtorch, python, test_board, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,12 @@ pub struct Args {
     /// Instead run the suites of what ships to boards, compiled for aarch64, under qemu.
     #[arg(long, conflicts_with = "arguments")]
     aarch64: bool,
+    /// Instead run what has another layout on 32-bit Arm, compiled for it, under qemu.
+    #[arg(long, conflicts_with_all = ["arguments", "aarch64"])]
+    armhf: bool,
+    /// Also run the tests that take minutes each, and those of many frames with all of them.
+    #[arg(long, conflicts_with_all = ["aarch64", "armhf"])]
+    long: bool,
     /// Further arguments for `cargo nextest run` (or `cargo test`), such as a test's name.
     #[arg(last = true)]
     arguments: Vec<String>,
@@ -34,12 +40,16 @@ pub fn run(args: &Args) -> Result<()> {
     if args.aarch64 {
         return aarch64::test(&workspace);
     }
+    if args.armhf {
+        return armhf::test(&workspace);
+    }
     system::provide(&[COMPILER])?;
     system::provide_optional(&IMAGE_TOOLS)?;
     let bench = Bench {
         libtorch: libtorch::provide(&workspace)?,
         python: python::TESTS.provide(&workspace)?,
         shared_data: shared_data(&workspace)?,
+        patience: if args.long { Patience::Long } else { Patience::Usual },
         workspace,
     };
     let (ready, left_out) = bench.sort_ignored()?;
@@ -74,7 +84,22 @@ struct Bench {
     libtorch: PathBuf,
     python: PathBuf,
     shared_data: Option<PathBuf>,
+    patience: Patience,
 }
+
+/// How long tests may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// What each change can wait for.
+    Usual,
+    /// Minutes a test.
+    Long,
+}
+
+/// How many frames `sdk/tests/rknn_soak.rs` runs; its own default is what is to be measured.
+const SOAK_VARIABLE: &str = "REPEDGE_SOAK_FRAMES";
+/// As many where tests should not take long.
+const SOAK_FRAMES: &str = "10000";
 
 impl Bench {
     /// The ignored tests that can run here, and those that cannot.
@@ -86,6 +111,7 @@ impl Bench {
         available.extend(system::on_path("dpkg-deb").then_some(Need::Dpkg));
         available.extend(system::are_met(&IMAGE_TOOLS).then_some(Need::ImageTools));
         available.extend(system::are_met(&SSH_TOOLS).then_some(Need::Sshd));
+        available.extend((self.patience == Patience::Long).then_some(Need::Time));
         available.extend(test_board::is_ready()?.then_some(Need::Qemu));
         let tree = Tree::read(&self.workspace)?;
         let sources = tree.rust_files();
@@ -114,6 +140,9 @@ impl Bench {
         command.env("LD_LIBRARY_PATH", library_path(&self.libtorch)?);
         if let Some(folder) = &self.shared_data {
             command.env("REPEDGE_SHARED_DATA", folder);
+        }
+        if self.patience == Patience::Usual && env::var_os(SOAK_VARIABLE).is_none() {
+            command.env(SOAK_VARIABLE, SOAK_FRAMES);
         }
         Ok(command)
     }

@@ -1,15 +1,16 @@
 //! Where outputs come from: the model's ONNX run by tract, or recordings. Numbers only; knows nothing of the interface.
 
+mod network;
+
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use artifact::{DType, Layout, Quant, Tensor, TensorData, TensorSpec};
+use artifact::Quant;
 use half::f16;
-use repedge::backend::Session;
-use repedge::backend::tract::TractSession;
 use rknn_sys::rknn_tensor_type as Type;
 
+use self::network::Network;
 use crate::layout::to_native;
 use crate::model::{Model, digest};
 use crate::scenario::{Element, Input, Mode, Output, Scenario};
@@ -25,7 +26,7 @@ pub(crate) struct Frame {
 /// A model made ready.
 pub(crate) enum Engine {
     /// Computes, one frame at a time.
-    Compute(Box<Mutex<TractSession>>),
+    Compute(Network),
     /// Gives what was recorded, by digest of the input.
     Replay(HashMap<u64, Arc<Frame>>, Vec<Duration>),
 }
@@ -42,13 +43,7 @@ impl Engine {
                 let latencies = latencies_us.iter().map(|us| Duration::from_micros(*us));
                 Some(Self::Replay(frames, latencies.collect()))
             }
-            Mode::Compute => {
-                let input = spec(&scenario.input.name, scenario.input.shape);
-                let outputs = scenario.outputs.iter().map(|output| spec(&output.name, output.shape));
-                let session = TractSession::from_onnx(&model.onnx, input, outputs.collect());
-                let session = session.inspect_err(|error| eprintln!("stand-in: {error}")).ok()?;
-                Some(Self::Compute(Box::new(Mutex::new(session))))
-            }
+            Mode::Compute => Network::open(model).map(Self::Compute),
         }
     }
 
@@ -72,14 +67,10 @@ impl Engine {
     ) -> Option<Arc<Frame>> {
         match self {
             Self::Replay(frames, _) => frames.get(&digest(bytes)).cloned(),
-            Self::Compute(session) => {
-                let mut session = session.lock().ok()?;
-                let input = Tensor { data: TensorData::F32(real()), ..Tensor::zeroed(session.input()) };
-                let mut outputs: Vec<Tensor> = session.outputs().iter().map(Tensor::zeroed).collect();
-                session.run(&input, &mut outputs).inspect_err(|error| eprintln!("stand-in: {error}")).ok()?;
-                let stored =
-                    outputs.iter().zip(&scenario.outputs).map(|(tensor, output)| stored(tensor, output));
-                Some(Arc::new(frame(&scenario.outputs, stored.collect::<Option<_>>()?)))
+            Self::Compute(network) => {
+                let outputs = network.run(real())?.into_iter().zip(&scenario.outputs);
+                let stored = outputs.map(|(reals, output)| stored(&reals, output));
+                Some(Arc::new(frame(&scenario.outputs, stored.collect())))
             }
         }
     }
@@ -90,13 +81,8 @@ fn frame(outputs: &[Output], plain: Vec<Vec<u8>>) -> Frame {
     Frame { plain, native }
 }
 
-fn spec(name: &str, shape: [usize; 4]) -> TensorSpec {
-    TensorSpec { name: name.to_owned(), dtype: DType::F32, layout: Layout::Nchw, shape, quant: None }
-}
-
-fn stored(tensor: &Tensor, output: &Output) -> Option<Vec<u8>> {
-    let TensorData::F32(real) = &tensor.data else { return None };
-    Some(real.iter().flat_map(|&real| store(real, output.element)).collect())
+fn stored(reals: &[f32], output: &Output) -> Vec<u8> {
+    reals.iter().flat_map(|&real| store(real, output.element)).collect()
 }
 
 /// A real value as the element stores it.

@@ -4,6 +4,7 @@
 
 mod attention;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use artifact::{DType, Layout, TensorSpec};
@@ -144,11 +145,19 @@ fn print(
         let inputs = node.inputs.iter().map(|&input| tensors[input].clone()).collect();
         printer.operator(&node.name, &node.op, shapes[id], inputs, tensors[id].clone())?;
     }
-    Ok(file(printer.graph, specs, metadata))
+    file(printer.graph, specs, metadata)
 }
 
 /// The bytes of a file whose nodes and constants are in `graph`.
-pub(super) fn file(graph: GraphProto, specs: &Specs, metadata: Vec<StringStringEntryProto>) -> Vec<u8> {
+///
+/// # Errors
+/// [`Error::Model`] when two of its tensors have one name.
+pub(super) fn file(
+    graph: GraphProto,
+    specs: &Specs,
+    metadata: Vec<StringStringEntryProto>,
+) -> Result<Vec<u8>> {
+    check_names(&graph, &specs.input.name)?;
     let graph = GraphProto {
         name: "repedge".to_owned(),
         input: vec![value_info(&specs.input)],
@@ -163,7 +172,22 @@ pub(super) fn file(graph: GraphProto, specs: &Specs, metadata: Vec<StringStringE
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         metadata_props: metadata,
     };
-    model.encode_to_vec()
+    Ok(model.encode_to_vec())
+}
+
+/// ONNX knows tensors by their names alone: of two with one name, engines take either, or refuse the file.
+fn check_names(graph: &GraphProto, input: &str) -> Result<()> {
+    let constants = graph.initializer.iter().map(|constant| constant.name.as_str());
+    let results = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let mut known = BTreeSet::from([input]);
+    match constants.chain(results).find(|name| !known.insert(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::model(
+            format!("two tensors called {name:?}"),
+            "a name of its own for each node, and for what is stored with it",
+            "rename the node of the model whose name is the beginning of it",
+        )),
+    }
 }
 
 /// Name of each node's result: its own, except at the graph's ends.
@@ -434,4 +458,25 @@ fn attribute(name: &str, r#type: i32) -> AttributeProto {
 /// Sizes of a validated graph are far below `i64::MAX`.
 fn int(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_called_as_anothers_weight_is_refused() {
+        let mut graph = Graph::default();
+        let image = graph.push("images", Op::Input { channels: 3 }, &[]);
+        let conv =
+            Conv { cin: 3, cout: 1, kernel: 1, stride: 1, pad: 0, dilation: 1, groups: 1, bias: false };
+        let conv = graph.push("a", Op::Conv(conv), &[image]);
+        let relu = graph.push("a.weight", Op::Act(Activation::Relu), &[conv]);
+        let last = graph.push("b", Op::Act(Activation::Relu), &[relu]);
+        graph.outputs = vec![last];
+        let mut weights = Weights::default();
+        weights.insert("a.weight", &[1, 3, 1, 1], vec![1.0; 3]);
+        let error = write_graph(&graph, &weights, 8).unwrap_err().to_string();
+        assert!(error.contains("two tensors called \"a.weight\""), "{error}");
+    }
 }

@@ -23,7 +23,7 @@ pub fn write(model: &QuantizedModel) -> Result<Vec<u8>> {
     let names = onnx::tensor_names(&model.architecture.graph, &specs)?;
     let mut metadata = onnx::metadata(&model.architecture)?;
     metadata.extend(quantization(model)?);
-    Ok(onnx::file(print(model, &names)?, &specs, metadata))
+    onnx::file(print(model, &names)?, &specs, metadata)
 }
 
 /// As [`write`], with the real values of `nodes` as outputs, called `NODE.real`.
@@ -43,7 +43,7 @@ fn observed(model: &QuantizedModel, nodes: &[NodeId]) -> Result<(Vec<u8>, Specs)
     let outputs: Vec<String> = nodes.iter().map(|&id| format!("{}.real", graph.nodes[id].name)).collect();
     let specs = onnx::specs(graph, &outputs, model.imgsz)?;
     let names = onnx::tensor_names(graph, &specs)?;
-    Ok((onnx::file(print(&observed, &names)?, &specs, Vec::new()), specs))
+    Ok((onnx::file(print(&observed, &names)?, &specs, Vec::new())?, specs))
 }
 
 /// A bare quantized graph as QDQ ONNX and what a device has to know of it; outputs are called as their nodes, with

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod attention;
 pub mod blocks;
 pub mod calibration;
 pub mod checkpoint;

@@ -27,6 +27,11 @@ pub enum Rust {
     Debian,
 }
 
+/// Where Debian's package puts a program of Rust.
+pub fn debian_program(name: &str) -> PathBuf {
+    Path::new(DEBIAN_BIN).join(name)
+}
+
 /// A Rust here that has the target's standard library.
 pub fn find(triple: &str) -> Option<Rust> {
     let mut rustc = Command::new("rustc");
@@ -35,7 +40,7 @@ pub fn find(triple: &str) -> Option<Rust> {
         return Some(Rust::Current);
     }
     let library = Path::new(DEBIAN_LIBRARIES).join(triple).join("lib");
-    let has_debian = library.is_dir() && Path::new(DEBIAN_BIN).join("cargo").is_file();
+    let has_debian = library.is_dir() && debian_program("cargo").is_file();
     has_debian.then_some(Rust::Debian)
 }
 
@@ -59,7 +64,7 @@ impl Rust {
         match self {
             Self::Current => Ok(workspace.cargo(subcommand)),
             Self::Debian => {
-                let mut command = self.program(workspace, Path::new(DEBIAN_BIN).join("cargo"))?;
+                let mut command = self.program(workspace, debian_program("cargo"))?;
                 command.arg(subcommand);
                 Ok(command)
             }
@@ -91,7 +96,7 @@ impl Rust {
     pub fn version(self, workspace: &Workspace) -> Result<String> {
         let mut rustc = match self {
             Self::Current => Command::new("rustc"),
-            Self::Debian => self.program(workspace, Path::new(DEBIAN_BIN).join("rustc"))?,
+            Self::Debian => self.program(workspace, debian_program("rustc"))?,
         };
         Ok(capture(rustc.arg("--version"))?.trim().to_owned())
     }

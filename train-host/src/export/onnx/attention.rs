@@ -37,7 +37,8 @@ impl Printer<'_> {
             reason = "channel counts are small, and ONNX holds f32"
         )]
         let scale = (1.0 / (key_dim as f64).sqrt()) as f32;
-        let scale = self.floats(part("scale"), &[], &[scale]);
+        // Not called `scale`: that is what a node's quantization is called behind its name.
+        let scale = self.floats(part("inverse_root"), &[], &[scale]);
         let scaled = self.computed("Mul", &part("scaled"), vec![products, scale]);
         let weights = part("weights");
         let axis = vec![attr_int("axis", LAST_AXIS)];
