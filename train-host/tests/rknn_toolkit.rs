@@ -13,9 +13,10 @@ use std::time::Duration;
 use artifact::{Preprocess, Tensor, TensorData};
 use boards::Board;
 use repedge::backend::Session;
+use support::attention::attention_model;
 use support::calibration::{calibrated, images, pixels};
 use train_host::evaluate::Progress;
-use train_host::export::{onnx, qdq};
+use train_host::export::{self, onnx, qdq};
 use train_host::fuse::fuse;
 use train_host::model::{Activation, FusedModel, Overrides};
 use train_host::quantize::{Method, Plan, observe, quantize, run_integer};
@@ -120,24 +121,22 @@ fn run(session: &mut dyn Session, input: &Tensor) -> Vec<Tensor> {
 #[test]
 #[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
 fn the_simulator_agrees_with_tract_on_a_float_model() {
+    assert_agrees_in_floats(&real_model().0);
+}
+
+/// Compiles a float model to half floats, and compares what the simulator computes with what tract does.
+fn assert_agrees_in_floats(model: &FusedModel) {
     let toolkit = Toolkit::find().unwrap();
-    let (model, onnx) = real_model();
+    let onnx = onnx::write(model).unwrap();
     let specs = onnx::model_specs(&model.architecture, SIDE_PX).unwrap();
     let job = Job { outputs: &specs.outputs, ..job(&onnx) };
     let (compiled, mut simulator) = simulate(&toolkit, &job, Progress::Hidden).unwrap();
     assert!(compiled.info.platforms.contains(&"rk3588".to_owned()));
     assert_eq!(compiled.info.toolkit.to_string(), "2.5.0");
 
-    let mut pixels = Tensor::zeroed(simulator.input());
-    let TensorData::U8(bytes) = &mut pixels.data else { panic!("pixels") };
-    bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = u8::try_from(at * 31 % 251).unwrap());
-    let mut planes = Tensor::zeroed(&specs.input);
-    let TensorData::F32(floats) = &mut planes.data else { panic!("floats") };
-    for (at, byte) in bytes.iter().enumerate() {
-        floats[at % 3 * SIDE_PX * SIDE_PX + at / 3] = f32::from(*byte) / 255.0;
-    }
-    let found = run(&mut simulator, &pixels);
-    let expected = run(&mut train_host::export::session(&model).unwrap(), &planes);
+    let planes = pixels(SIDE_PX, 5);
+    let found = run(&mut simulator, &bytes_of(&planes));
+    let expected = run(&mut export::session(model).unwrap(), &planes);
     for (found, expected) in found.iter().zip(&expected) {
         let (TensorData::F32(found), TensorData::F32(expected)) = (&found.data, &expected.data) else {
             panic!("floats")
@@ -148,6 +147,41 @@ fn the_simulator_agrees_with_tract_on_a_float_model() {
             assert!((found - expected).abs() < 0.02 * largest, "{found} and {expected}");
         }
     }
+}
+
+/// How far the simulator's codes may be from tract's behind attention: anywhere, and on average. What it computes in half
+/// floats lies between two codes elsewhere than in floats.
+const ATTENDED: (u32, f64) = (8, 1.0);
+
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
+fn attention_is_compiled_and_simulated() {
+    let toolkit = Toolkit::find().unwrap();
+    let model = attention_model(SIDE_PX);
+    assert_agrees_in_floats(&model);
+
+    let folder = tempfile::tempdir().unwrap();
+    let observed = observe(&model, &images(folder.path(), SIDE_PX)).unwrap();
+    let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept: BTreeMap::new() };
+    let model = computable(&quantize(&model, &observed, &plan).unwrap());
+    let (onnx, specs) = (qdq::write(&declared(&model)).unwrap(), qdq::device_specs(&model).unwrap());
+    let job = Job { outputs: &specs.outputs, ..job(&onnx) };
+    let (compiled, mut simulator) = simulate(&toolkit, &job, Progress::Hidden).unwrap();
+    assert!(compiled.half_tensors.iter().any(|name| name.contains("attn")), "{:?}", compiled.half_tensors);
+    assert!(!compiled.half_tensors.iter().any(|name| name.starts_with("stem")), "{:?}", compiled.half_tensors);
+
+    let image = pixels(SIDE_PX, 5);
+    let found = run(&mut simulator, &bytes_of(&image)).swap_remove(0);
+    let expected = run(&mut export::quantized_session(&model).unwrap(), &image).swap_remove(0);
+    let (TensorData::I8(found), TensorData::I8(expected)) = (found.data, expected.data) else {
+        panic!("int8")
+    };
+    let steps: Vec<u32> =
+        found.iter().zip(&expected).map(|(&a, &b)| i32::from(a).abs_diff(i32::from(b))).collect();
+    let (most, sum) = (steps.iter().max().unwrap(), steps.iter().sum::<u32>());
+    let mean = f64::from(sum) / steps.len() as f64;
+    eprintln!("attention: {most} steps apart at most, {mean:.4} on average");
+    assert!(*most <= ATTENDED.0 && mean <= ATTENDED.1, "{most} at most, {mean} on average");
 }
 
 /// A tensor, the part of its codes that may differ from our integer reference, and by how much they may.

@@ -12,9 +12,18 @@ import os
 import sys
 import types
 
-# Turns a convolution behind a concatenation into a sum of convolutions in half floats, which RV1106 does not know and
-# other chips compute slower than int8.
-HALF_FLOAT_RULES = ["fuse_concat_conv"]
+# What the toolkit is not to do to a graph.
+DISABLED_RULES = [
+    # Turns a convolution behind a concatenation into a sum of convolutions in half floats, which RV1106 does not know and
+    # other chips compute slower than int8.
+    "fuse_concat_conv",
+    # Make one operator of attention, and fail where quantized tensors stand around it.
+    "fuse_exmatmul_add_mul_exsoftmax13_exmatmul_to_sdpa",
+    "fuse_matmul_add_mul_softmax_matmul_to_sdpa",
+    # Rearrange the heads of attention with torch, which is not there: see `stand_in_for_torch`.
+    "reduce_reshape_op_around_split",
+    "reduce_reshape_op_around_concat",
+]
 
 ANSWERS = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
@@ -54,7 +63,7 @@ def build(request):
         "mean_values": [request["mean"]],
         "std_values": [request["std"]],
         "target_platform": request["target"],
-        "disable_rules": HALF_FLOAT_RULES,
+        "disable_rules": DISABLED_RULES,
     }
     quantize, scales = request["quantize"], {}
     if quantize:
