@@ -37,7 +37,7 @@ pub enum Need {
     ImageTools,
     /// An ssh server that a test may start.
     Sshd,
-    /// Minutes, which only `cargo xtask test --long` takes.
+    /// Many minutes, which only `cargo xtask test --long` takes.
     Time,
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: makes the machine ready, then runs every test that can run here and does not take minutes.
+//! `cargo xtask test`: makes the machine ready, then runs every test that can run here in reasonable time.
 //! Tests whose needs are not there are left out and named with their reason; they never pass silently.
 
 use std::env;
@@ -23,7 +23,7 @@ pub struct Args {
     /// Instead run what has another layout on 32-bit Arm, compiled for it, under qemu.
     #[arg(long, conflicts_with_all = ["arguments", "aarch64"])]
     armhf: bool,
-    /// Also run the tests that take minutes each, and those of many frames with all of them.
+    /// Also run the tests that take many minutes each.
     #[arg(long, conflicts_with_all = ["aarch64", "armhf"])]
     long: bool,
     /// Further arguments for `cargo nextest run` (or `cargo test`), such as a test's name.
@@ -92,14 +92,9 @@ struct Bench {
 enum Patience {
     /// What each change can wait for.
     Usual,
-    /// Minutes a test.
+    /// Many minutes a test.
     Long,
 }
-
-/// How many frames `sdk/tests/rknn_soak.rs` runs; its own default is what is to be measured.
-const SOAK_VARIABLE: &str = "REPEDGE_SOAK_FRAMES";
-/// As many where tests should not take long.
-const SOAK_FRAMES: &str = "10000";
 
 impl Bench {
     /// The ignored tests that can run here, and those that cannot.
@@ -140,9 +135,6 @@ impl Bench {
         command.env("LD_LIBRARY_PATH", library_path(&self.libtorch)?);
         if let Some(folder) = &self.shared_data {
             command.env("REPEDGE_SHARED_DATA", folder);
-        }
-        if self.patience == Patience::Usual && env::var_os(SOAK_VARIABLE).is_none() {
-            command.env(SOAK_VARIABLE, SOAK_FRAMES);
         }
         Ok(command)
     }
