@@ -168,7 +168,11 @@ fn attention_is_compiled_and_simulated() {
     let job = Job { outputs: &specs.outputs, ..job(&onnx) };
     let (compiled, mut simulator) = simulate(&toolkit, &job, Progress::Hidden).unwrap();
     assert!(compiled.half_tensors.iter().any(|name| name.contains("attn")), "{:?}", compiled.half_tensors);
-    assert!(!compiled.half_tensors.iter().any(|name| name.starts_with("stem")), "{:?}", compiled.half_tensors);
+    assert!(
+        !compiled.half_tensors.iter().any(|name| name.starts_with("stem")),
+        "{:?}",
+        compiled.half_tensors
+    );
 
     let image = pixels(SIDE_PX, 5);
     let found = run(&mut simulator, &bytes_of(&image)).swap_remove(0);
