@@ -67,7 +67,7 @@ fn onnxruntime_computes_attention_between_int8_nodes_as_tract_does() {
         let (TensorData::I8(codes), Some(quant)) = (&output.data, output.quant) else { panic!("int8") };
         dequantized(codes, quant)
     });
-    let told = judge(&model, &expected.collect::<Vec<_>>(), &Bars { most: 2.0, mean: 0.1 });
+    let told = judge(&model, &expected.collect::<Vec<_>>(), &Bars { most: 4.0, mean: 0.2 });
     println!("attention: {told}");
 }
 
