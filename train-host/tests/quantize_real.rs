@@ -26,7 +26,7 @@ const INT8_BAR: f64 = 0.95;
 const SIZE_BAR: f64 = 0.28;
 
 #[test]
-#[ignore = "needs ../shared/data (coco128, yolov5n.pt)"]
+#[ignore = "needs ../shared/data (coco128, yolov5n.pt) and the time of cargo xtask test --long"]
 fn official_weights_keep_their_map_on_the_half_that_was_not_calibrated_on() {
     let Checkpoint::Trained(model) = import::load(&shared("yolov5n.pt")).unwrap() else {
         panic!("a trained model")
