@@ -1,0 +1,169 @@
+//! Where the time of a YOLOv5 goes, step by step: `cargo run -p kernels --example profile -- WIDTH DEPTH SIDE ACTIVATION`,
+//! where 25 33 640 relu is yolov5n and 50 33 640 silu yolov5s. Counts the time that its thread ran, on one core.
+
+use std::num::NonZero;
+use std::{env, fs};
+
+use kernels::{Activation, Convolution, Isa, Network, Operator, Peak, Plan, Shape, Unsupported, Value};
+
+/// A YOLOv5 v6 in parts.
+struct Yolo {
+    network: Network,
+    width: usize,
+    depth: usize,
+    activation: Activation,
+}
+
+impl Yolo {
+    fn conv(
+        &mut self,
+        input: Value,
+        outputs: usize,
+        [kernel, stride, pad]: [usize; 3],
+    ) -> Result<Value, Unsupported> {
+        let channels = self.network.shape(input).channels;
+        let weights = (0_u16..).map(|i| f32::from(i.wrapping_mul(40_503) >> 8) / 256.0 - 0.5);
+        let count = outputs * channels * kernel * kernel;
+        let conv = Convolution {
+            weights: weights.cycle().map(|weight| weight * 0.05).take(count).collect(),
+            bias: vec![0.1; outputs],
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            pad: [pad; 2],
+            pad_end: [pad; 2],
+            activation: self.activation,
+        };
+        self.network.node(Operator::Convolution(conv), &[input])
+    }
+
+    fn layer(
+        &mut self,
+        input: Value,
+        channels: usize,
+        [kernel, stride]: [usize; 2],
+    ) -> Result<Value, Unsupported> {
+        let pad = if kernel == 6 { 2 } else { kernel / 2 };
+        self.conv(input, channels * self.width / 100, [kernel, stride, pad])
+    }
+
+    fn c3(
+        &mut self,
+        input: Value,
+        channels: usize,
+        repeats: usize,
+        plus: impl Fn(Value) -> Option<Value>,
+    ) -> Result<Value, Unsupported> {
+        let mut main = self.layer(input, channels / 2, [1, 1])?;
+        let side = self.layer(input, channels / 2, [1, 1])?;
+        for _ in 0..(repeats * self.depth).div_ceil(100) {
+            let inner = self.layer(main, channels / 2, [1, 1])?;
+            let outer = self.layer(inner, channels / 2, [3, 1])?;
+            main = match plus(main) {
+                Some(main) => self.network.node(Operator::Add, &[main, outer])?,
+                None => outer,
+            };
+        }
+        let both = self.network.node(Operator::Concat, &[main, side])?;
+        self.layer(both, channels, [1, 1])
+    }
+
+    fn build(&mut self, side: usize) -> Result<(), Unsupported> {
+        let image = self.network.input(Shape { channels: 3, height: side, width: side });
+        let stem = self.layer(image, 64, [6, 2])?;
+        let p2 = self.layer(stem, 128, [3, 2])?;
+        let p2 = self.c3(p2, 128, 3, Some)?;
+        let p3 = self.layer(p2, 256, [3, 2])?;
+        let p3 = self.c3(p3, 256, 6, Some)?;
+        let p4 = self.layer(p3, 512, [3, 2])?;
+        let p4 = self.c3(p4, 512, 9, Some)?;
+        let p5 = self.layer(p4, 1024, [3, 2])?;
+        let p5 = self.c3(p5, 1024, 3, Some)?;
+        let pools = self.layer(p5, 512, [1, 1])?;
+        let mut all = vec![pools];
+        for _ in 0..3 {
+            let pool = Operator::MaxPool { kernel: [5, 5], stride: [1, 1], pad: [2, 2], pad_end: [2, 2] };
+            all.push(self.network.node(pool, &[all[all.len() - 1]])?);
+        }
+        let pools = self.network.node(Operator::Concat, &all)?;
+        let p5 = self.layer(pools, 1024, [1, 1])?;
+        let top = self.layer(p5, 512, [1, 1])?;
+        let large = self.network.node(Operator::Upsample { factors: [2, 2] }, &[top])?;
+        let both = self.network.node(Operator::Concat, &[large, p4])?;
+        let middle = self.c3(both, 512, 3, |_| None)?;
+        let middle = self.layer(middle, 256, [1, 1])?;
+        let large = self.network.node(Operator::Upsample { factors: [2, 2] }, &[middle])?;
+        let both = self.network.node(Operator::Concat, &[large, p3])?;
+        let fine = self.c3(both, 256, 3, |_| None)?;
+        let down = self.layer(fine, 256, [3, 2])?;
+        let both = self.network.node(Operator::Concat, &[down, middle])?;
+        let middle = self.c3(both, 512, 3, |_| None)?;
+        let down = self.layer(middle, 512, [3, 2])?;
+        let both = self.network.node(Operator::Concat, &[down, top])?;
+        let coarse = self.c3(both, 1024, 3, |_| None)?;
+        self.activation = Activation::None;
+        for level in [fine, middle, coarse] {
+            let head = self.conv(level, 255, [1, 1, 0])?;
+            self.network.output(head);
+        }
+        Ok(())
+    }
+}
+
+/// Nanoseconds that this thread has run.
+fn ran() -> Option<f64> {
+    fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
+}
+
+fn peak(isa: Isa) -> f64 {
+    let rates = (0..20).filter_map(|_| {
+        let (rounds, mut result) = (100_000_u32, 0.0);
+        let started = ran()?;
+        isa.run(Peak { rounds: rounds as usize, result: &mut result });
+        let flops = f64::from(rounds) * f64::from(u32::try_from(Peak::FLOPS).ok()?);
+        Some(flops / (ran()? - started)).filter(|_| result.is_finite())
+    });
+    rates.fold(0.0, f64::max)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [width, depth, side, activation] = arguments.as_slice() else {
+        return Err("WIDTH DEPTH SIDE ACTIVATION".into());
+    };
+    let activation = if activation == "silu" { Activation::Silu } else { Activation::Relu };
+    let mut yolo = Yolo { network: Network::new(), width: width.parse()?, depth: depth.parse()?, activation };
+    yolo.build(side.parse()?)?;
+    let isa = Isa::detect();
+    let plan = Plan::new(&yolo.network, isa, NonZero::<usize>::MIN)?;
+    let mut workspace = plan.workspace();
+    let images: Vec<Vec<f32>> =
+        yolo.network.input_shapes().iter().map(|shape| vec![0.5; shape.len()]).collect();
+    let inputs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+    let mut outputs: Vec<Vec<f32>> =
+        yolo.network.output_shapes().iter().map(|shape| vec![0.0; shape.len()]).collect();
+    let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let clock = || ran().unwrap_or_default() * 1e-9;
+    let mut best: Vec<(String, f64, usize)> = Vec::new();
+    for _ in 0..15 {
+        let times = plan.profile(&mut workspace, &inputs, &mut slices, clock);
+        best = times
+            .into_iter()
+            .enumerate()
+            .map(|(at, (name, time, flops))| {
+                (name, best.get(at).map_or(time, |best| best.1.min(time)), flops)
+            })
+            .collect();
+    }
+    let peak = peak(isa);
+    let mut total = 0.0;
+    for (name, seconds, flops) in &best {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let rate = *flops as f64 / seconds * 1e-9;
+        println!("{:8.3} ms {rate:6.1} GFLOP/s {:4.0} %  {name}", seconds * 1e3, rate / peak * 100.0);
+        total += seconds;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let rate = yolo.network.flops() as f64 / total * 1e-9;
+    println!("{:8.3} ms {rate:6.1} GFLOP/s of {peak:.1}, all steps, {}", total * 1e3, isa.name());
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! How images lie in memory: in blocks of eight channels, each block a plane of pixels of eight floats. So vectors run
+//! along channels, any kernel size and stride reads whole vectors, and a slice of channels is a range of planes.
+
+/// Channels of a block.
+pub const BLOCK: usize = 8;
+
+/// Size of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of channels.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Shape {
+    /// Number of values.
+    pub fn len(self) -> usize {
+        self.channels * self.pixels()
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of pixels.
+    pub fn pixels(self) -> usize {
+        self.height * self.width
+    }
+
+    /// Number of blocks; the lanes beyond the channels of the last are zero.
+    pub fn blocks(self) -> usize {
+        self.channels.div_ceil(BLOCK)
+    }
+}
+
+/// Where an image lies, in floats from the start of the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Its size.
+    pub shape: Shape,
+    /// Its first float.
+    pub offset: usize,
+    /// From a block to the next.
+    pub block_stride: usize,
+}
+
+impl View {
+    /// An image of `shape` in one piece at `offset`.
+    pub fn whole(shape: Shape, offset: usize) -> Self {
+        Self { shape, offset, block_stride: block_stride(shape) }
+    }
+
+    /// Floats that [`View::whole`] takes.
+    pub fn floats(shape: Shape) -> usize {
+        shape.blocks() * block_stride(shape)
+    }
+
+    /// First float of `block`.
+    pub fn block(&self, block: usize) -> usize {
+        self.offset + block * self.block_stride
+    }
+
+    /// The channels from `first` on, of which there are `channels`; `first` is a multiple of [`BLOCK`].
+    pub fn channels(&self, first: usize, channels: usize) -> Self {
+        let shape = Shape { channels, ..self.shape };
+        Self { shape, offset: self.block(first / BLOCK), block_stride: self.block_stride }
+    }
+}
+
+/// One cache line more than a plane has: planes of equal position in sets of a cache would evict each other.
+fn block_stride(shape: Shape) -> usize {
+    shape.pixels() * BLOCK + 2 * BLOCK
+}

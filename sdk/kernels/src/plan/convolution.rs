@@ -1,0 +1,240 @@
+//! Chooses how a convolution is computed and divides it into items. The choice counts multiplications and memory; it never
+//! depends on a timer, so that a model computes the same numbers on every run.
+
+use std::num::NonZero;
+use std::ops::Range;
+
+use super::weights;
+use crate::layout::{BLOCK, View};
+use crate::network::Convolution;
+use crate::simd::direct::{Direct, Run};
+use crate::simd::tile::Tap;
+use crate::simd::winograd::{self, Filtering, GROUP, TILE, Winograd};
+
+/// Floats of an item's data that stay in L2 beside the rest: 384 KB of 512.
+const CACHE: usize = 96 * 1024;
+/// Fewest tiles of an item, so that weights are used often enough for each time they are read.
+const MIN_TILES: usize = 18;
+/// Items for each thread, if the image is large enough: the last to finish is waited for.
+const SHARES: usize = 4;
+/// What a product of Winograd's filtering costs against one of a direct convolution, transforms included.
+const OVERHEAD: f64 = 1.5;
+/// Fewest tiles for which the many weights of stride 2 are worth reading.
+const MIN_TILES_STRIDE_2: usize = 64;
+
+/// How a convolution is computed.
+#[derive(Debug)]
+pub enum Planned {
+    /// Tap by tap.
+    Direct(Direct),
+    /// With fewer multiplications.
+    Winograd(Winograd),
+}
+
+/// Plans `conv` from `input` to `output` for a number of threads.
+pub fn plan(
+    conv: &Convolution,
+    input: View,
+    output: View,
+    plus: Option<View>,
+    threads: NonZero<usize>,
+) -> Planned {
+    match filtering(conv, output) {
+        Some(filtering) => Planned::Winograd(Winograd {
+            input,
+            output,
+            plus,
+            weights: weights::winograd(conv, input.shape.channels, filtering),
+            bias: weights::bias(conv),
+            activation: conv.activation,
+            filtering,
+            pad: conv.pad,
+            bounds: tile_bounds(input, output, filtering, threads),
+        }),
+        None => Planned::Direct(direct(conv, input, output, plus, threads)),
+    }
+}
+
+/// The minimal filtering that pays, if any.
+fn filtering(conv: &Convolution, output: View) -> Option<Filtering> {
+    if conv.kernel != [3, 3] {
+        return None;
+    }
+    let filtering = match conv.stride {
+        [1, 1] => Filtering::Stride1,
+        [2, 2] => Filtering::Stride2,
+        _ => return None,
+    };
+    let tiles = tiles(output);
+    #[expect(clippy::cast_precision_loss, reason = "counts of pixels are small")]
+    let pays = (tiles * filtering.positions()) as f64 * OVERHEAD < (output.shape.pixels() * 9) as f64;
+    let read_often = filtering == Filtering::Stride1 || tiles >= MIN_TILES_STRIDE_2;
+    (pays && read_often).then_some(filtering)
+}
+
+/// Number of tiles of an image.
+fn tiles(output: View) -> usize {
+    output.shape.height.div_ceil(TILE) * output.shape.width.div_ceil(TILE)
+}
+
+/// First tiles of items, and the end of the last.
+fn tile_bounds(input: View, output: View, filtering: Filtering, threads: NonZero<usize>) -> Vec<usize> {
+    let blocks = input.shape.blocks() + output.shape.blocks().min(GROUP);
+    let fitting = CACHE / (filtering.positions() * blocks * BLOCK);
+    divide(tiles(output), fitting, MIN_TILES, threads)
+}
+
+/// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread.
+fn divide(total: usize, most: usize, least: usize, threads: NonZero<usize>) -> Vec<usize> {
+    let threads = threads.get();
+    let shares = (SHARES * threads).min(total / least).max(1);
+    let parts = total.div_ceil(most.max(least)).max(shares);
+    let parts = parts.next_multiple_of(threads).min(total.max(1));
+    (0..=parts).map(|part| part * total / parts).collect()
+}
+
+impl Filtering {
+    /// Products of a tile.
+    pub fn positions(self) -> usize {
+        match self {
+            Self::Stride1 => 36,
+            Self::Stride2 => 81,
+        }
+    }
+}
+
+/// Floats that items of `conv` need beside the images.
+pub fn scratch(conv: &Winograd) -> usize {
+    let tiles = conv.bounds.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+    let (inputs, outputs) = (conv.input.shape.blocks(), conv.output.shape.blocks());
+    winograd::scratch(conv.filtering.positions(), tiles, inputs, outputs)
+}
+
+fn direct(
+    conv: &Convolution,
+    input: View,
+    output: View,
+    plus: Option<View>,
+    threads: NonZero<usize>,
+) -> Direct {
+    let mut taps = TapSets { conv, input, sets: Vec::new(), ranges: Vec::new() };
+    let channels = (input.shape.blocks() + output.shape.blocks()) * BLOCK;
+    let items =
+        if conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.pad == [0, 0] && conv.pad_end == [0, 0] {
+            taps.set([0..1, 0..1]);
+            let bounds = divide(output.shape.pixels(), CACHE / channels, 24, threads);
+            bounds.windows(2).map(|pair| vec![points(pair[0]..pair[1])]).collect()
+        } else {
+            let row = output.shape.width
+                * (channels + input.shape.channels * (conv.stride[0] * conv.stride[1] - 1));
+            let bounds = divide(output.shape.height, CACHE / row, 2, threads);
+            bounds.windows(2).map(|pair| runs(&mut taps, output, pair[0]..pair[1])).collect()
+        };
+    Direct {
+        input,
+        output,
+        plus,
+        weights: weights::direct(conv, input.shape.channels),
+        bias: weights::bias(conv),
+        activation: conv.activation,
+        kernel: conv.kernel[0] * conv.kernel[1],
+        taps: taps.sets,
+        items,
+    }
+}
+
+fn points(pixels: Range<usize>) -> Run {
+    Run {
+        input: pixels.start * BLOCK,
+        input_pixel: BLOCK,
+        output: pixels.start * BLOCK,
+        output_pixel: BLOCK,
+        pixels: pixels.len(),
+        taps: 0,
+    }
+}
+
+/// The sets of taps that pixels meet.
+struct TapSets<'a> {
+    conv: &'a Convolution,
+    input: View,
+    sets: Vec<Vec<Tap>>,
+    ranges: Vec<[Range<usize>; 2]>,
+}
+
+impl TapSets<'_> {
+    /// The taps along `axis` that lie inside for output `at`.
+    fn inside(&self, axis: usize, at: usize) -> Range<usize> {
+        let side = [self.input.shape.height, self.input.shape.width][axis];
+        let (kernel, pad, first) = (self.conv.kernel[axis], self.conv.pad[axis], at * self.conv.stride[axis]);
+        let end = (side + pad).saturating_sub(first).min(kernel);
+        pad.saturating_sub(first).min(end)..end
+    }
+
+    /// The set of `rows` and columns of taps.
+    fn set(&mut self, [rows, columns]: [Range<usize>; 2]) -> usize {
+        let range = [rows.clone(), columns.clone()];
+        if let Some(known) = self.ranges.iter().position(|known| *known == range) {
+            return known;
+        }
+        let mut taps = Vec::new();
+        for y in rows.clone() {
+            for x in columns.clone() {
+                let input = ((y - rows.start) * self.input.shape.width + x - columns.start) * BLOCK;
+                taps.push(Tap { input, weights: (y * self.conv.kernel[1] + x) * BLOCK * BLOCK });
+            }
+        }
+        self.ranges.push(range);
+        self.sets.push(taps);
+        self.sets.len() - 1
+    }
+}
+
+/// The runs of some rows: along rows where all columns of taps lie inside, along columns at the sides.
+fn runs(taps: &mut TapSets<'_>, output: View, rows: Range<usize>) -> Vec<Run> {
+    let whole = 0..taps.conv.kernel[1];
+    let width = output.shape.width;
+    let is_whole = |taps: &TapSets<'_>, x: &usize| taps.inside(1, *x) == whole;
+    let middle: Vec<usize> = (0..width).filter(|x| is_whole(taps, x)).collect();
+    let mut runs = Vec::new();
+    if let (Some(&first), count) = (middle.first(), middle.len()) {
+        for y in rows.clone() {
+            let along = Along { axis: 1, count };
+            runs.push(run(taps, output, [y, first], along));
+        }
+    }
+    let sides: Vec<usize> = (0..width).filter(|x| !is_whole(taps, x)).collect();
+    for x in sides {
+        let mut y = rows.start;
+        while y < rows.end {
+            let same = taps.inside(0, y);
+            let count = (y..rows.end).take_while(|&y| taps.inside(0, y) == same).count();
+            runs.push(run(taps, output, [y, x], Along { axis: 0, count }));
+            y += count;
+        }
+    }
+    runs
+}
+
+/// How many pixels, and along which axis.
+struct Along {
+    axis: usize,
+    count: usize,
+}
+
+fn run(taps: &mut TapSets<'_>, output: View, [y, x]: [usize; 2], along: Along) -> Run {
+    let inside = [taps.inside(0, y), taps.inside(1, x)];
+    let [stride, pad] = [taps.conv.stride, taps.conv.pad];
+    // Where the first tap inside lies; an empty set reads nothing.
+    let row = (y * stride[0] + inside[0].start).saturating_sub(pad[0]);
+    let column = (x * stride[1] + inside[1].start).saturating_sub(pad[1]);
+    let steps = [taps.input.shape.width * stride[0], stride[1]];
+    Run {
+        input: (row * taps.input.shape.width + column) * BLOCK,
+        input_pixel: steps[along.axis] * BLOCK,
+        output: (y * output.shape.width + x) * BLOCK,
+        output_pixel: [output.shape.width, 1][along.axis] * BLOCK,
+        pixels: along.count,
+        taps: taps.set(inside),
+    }
+}

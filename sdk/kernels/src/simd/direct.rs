@@ -1,0 +1,127 @@
+//! Convolutions without a copy of their input: 1×1 as a matrix product, others tap by tap, any size and stride.
+//!
+//! Blocking: an item is a range of pixels (1×1) or rows (others) that is small enough to stay in L2. Within it, input
+//! channels are taken in slabs whose weights for 16 output channels, at most 20 KB, stay in L1 while the range is swept; sums
+//! rest in the output between slabs. Pixels at the border miss taps: runs of pixels with the same taps are found when the
+//! plan is made, along rows in the middle and along columns at the sides, so that the kernel knows no border.
+
+use super::memory::Memory;
+use super::tile::{self, End, Job, Plus, Start, Tap};
+use super::{BLOCK, Kernel, Simd};
+use crate::layout::View;
+use crate::network::Activation;
+
+/// Floats of weights that stay in L1.
+const SLAB: usize = 5 * 1024;
+
+/// Pixels of one row or column that meet the same taps. Offsets are in floats from the first of a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// Of the first pixel's first tap.
+    pub input: usize,
+    /// From a pixel's first tap to the next pixel's.
+    pub input_pixel: usize,
+    /// Of the first pixel in the output.
+    pub output: usize,
+    /// From an output pixel to the next.
+    pub output_pixel: usize,
+    /// Number of pixels.
+    pub pixels: usize,
+    /// Which of [`Direct::taps`].
+    pub taps: usize,
+}
+
+/// A convolution, planned.
+#[derive(Debug)]
+pub struct Direct {
+    /// What is read.
+    pub input: View,
+    /// What is written.
+    pub output: View,
+    /// What is added behind the activation.
+    pub plus: Option<View>,
+    /// Packed by [`crate::plan::weights::direct`].
+    pub weights: Vec<f32>,
+    /// One for each lane of the output's blocks.
+    pub bias: Vec<f32>,
+    /// What follows the sums.
+    pub activation: Activation,
+    /// Taps of the whole kernel.
+    pub kernel: usize,
+    /// The sets of taps that pixels meet.
+    pub taps: Vec<Vec<Tap>>,
+    /// The pixels of each item.
+    pub items: Vec<Vec<Run>>,
+}
+
+/// One item of a convolution.
+pub struct Item<'a> {
+    /// The convolution.
+    pub conv: &'a Direct,
+    /// Which item.
+    pub item: usize,
+    /// Where its images lie.
+    pub memory: Memory<'a>,
+}
+
+impl Kernel for Item<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let conv = self.conv;
+        let blocks = conv.output.shape.blocks();
+        for block in (0..blocks).step_by(2) {
+            if block + 1 < blocks {
+                self.slabs::<S, 2>(simd, block);
+            } else {
+                self.slabs::<S, 1>(simd, block);
+            }
+        }
+    }
+}
+
+impl Item<'_> {
+    /// The output's blocks `block..block + O`.
+    #[inline(always)]
+    fn slabs<S: Simd, const O: usize>(&self, simd: S, block: usize) {
+        let conv = self.conv;
+        let blocks = conv.input.shape.blocks();
+        let weight_block = conv.kernel * BLOCK * BLOCK * O;
+        let weights = conv.weights[block * blocks * conv.kernel * BLOCK * BLOCK..].as_ptr();
+        let slabs = (blocks * weight_block).div_ceil(SLAB).min(blocks);
+        for slab in 0..slabs {
+            let [first, end] = [slab, slab + 1].map(|slab| slab * blocks / slabs);
+            for run in &conv.items[self.item] {
+                let job = Job {
+                    input: self.memory.at(conv.input.block(first) + run.input),
+                    blocks: end - first,
+                    input_block: conv.input.block_stride,
+                    input_pixel: run.input_pixel,
+                    taps: &conv.taps[run.taps],
+                    weights: weights.wrapping_add(first * weight_block),
+                    weight_block,
+                    output: self.memory.at(conv.output.block(block) + run.output),
+                    output_block: conv.output.block_stride,
+                    output_pixel: run.output_pixel,
+                    start: if slab == 0 {
+                        Start::Bias(conv.bias[block * BLOCK..].as_ptr())
+                    } else {
+                        Start::Output
+                    },
+                    end: if end == blocks { self.end(block, run) } else { End::Store },
+                };
+                // SAFETY: views and runs lie in the memory and weights are packed for them, which the plan sees to;
+                // items have pixels of their own, and no step writes what another of the same time reads.
+                unsafe { tile::run::<S, O>(simd, &job, run.pixels) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn end(&self, block: usize, run: &Run) -> End {
+        let plus = self.conv.plus.map(|view| Plus {
+            start: self.memory.at(view.block(block) + run.output).cast_const(),
+            block_stride: view.block_stride,
+        });
+        End::Activate { activation: self.conv.activation, plus }
+    }
+}

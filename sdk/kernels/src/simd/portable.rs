@@ -1,0 +1,85 @@
+//! The portable path: a block of channels is an array, and the compiler makes of it what the target has.
+
+use super::{BLOCK, Simd};
+
+/// Any processor.
+#[derive(Debug, Clone, Copy)]
+pub struct Portable;
+
+/// A block of channels.
+pub type Lanes = [f32; BLOCK];
+
+#[inline(always)]
+fn zip(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
+    std::array::from_fn(|lane| f(a[lane], b[lane]))
+}
+
+impl Simd for Portable {
+    type V = Lanes;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Lanes {
+        [value; BLOCK]
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Lanes {
+        // SAFETY: the caller vouches for eight floats.
+        unsafe { from.cast::<Lanes>().read_unaligned() }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Lanes) {
+        // SAFETY: the caller vouches for eight floats.
+        unsafe { to.cast::<Lanes>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn max(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, f32::max)
+    }
+
+    #[inline(always)]
+    fn min(self, a: Lanes, b: Lanes) -> Lanes {
+        zip(a, b, f32::min)
+    }
+
+    /// Rounds twice: a fused multiplication is a call where the target has none.
+    #[inline(always)]
+    fn fma(self, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+        std::array::from_fn(|lane| a[lane] * b[lane] + c[lane])
+    }
+
+    #[inline(always)]
+    fn round(self, a: Lanes) -> Lanes {
+        a.map(f32::round_ties_even)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within −126..=127, as the trait asks")]
+    fn pow2(self, a: Lanes) -> Lanes {
+        a.map(|exponent| f32::from_bits(((exponent as i32 + 127) << 23).cast_unsigned()))
+    }
+}

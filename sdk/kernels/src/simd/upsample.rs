@@ -1,0 +1,48 @@
+//! Nearest neighbor by whole factors: every pixel is repeated along rows, and rows are repeated. Bound by stores: each
+//! pixel is read once and written as often as it appears.
+
+use super::memory::Memory;
+use super::{BLOCK, Kernel, Simd};
+use crate::layout::View;
+
+/// An enlargement, planned; the factors are those of the sizes.
+#[derive(Debug, Clone, Copy)]
+pub struct Upsample {
+    /// What is read.
+    pub input: View,
+    /// What is written.
+    pub output: View,
+}
+
+/// One block of channels.
+pub struct Item<'a> {
+    /// What is done.
+    pub step: &'a Upsample,
+    /// Which block.
+    pub block: usize,
+    /// Where the images lie.
+    pub memory: Memory<'a>,
+}
+
+impl Kernel for Item<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (input, output) = (self.step.input.shape, self.step.output.shape);
+        let [rows, columns] = [output.height / input.height, output.width / input.width];
+        let from = self.memory.at(self.step.input.block(self.block));
+        let to = self.memory.at(self.step.output.block(self.block));
+        for y in 0..input.height {
+            for x in 0..input.width {
+                // SAFETY: a pixel of the input, and those of the output that show it; only this item writes this block.
+                unsafe {
+                    let value = simd.load(from.add((y * input.width + x) * BLOCK));
+                    for row in y * rows..(y + 1) * rows {
+                        for column in x * columns..(x + 1) * columns {
+                            simd.store(to.add((row * output.width + column) * BLOCK), value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

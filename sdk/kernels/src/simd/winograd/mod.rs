@@ -1,0 +1,322 @@
+//! 3×3 convolutions with fewer multiplications: Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308), for
+//! strides of 1 and 2. A tile of 4×4 outputs is computed from a patch of N×N inputs in N² products instead of 144.
+//!
+//! Blocking: an item is a range of tiles, as many as keep the transformed patches in L2. They are stored position by
+//! position, so that each of the N² positions is a matrix product (tiles × input channels × output channels) by the same
+//! micro-kernel as a 1×1 convolution; products of at most 64 output channels at a time are transformed back at once, from
+//! L2, through bias, activation and sum. Patches that reach over the border are copied into a patch of zeros first.
+
+mod scheme;
+
+pub use scheme::{Scheme, Stride1, Stride2};
+
+use super::epilogue::activate;
+use super::memory::Memory;
+use super::tile::{self, End, Job, POINT, Start};
+use super::{BLOCK, Kernel, Simd};
+use crate::layout::View;
+use crate::network::Activation;
+
+/// Rows and columns of outputs of a tile.
+pub const TILE: usize = 4;
+/// Blocks of output channels that are transformed back together.
+pub const GROUP: usize = 8;
+/// Floats between positions beside their values: positions a power of two apart would evict each other.
+const APART: usize = 2 * BLOCK;
+
+/// Which minimal filtering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filtering {
+    /// [`Stride1`].
+    Stride1,
+    /// [`Stride2`].
+    Stride2,
+}
+
+/// A convolution, planned.
+#[derive(Debug)]
+pub struct Winograd {
+    /// What is read.
+    pub input: View,
+    /// What is written.
+    pub output: View,
+    /// What is added behind the activation.
+    pub plus: Option<View>,
+    /// Packed by [`crate::plan::weights::winograd`].
+    pub weights: Vec<f32>,
+    /// One for each lane of the output's blocks.
+    pub bias: Vec<f32>,
+    /// What follows the sums.
+    pub activation: Activation,
+    /// Which minimal filtering.
+    pub filtering: Filtering,
+    /// Rows and columns of zeros above and left of the input.
+    pub pad: [usize; 2],
+    /// Tiles from the first of an item to the first of the next.
+    pub bounds: Vec<usize>,
+}
+
+/// Floats that an item of `tiles` tiles needs beside the images.
+pub fn scratch(positions: usize, tiles: usize, input_blocks: usize, output_blocks: usize) -> usize {
+    let group = output_blocks.min(GROUP);
+    positions * ((input_blocks + group) * tiles * BLOCK + 2 * APART)
+}
+
+/// One item of a convolution.
+pub struct Item<'a> {
+    /// The convolution.
+    pub conv: &'a Winograd,
+    /// Which item.
+    pub item: usize,
+    /// Where its images lie.
+    pub memory: Memory<'a>,
+    /// The worker's own part of the memory: its first float.
+    pub scratch: usize,
+}
+
+impl Kernel for Item<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.conv.filtering {
+            Filtering::Stride1 => self.compute::<S, Stride1, { Stride1::SIDE }>(simd),
+            Filtering::Stride2 => self.compute::<S, Stride2, { Stride2::SIDE }>(simd),
+        }
+    }
+}
+
+/// Where transformed patches, or products, of an item lie.
+#[derive(Clone, Copy)]
+struct Transformed {
+    start: *mut f32,
+    /// From a position to the next, in floats.
+    position: usize,
+    /// From a block of channels to the next, in floats.
+    block: usize,
+}
+
+impl Item<'_> {
+    #[inline(always)]
+    fn compute<S: Simd, F: Scheme<N>, const N: usize>(&self, simd: S) {
+        let conv = self.conv;
+        let tiles = conv.bounds[self.item + 1] - conv.bounds[self.item];
+        let blocks = conv.input.shape.blocks();
+        let patches = Transformed {
+            start: self.memory.at(self.scratch),
+            position: blocks * tiles * BLOCK + APART,
+            block: tiles * BLOCK,
+        };
+        let group = conv.output.shape.blocks().min(GROUP);
+        let products = Transformed {
+            start: self.memory.at(self.scratch + N * N * patches.position),
+            position: group * tiles * BLOCK + APART,
+            block: tiles * BLOCK,
+        };
+        self.forward::<S, F, N>(simd, patches, tiles);
+        for first in (0..conv.output.shape.blocks()).step_by(GROUP) {
+            let end = (first + GROUP).min(conv.output.shape.blocks());
+            for position in 0..N * N {
+                self.multiply::<S, N>(simd, position, first..end, patches, products, tiles);
+            }
+            self.backward::<S, F, N>(simd, first..end, products, tiles);
+        }
+    }
+
+    /// Row and column of a tile of the item.
+    #[inline(always)]
+    fn place(&self, tile: usize) -> [usize; 2] {
+        let columns = self.conv.output.shape.width.div_ceil(TILE);
+        let tile = self.conv.bounds[self.item] + tile;
+        [tile / columns, tile % columns]
+    }
+
+    /// Transforms the patches of all tiles.
+    #[inline(always)]
+    fn forward<S: Simd, F: Scheme<N>, const N: usize>(&self, simd: S, patches: Transformed, tiles: usize) {
+        let input = &self.conv.input;
+        let mut copy = [[[0.0_f32; BLOCK]; N]; N];
+        for tile in 0..tiles {
+            let [row, column] = self.place(tile).map(|at| at * F::STEP);
+            let inside = row >= self.conv.pad[0]
+                && column >= self.conv.pad[1]
+                && row - self.conv.pad[0] + N <= input.shape.height
+                && column - self.conv.pad[1] + N <= input.shape.width;
+            for block in 0..input.shape.blocks() {
+                let to = patches.start.wrapping_add(block * patches.block + tile * BLOCK);
+                // SAFETY: a patch inside the image, or a copy of one; `to` lies in the worker's own memory, which the
+                // plan made large enough.
+                unsafe {
+                    if inside {
+                        let pixel = (row - self.conv.pad[0]) * input.shape.width + column - self.conv.pad[1];
+                        let from = self.memory.at(input.block(block) + pixel * BLOCK);
+                        transform::<S, F, N>(simd, from, input.shape.width * BLOCK, to, patches.position);
+                    } else {
+                        self.copy(simd, block, [row, column], &mut copy);
+                        transform::<S, F, N>(simd, copy.as_ptr().cast(), N * BLOCK, to, patches.position);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Copies the part of a patch that lies inside the image; the rest of `patch` becomes zero.
+    #[inline(always)]
+    fn copy<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        block: usize,
+        [row, column]: [usize; 2],
+        patch: &mut [[[f32; BLOCK]; N]; N],
+    ) {
+        let input = &self.conv.input;
+        let plane = self.memory.at(input.block(block));
+        for (y, line) in patch.iter_mut().enumerate() {
+            for (x, pixel) in line.iter_mut().enumerate() {
+                let y = (row + y).checked_sub(self.conv.pad[0]).filter(|y| *y < input.shape.height);
+                let x = (column + x).checked_sub(self.conv.pad[1]).filter(|x| *x < input.shape.width);
+                // SAFETY: the pixel lies inside the image, or in `patch`.
+                unsafe {
+                    let value = match (y, x) {
+                        (Some(y), Some(x)) => simd.load(plane.add((y * input.shape.width + x) * BLOCK)),
+                        _ => simd.splat(0.0),
+                    };
+                    simd.store(pixel.as_mut_ptr(), value);
+                }
+            }
+        }
+    }
+
+    /// The products of one position.
+    #[inline(always)]
+    fn multiply<S: Simd, const N: usize>(
+        &self,
+        simd: S,
+        position: usize,
+        group: std::ops::Range<usize>,
+        patches: Transformed,
+        products: Transformed,
+        tiles: usize,
+    ) {
+        let blocks = self.conv.input.shape.blocks();
+        for block in group.clone().step_by(2) {
+            let wide = block + 1 < group.end;
+            let width = if wide { 2 } else { 1 };
+            let weights = (block * N * N + position * width) * blocks * BLOCK * BLOCK;
+            let job = Job {
+                input: patches.start.wrapping_add(position * patches.position),
+                blocks,
+                input_block: patches.block,
+                input_pixel: BLOCK,
+                taps: &POINT,
+                weights: self.conv.weights[weights..].as_ptr(),
+                weight_block: BLOCK * BLOCK * width,
+                output: products
+                    .start
+                    .wrapping_add(position * products.position + (block - group.start) * products.block),
+                output_block: products.block,
+                output_pixel: BLOCK,
+                start: Start::Zero,
+                end: End::Store,
+            };
+            // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
+            unsafe {
+                if wide {
+                    tile::run::<S, 2>(simd, &job, tiles);
+                } else {
+                    tile::run::<S, 1>(simd, &job, tiles);
+                }
+            }
+        }
+    }
+
+    /// Transforms products into outputs.
+    #[inline(always)]
+    fn backward<S: Simd, F: Scheme<N>, const N: usize>(
+        &self,
+        simd: S,
+        group: std::ops::Range<usize>,
+        products: Transformed,
+        tiles: usize,
+    ) {
+        for block in group.clone() {
+            for tile in 0..tiles {
+                let from = products.start.wrapping_add((block - group.start) * products.block + tile * BLOCK);
+                // SAFETY: products of this item, computed before.
+                let outputs = unsafe { transform_back::<S, F, N>(simd, from, products.position) };
+                self.store(simd, block, self.place(tile), outputs);
+            }
+        }
+    }
+
+    /// Writes the pixels of a tile that lie inside the output.
+    #[inline(always)]
+    fn store<S: Simd>(&self, simd: S, block: usize, [row, column]: [usize; 2], tile: [[S::V; TILE]; TILE]) {
+        let conv = self.conv;
+        let shape = conv.output.shape;
+        let rows = (shape.height - row * TILE).min(TILE);
+        let columns = (shape.width - column * TILE).min(TILE);
+        let bias = conv.bias[block * BLOCK..].as_ptr();
+        for (y, line) in tile.into_iter().enumerate().take(rows) {
+            let pixel = ((row * TILE + y) * shape.width + column * TILE) * BLOCK;
+            let to = self.memory.at(conv.output.block(block) + pixel);
+            let plus = conv.plus.map(|view| self.memory.at(view.block(block) + pixel));
+            for (x, sum) in line.into_iter().enumerate().take(columns) {
+                // SAFETY: a pixel inside the output, which only this item writes, and inside what is added, which is as
+                // large; the bias has as many floats as the output has lanes.
+                unsafe {
+                    let sum = activate(simd, conv.activation, simd.add(sum, simd.load(bias)));
+                    let sum = match plus {
+                        Some(plus) => simd.add(sum, simd.load(plus.add(x * BLOCK))),
+                        None => sum,
+                    };
+                    simd.store(to.add(x * BLOCK), sum);
+                }
+            }
+        }
+    }
+}
+
+/// Transforms a patch: columns, then rows.
+///
+/// # Safety
+/// `from` must hold N rows of N blocks, `row` floats apart, and `to` N² blocks, `position` floats apart.
+#[inline(always)]
+unsafe fn transform<S: Simd, F: Scheme<N>, const N: usize>(
+    simd: S,
+    from: *const f32,
+    row: usize,
+    to: *mut f32,
+    position: usize,
+) {
+    let mut columns = [[simd.splat(0.0); N]; N];
+    for (x, column) in columns.iter_mut().enumerate() {
+        // SAFETY: a pixel of the patch.
+        *column =
+            F::forward(simd, std::array::from_fn(|y| unsafe { simd.load(from.add(y * row + x * BLOCK)) }));
+    }
+    for y in 0..N {
+        let line = F::forward(simd, std::array::from_fn(|x| columns[x][y]));
+        for (x, value) in line.into_iter().enumerate() {
+            // SAFETY: one of the N² positions.
+            unsafe { simd.store(to.add((y * N + x) * position), value) };
+        }
+    }
+}
+
+/// Transforms the products of a tile: columns, then rows.
+///
+/// # Safety
+/// `from` must hold N² blocks, `position` floats apart.
+#[inline(always)]
+unsafe fn transform_back<S: Simd, F: Scheme<N>, const N: usize>(
+    simd: S,
+    from: *const f32,
+    position: usize,
+) -> [[S::V; TILE]; TILE] {
+    let mut columns = [[simd.splat(0.0); TILE]; N];
+    for (x, column) in columns.iter_mut().enumerate() {
+        // SAFETY: one of the N² positions.
+        let products = std::array::from_fn(|y| unsafe { simd.load(from.add((y * N + x) * position)) });
+        *column = F::backward(simd, products);
+    }
+    std::array::from_fn(|y| F::backward(simd, std::array::from_fn(|x| columns[x][y])))
+}
