@@ -37,6 +37,12 @@ impl Shape {
     }
 }
 
+impl std::fmt::Display for Shape {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}x{}x{}", self.channels, self.height, self.width)
+    }
+}
+
 /// Where an image lies, in floats from the start of the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {

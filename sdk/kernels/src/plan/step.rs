@@ -160,18 +160,19 @@ impl Step {
         let (name, view) = match self {
             Self::Pack(step, _) => ("pack", step.output),
             Self::Convolution(Planned::Direct(conv)) => {
-                let from = conv.input.shape;
-                return format!("direct {} taps {from:?} to {:?}", conv.kernel, conv.output.shape);
+                return format!(
+                    "direct, {} taps, {} to {}",
+                    conv.kernel, conv.input.shape, conv.output.shape
+                );
             }
             Self::Convolution(Planned::Winograd(conv)) => {
-                let from = conv.input.shape;
-                return format!("winograd {:?} {from:?} to {:?}", conv.filtering, conv.output.shape);
+                return format!("{:?}, {} to {}", conv.filtering, conv.input.shape, conv.output.shape);
             }
             Self::Elementwise(step) => ("elementwise", step.output),
             Self::MaxPool(step) => ("max pooling", step.output),
             Self::Upsample(step) => ("enlargement", step.output),
             Self::Unpack(step, _) => ("unpack", step.input),
         };
-        format!("{name} {:?}", view.shape)
+        format!("{name} {}", view.shape)
     }
 }

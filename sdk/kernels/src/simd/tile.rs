@@ -153,8 +153,10 @@ unsafe fn accumulate<S: Simd, const P: usize, const O: usize>(
     for channel in 0..BLOCK {
         // SAFETY: within the eight rows and the blocks that the caller vouches for.
         unsafe {
-            let row: [S::V; O] =
-                std::array::from_fn(|block| simd.load(weights.add((channel * O + block) * BLOCK)));
+            let mut row = [simd.splat(0.0); O];
+            for (block, weight) in row.iter_mut().enumerate() {
+                *weight = simd.load(weights.add((channel * O + block) * BLOCK));
+            }
             for (p, sums) in sums.iter_mut().enumerate() {
                 let value = simd.splat(*input.add(p * pixel + channel));
                 for (sum, weight) in sums.iter_mut().zip(row) {
@@ -176,19 +178,22 @@ unsafe fn begin<S: Simd, const P: usize, const O: usize>(
     job: &Job<'_>,
     output: *const f32,
 ) -> [[S::V; O]; P] {
-    match job.start {
-        Start::Zero => [[simd.splat(0.0); O]; P],
-        // SAFETY: the caller vouches for a bias for each channel.
-        Start::Bias(bias) => unsafe { [std::array::from_fn(|block| simd.load(bias.add(block * BLOCK))); P] },
-        // SAFETY: the caller vouches for the output.
-        Start::Output => unsafe {
-            std::array::from_fn(|p| {
-                std::array::from_fn(|block| {
-                    simd.load(output.add(p * job.output_pixel + block * job.output_block))
-                })
-            })
-        },
+    let mut sums = [[simd.splat(0.0); O]; P];
+    for (p, sums) in sums.iter_mut().enumerate() {
+        for (block, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for a bias for each channel, and for the output.
+            unsafe {
+                match job.start {
+                    Start::Zero => {}
+                    Start::Bias(bias) => *sum = simd.load(bias.add(block * BLOCK)),
+                    Start::Output => {
+                        *sum = simd.load(output.add(p * job.output_pixel + block * job.output_block));
+                    }
+                }
+            }
+        }
     }
+    sums
 }
 
 /// Stores the sums of the tile that begins with pixel `first`.

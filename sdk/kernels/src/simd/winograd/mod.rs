@@ -289,13 +289,19 @@ unsafe fn transform<S: Simd, F: Scheme<N>, const N: usize>(
 ) {
     let mut columns = [[simd.splat(0.0); N]; N];
     for (x, column) in columns.iter_mut().enumerate() {
-        // SAFETY: a pixel of the patch.
-        *column =
-            F::forward(simd, std::array::from_fn(|y| unsafe { simd.load(from.add(y * row + x * BLOCK)) }));
+        let mut pixels = [simd.splat(0.0); N];
+        for (y, pixel) in pixels.iter_mut().enumerate() {
+            // SAFETY: a pixel of the patch.
+            *pixel = unsafe { simd.load(from.add(y * row + x * BLOCK)) };
+        }
+        *column = F::forward(simd, pixels);
     }
     for y in 0..N {
-        let line = F::forward(simd, std::array::from_fn(|x| columns[x][y]));
-        for (x, value) in line.into_iter().enumerate() {
+        let mut line = [simd.splat(0.0); N];
+        for (value, column) in line.iter_mut().zip(&columns) {
+            *value = column[y];
+        }
+        for (x, value) in F::forward(simd, line).into_iter().enumerate() {
             // SAFETY: one of the N² positions.
             unsafe { simd.store(to.add((y * N + x) * position), value) };
         }
@@ -314,9 +320,20 @@ unsafe fn transform_back<S: Simd, F: Scheme<N>, const N: usize>(
 ) -> [[S::V; TILE]; TILE] {
     let mut columns = [[simd.splat(0.0); TILE]; N];
     for (x, column) in columns.iter_mut().enumerate() {
-        // SAFETY: one of the N² positions.
-        let products = std::array::from_fn(|y| unsafe { simd.load(from.add((y * N + x) * position)) });
+        let mut products = [simd.splat(0.0); N];
+        for (y, product) in products.iter_mut().enumerate() {
+            // SAFETY: one of the N² positions.
+            *product = unsafe { simd.load(from.add((y * N + x) * position)) };
+        }
         *column = F::backward(simd, products);
     }
-    std::array::from_fn(|y| F::backward(simd, std::array::from_fn(|x| columns[x][y])))
+    let mut tile = [[simd.splat(0.0); TILE]; TILE];
+    for (y, pixels) in tile.iter_mut().enumerate() {
+        let mut line = [simd.splat(0.0); N];
+        for (value, column) in line.iter_mut().zip(&columns) {
+            *value = column[y];
+        }
+        *pixels = F::backward(simd, line);
+    }
+    tile
 }

@@ -42,7 +42,10 @@ impl Scheme<6> for Stride1 {
 
     #[inline(always)]
     fn forward<S: Simd>(simd: S, [d0, d1, d2, d3, d4, d5]: [S::V; 6]) -> [S::V; 6] {
-        let [minus4, four, minus5, two] = [-4.0, 4.0, -5.0, 2.0].map(|factor| simd.splat(factor));
+        let minus4 = simd.splat(-4.0);
+        let four = simd.splat(4.0);
+        let minus5 = simd.splat(-5.0);
+        let two = simd.splat(2.0);
         let even = simd.fma(d2, minus4, d4);
         let odd = simd.fma(d1, minus4, d3);
         let outer_even = simd.sub(d4, d2);
@@ -59,7 +62,9 @@ impl Scheme<6> for Stride1 {
 
     #[inline(always)]
     fn backward<S: Simd>(simd: S, [m0, m1, m2, m3, m4, m5]: [S::V; 6]) -> [S::V; TILE] {
-        let [two, four, eight] = [2.0, 4.0, 8.0].map(|factor| simd.splat(factor));
+        let two = simd.splat(2.0);
+        let four = simd.splat(4.0);
+        let eight = simd.splat(8.0);
         let (sum, difference) = (simd.add(m1, m2), simd.sub(m1, m2));
         let (outer_sum, outer_difference) = (simd.add(m3, m4), simd.sub(m3, m4));
         [
@@ -92,7 +97,9 @@ impl Scheme<9> for Stride2 {
 
     #[inline(always)]
     fn forward<S: Simd>(simd: S, [e0, o0, e1, o1, e2, o2, e3, o3, e4]: [S::V; 9]) -> [S::V; 9] {
-        let [two, minus2, minus3] = [2.0, -2.0, -3.0].map(|factor| simd.splat(factor));
+        let two = simd.splat(2.0);
+        let minus2 = simd.splat(-2.0);
+        let minus3 = simd.splat(-3.0);
         let inner = simd.sub(e3, e1);
         [
             simd.fma(simd.sub(e0, e2), two, inner),
@@ -109,7 +116,9 @@ impl Scheme<9> for Stride2 {
 
     #[inline(always)]
     fn backward<S: Simd>(simd: S, [m0, m1, m2, m3, m4, n0, n1, n2, n3]: [S::V; 9]) -> [S::V; TILE] {
-        let [two, four, eight] = [2.0, 4.0, 8.0].map(|factor| simd.splat(factor));
+        let two = simd.splat(2.0);
+        let four = simd.splat(4.0);
+        let eight = simd.splat(8.0);
         let (sum, difference) = (simd.add(m1, m2), simd.sub(m1, m2));
         [
             simd.add(simd.add(m0, sum), simd.add(m3, n0)),
