@@ -1,9 +1,12 @@
-//! The CPU engine: ONNX run by tract, int8 models in integers. tract's and ndarray's types stay in this file and folder.
+//! The CPU engine: ONNX run by tract, int8 models in integers, convolutions in floats by our own kernels. tract's and
+//! ndarray's types stay in this file and folder.
 //! Models are checked before tract sees them, because some of its checks are panics.
 
 use std::cell::Cell;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::{Arc, Once};
+use std::thread;
 
 use artifact::{DType, Fault, Layout, Tensor, TensorData, TensorSpec};
 use tract_onnx::prelude::*;
@@ -15,11 +18,39 @@ use crate::Error;
 mod guard;
 mod integer;
 mod profile;
+mod regions;
 
 pub use profile::OperatorTime;
 
 /// Version of tract that runs the models.
 pub const VERSION: &str = "0.23.9";
+
+/// Who computes what our kernels can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kernels {
+    /// Our kernels; tract computes the rest.
+    #[default]
+    Ours,
+    /// tract computes everything, on one thread: what ours are measured against.
+    Engine,
+}
+
+/// How a model runs on the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// How many threads our kernels compute on.
+    pub threads: NonZero<usize>,
+    /// Who computes what our kernels can.
+    pub kernels: Kernels,
+}
+
+impl Default for CpuOptions {
+    /// Our kernels, on as many threads as there are cores for this process.
+    fn default() -> Self {
+        let threads = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        Self { threads, kernels: Kernels::default() }
+    }
+}
 
 /// An ONNX model ready to run on the CPU.
 pub struct TractSession {
@@ -47,6 +78,19 @@ impl TractSession {
     /// # Errors
     /// [`Error::Backend`] when the bytes are no ONNX model tract can run, or it has other inputs and outputs.
     pub fn from_onnx(bytes: &[u8], input: TensorSpec, outputs: Vec<TensorSpec>) -> Result<Self, Error> {
+        Self::from_onnx_with(bytes, input, outputs, CpuOptions::default())
+    }
+
+    /// As [`TractSession::from_onnx`], run as `options` say.
+    ///
+    /// # Errors
+    /// As [`TractSession::from_onnx`].
+    pub fn from_onnx_with(
+        bytes: &[u8],
+        input: TensorSpec,
+        outputs: Vec<TensorSpec>,
+        options: CpuOptions,
+    ) -> Result<Self, Error> {
         check_form(&input, &[DType::F32])?;
         outputs.iter().try_for_each(|output| check_form(output, &[DType::F32, DType::I8]))?;
         let mut model = guard::parse(bytes).map_err(|reason| refused(&reason))?;
@@ -55,7 +99,8 @@ impl TractSession {
             names = integer::output_names(graph, &outputs).map_err(|reason| refused(&reason))?;
             integer::rewrite(graph, &names);
         }
-        let (plan, arithmetic) = without_panic(|| build_plan(&model, &input, &outputs, &names))?;
+        let model = without_panic(|| typed(&model, &input, &outputs, &names))?;
+        let (plan, arithmetic) = without_panic(|| build_plan(model, options))?;
         Ok(Self { plan, input, outputs, arithmetic })
     }
 
@@ -112,12 +157,12 @@ fn check_form(spec: &TensorSpec, dtypes: &[DType]) -> Result<(), Error> {
     )))
 }
 
-fn build_plan(
+fn typed(
     model: &tract_onnx::pb::ModelProto,
     input: &TensorSpec,
     outputs: &[TensorSpec],
     output_names: &[String],
-) -> TractResult<(Arc<TypedSimplePlan>, Arithmetic)> {
+) -> TractResult<TypedModel> {
     let input_fact = InferenceFact::dt_shape(f32::datum_type(), input.shape);
     let mut onnx = onnx();
     integer::register(&mut onnx);
@@ -135,7 +180,14 @@ fn build_plan(
             return Err(TractError::msg(format!("output {:?} is {fact:?} where {stated}", spec.name)));
         }
     }
+    Ok(model)
+}
+
+fn build_plan(mut model: TypedModel, options: CpuOptions) -> TractResult<(Arc<TypedSimplePlan>, Arithmetic)> {
     let arithmetic = arithmetic(&model);
+    if options.kernels == Kernels::Ours {
+        regions::replace(&mut model, options.threads)?;
+    }
     Ok((model.into_optimized()?.into_runnable()?, arithmetic))
 }
 

@@ -18,8 +18,16 @@ pub const RULES: &[(&str, Rule)] = &[
     ("public functions take no bare booleans", no_boolean_parameters),
 ];
 
-const ENGINE_CRATES: [&str; 7] =
-    ["tract_onnx", "tract_core", "tract_hir", "tract_data", "tract_linalg", "tract_nnef", "ndarray"];
+const ENGINE_CRATES: [&str; 8] = [
+    "tract_onnx",
+    "tract_onnx_opl",
+    "tract_core",
+    "tract_hir",
+    "tract_data",
+    "tract_linalg",
+    "tract_nnef",
+    "ndarray",
+];
 
 fn tch_stays_in_train(tree: &Tree) -> Vec<Violation> {
     let elsewhere = tree.rust_files().filter(|file| !file.path.starts_with("train-host/src/train/"));

@@ -1,0 +1,110 @@
+//! Replaces parts of tract's graph by our own kernels: the largest regions of images in floats that they compute and that hold
+//! a convolution. What no region takes stays tract's, so that any model runs.
+
+mod op;
+mod translate;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZero;
+
+use kernels::{Isa, Network, Operator, Plan, Value};
+use tract_onnx::prelude::*;
+
+use op::RegionOp;
+use translate::{Translated, image, translate};
+
+/// Replaces regions of `model`, which is typed and not decluttered: that takes convolutions apart. What our kernels refuse
+/// stays as it was.
+pub(super) fn replace(model: &mut TypedModel, threads: NonZero<usize>) -> TractResult<()> {
+    for region in regions(model)? {
+        if let Some(patch) = patch(model, &region, threads)? {
+            patch.apply(model)?;
+        }
+    }
+    model.compact()
+}
+
+/// The nodes of a region, in an order in which they can run.
+type Region = Vec<(usize, Translated)>;
+
+/// Regions whose nodes reach each other through no other node. Each node counts how often paths to it have left our nodes;
+/// those of ours with the same count form a region.
+fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
+    let mut counts: HashMap<usize, usize> = HashMap::new();
+    let mut ours: BTreeSet<usize> = BTreeSet::new();
+    let mut regions: BTreeMap<usize, Region> = BTreeMap::new();
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let translated = translate(model, node);
+        let before = node.inputs.iter().map(|input| {
+            let left = usize::from(translated.is_none() && ours.contains(&input.node));
+            counts.get(&input.node).copied().unwrap_or(0) + left
+        });
+        let count = before.max().unwrap_or(0);
+        counts.insert(id, count);
+        if let Some(translated) = translated {
+            ours.insert(id);
+            regions.entry(count).or_default().push((id, translated));
+        }
+    }
+    let has_conv = |region: &Region| {
+        region.iter().any(|(_, node)| matches!(node.operator, Some(Operator::Convolution(_))))
+    };
+    Ok(regions.into_values().filter(has_conv).collect())
+}
+
+/// What replaces `region`, if our kernels take it.
+fn patch(
+    model: &TypedModel,
+    region: &Region,
+    threads: NonZero<usize>,
+) -> TractResult<Option<TypedModelPatch>> {
+    let Some(built) = build(model, region) else { return Ok(None) };
+    let Ok(plan) = Plan::new(&built.network, Isa::detect(), threads) else { return Ok(None) };
+    let op = RegionOp::new(plan, built.network.input_shapes(), built.network.output_shapes());
+    let mut patch = TypedModelPatch::new("our kernels");
+    let taps = patch.taps(model, &built.inputs)?;
+    let results = patch.wire_node(format!("{}.region", model.node(region[0].0).name), op, &taps)?;
+    for (&outlet, &result) in built.outputs.iter().zip(&results) {
+        patch.shunt_outside(model, outlet, result)?;
+    }
+    Ok(Some(patch))
+}
+
+/// A region as a network, with the wires that enter and leave it.
+struct Built {
+    network: Network,
+    inputs: Vec<OutletId>,
+    outputs: Vec<OutletId>,
+}
+
+fn build(model: &TypedModel, region: &Region) -> Option<Built> {
+    let inside: BTreeSet<usize> = region.iter().map(|(id, _)| *id).collect();
+    let mut built = Built { network: Network::new(), inputs: Vec::new(), outputs: Vec::new() };
+    let mut values: HashMap<OutletId, Value> = HashMap::new();
+    for (id, node) in region {
+        let Some(operator) = &node.operator else { continue };
+        for &input in node.inputs.iter().filter(|input| !inside.contains(&input.node)) {
+            if !values.contains_key(&input) {
+                values.insert(input, built.network.input(image(model, input)?));
+                built.inputs.push(input);
+            }
+        }
+        let inputs: Vec<Value> =
+            node.inputs.iter().map(|input| values.get(input).copied()).collect::<Option<_>>()?;
+        let outlet = OutletId::from(*id);
+        let value = built.network.node(operator.clone(), &inputs).ok()?;
+        if built.network.shape(value) != image(model, outlet)? {
+            return None;
+        }
+        values.insert(outlet, value);
+        let readers = &model.node(*id).outputs[0].successors;
+        let leaves =
+            model.outputs.contains(&outlet) || readers.iter().any(|reader| !inside.contains(&reader.node));
+        if leaves {
+            built.network.output(value);
+            built.outputs.push(outlet);
+        }
+    }
+    Some(built)
+}

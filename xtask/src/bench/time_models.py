@@ -1,0 +1,228 @@
+"""Times engines on the same ONNX files, turn about, and prints what it found as JSON.
+
+Usage: time_models.py PROGRAM ROUNDS THREADS[,THREADS] FILE.onnx...
+
+PROGRAM is the example `time-onnx`, which runs our kernels and plain tract. Every round runs every engine once, in an order
+that moves on, so that whatever else the machine does falls on all alike. Wall and processor time are both taken: on one
+thread the latter tells even while other programs run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+
+class Program:
+    """Ours or plain tract, in a process of its own."""
+
+    def __init__(self, program, kernels, threads, path, specs):
+        arguments = [program, kernels, str(threads), path, *specs]
+        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.load = float(self.process.stdout.readline())
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def run(self):
+        return self.ask("run")
+
+    def processor(self):
+        total = 0
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            total += int((thread / "schedstat").read_text().split()[0])
+        return total * 1e-9
+
+    def peak(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+    def outputs(self):
+        with tempfile.NamedTemporaryFile() as file:
+            self.ask(f"outputs {file.name}")
+            return np.fromfile(file.name, np.float32)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Library:
+    """An engine in this process."""
+
+    def __init__(self, runner):
+        self.runner, self.results = runner, runner()
+
+    def run(self):
+        started = time.perf_counter()
+        self.results = self.runner()
+        return time.perf_counter() - started
+
+    def processor(self):
+        return time.process_time()
+
+    def outputs(self):
+        return np.concatenate([np.asarray(result, np.float32).ravel() for result in self.results])
+
+    def close(self):
+        pass
+
+
+def onnxruntime(path, threads, image, _):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda: session.run(None, {name: image})
+
+
+def openvino(path, threads, image, _):
+    import openvino as ov
+
+    core = ov.Core()
+    config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+              "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(path, "CPU", config).create_infer_request()
+    request.set_input_tensor(ov.Tensor(image))
+
+    def run():
+        request.infer()
+        return [output.data for output in request.outputs] if hasattr(request, "outputs") else [
+            request.get_output_tensor(number).data for number in range(3)]
+
+    return run
+
+
+def ncnn(path, threads, image, folder):
+    import ncnn as engine
+
+    base = str(Path(folder) / Path(path).stem)
+    if not Path(base + ".ncnn.param").exists():
+        copy = Path(base + ".onnx")
+        copy.write_bytes(Path(path).read_bytes())
+        sides = ",".join(str(side) for side in image.shape)
+        pnnx = Path(sys.executable).parent / "pnnx"
+        subprocess.run([pnnx, copy, f"inputshape=[{sides}]", "fp16=0"], check=True, cwd=folder,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    net = engine.Net()
+    net.opt.num_threads = threads
+    net.opt.use_vulkan_compute = False
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_bf16_storage = False
+    net.load_param(base + ".ncnn.param")
+    net.load_model(base + ".ncnn.bin")
+    mat = engine.Mat(image[0])
+
+    def run():
+        extractor = net.create_extractor()
+        extractor.input(net.input_names()[0], mat)
+        return [np.array(extractor.extract(name)[1]) for name in net.output_names()]
+
+    return run
+
+
+PEERS = {"onnxruntime": onnxruntime, "openvino": openvino, "ncnn": ncnn}
+
+
+def image_of(shape):
+    """As the example fills its input."""
+    state, values = 1, np.empty(int(np.prod(shape)), np.float32)
+    for index in range(values.size):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        values[index] = np.float32(state >> 24) / np.float32(255)
+    return values.reshape(shape)
+
+
+def specs_of(path):
+    graph = onnx.load(path).graph
+    sides = lambda value: [side.dim_value for side in value.type.tensor_type.shape.dim]
+    text = lambda value: f"{value.name}:" + "x".join(str(side) for side in sides(value)[1:])
+    return sides(graph.input[0]), [text(value) for value in (graph.input[0], *graph.output)]
+
+
+def open_all(program, path, threads, image, specs, folder):
+    engines = {"ours": Program(program, "ours", threads, path, specs)}
+    if threads == 1:
+        engines["tract"] = Program(program, "engine", 1, path, specs)
+    for name, peer in PEERS.items():
+        try:
+            engines[name] = Library(peer(path, threads, image, folder))
+        except Exception as error:  # An engine that cannot run a model is left out of its row, and named.
+            print(f"{name} cannot run {Path(path).name}: {error}", file=sys.stderr)
+    return engines
+
+
+def measure(engines, rounds):
+    wall = {name: [] for name in engines}
+    processor = {name: [] for name in engines}
+    names = list(engines)
+    for number in range(rounds + 1):
+        for name in names[number % len(names):] + names[:number % len(names)]:
+            before = engines[name].processor()
+            seconds = engines[name].run()
+            if number > 0:
+                wall[name].append(seconds)
+                processor[name].append(engines[name].processor() - before)
+    return wall, processor
+
+
+def ratio(peer, ours):
+    """The median of what each round gave."""
+    return float(np.median(np.array(peer) / np.array(ours)))
+
+
+def row(path, threads, engines, times):
+    wall, processor = times
+    reference = engines["ours"].outputs()
+    agree = {}
+    for name, engine in engines.items():
+        values = engine.outputs()
+        if values.size == reference.size:
+            agree[name] = float(np.abs(values - reference).max() / np.abs(reference).max())
+    peers = [name for name in PEERS if name in engines]
+    model, activation, size = Path(path).stem.split("-")
+    median = lambda values: float(np.median(values) * 1e3)
+    best = {clock: min((ratio(times[name], times["ours"]) for name in peers), default=None)
+            for clock, times in (("wall", wall), ("processor", processor))}
+    return {
+        "model": model, "activation": activation, "size": int(size), "precision": "fp32", "threads": threads,
+        "ours_ms": median(wall["ours"]),
+        "peers_ms": {name: median(values) for name, values in wall.items() if name != "ours"},
+        "best_peer_over_ours": best["wall"],
+        "ours_processor_ms": median(processor["ours"]),
+        "peers_processor_ms": {name: median(values) for name, values in processor.items() if name != "ours"},
+        "best_peer_over_ours_processor": best["processor"],
+        "least_ms": {name: float(min(values) * 1e3) for name, values in wall.items()},
+        "differs": agree,
+        "load_to_first_result_s": engines["ours"].load,
+        "peak_rss_mb": engines["ours"].peak() / 1e6,
+    }
+
+
+def main(program, rounds, threads, *paths):
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            shape, specs = specs_of(path)
+            image = image_of(shape)
+            for count in (int(count) for count in threads.split(",")):
+                engines = open_all(program, path, count, image, specs, folder)
+                rows.append(row(path, count, engines, measure(engines, int(rounds))))
+                for engine in engines.values():
+                    engine.close()
+                print(json.dumps(rows[-1]), file=sys.stderr)
+    print(json.dumps(rows))
+
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+main(*sys.argv[1:])
