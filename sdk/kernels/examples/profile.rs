@@ -134,7 +134,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut yolo = Yolo { network: Network::new(), width: width.parse()?, depth: depth.parse()?, activation };
     yolo.build(side.parse()?)?;
     let isa = Isa::detect();
-    let plan = Plan::new(&yolo.network, isa, NonZero::<usize>::MIN)?;
+    let plan = Plan::new(yolo.network.clone(), isa, NonZero::<usize>::MIN)?;
     let mut workspace = plan.workspace();
     let images: Vec<Vec<f32>> =
         yolo.network.input_shapes().iter().map(|shape| vec![0.5; shape.len()]).collect();

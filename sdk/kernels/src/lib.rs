@@ -18,7 +18,7 @@
 //! let doubled = network.node(Operator::Convolution(double), &[image])?;
 //! network.output(doubled);
 //!
-//! let plan = Plan::new(&network, Isa::detect(), std::num::NonZero::<usize>::MIN)?;
+//! let plan = Plan::new(network, Isa::detect(), std::num::NonZero::<usize>::MIN)?;
 //! let mut result = [0.0; 4];
 //! plan.run(&mut plan.workspace(), &[&[1.0, 2.0, 3.0, 4.0]], &mut [&mut result]);
 //! assert_eq!(result, [0.0, 1.0, 3.0, 5.0]);

@@ -75,7 +75,7 @@ pub enum Operator {
         /// For rows and columns.
         factors: [usize; 2],
     },
-    /// Pixels of `factor` rows and columns become channels, (row, column, channel) in order; a plan's own first step.
+    /// Pixels of `factor` rows and columns become channels, in the order channel, row, column; a plan's own first step.
     SpaceToDepth {
         /// Rows and columns.
         factor: usize,

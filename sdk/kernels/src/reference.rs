@@ -41,7 +41,7 @@ fn compute(operator: &Operator, inputs: &[(&[f32], Shape)], output: Shape) -> Ve
             each(output, |channel, y, x| at(channel, y / factors[0], x / factors[1]))
         }
         Operator::SpaceToDepth { factor } => each(output, |channel, y, x| {
-            let (part, plane) = (channel / shape.channels, channel % shape.channels);
+            let (plane, part) = (channel / (factor * factor), channel % (factor * factor));
             let (y, x) = (y * factor + part / factor, x * factor + part % factor);
             if y < shape.height && x < shape.width { at(plane, y, x) } else { 0.0 }
         }),

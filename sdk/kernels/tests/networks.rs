@@ -25,7 +25,7 @@ fn check(network: &Network, seed: u64) {
     let expected = reference::run(network, &inputs);
     for isa in Isa::available() {
         for threads in [1, 3] {
-            let plan = Plan::new(network, isa, NonZero::new(threads).unwrap()).unwrap();
+            let plan = Plan::new(network.clone(), isa, NonZero::new(threads).unwrap()).unwrap();
             let mut workspace = plan.workspace();
             for _ in 0..2 {
                 let mut outputs: Vec<Vec<f32>> =
@@ -85,7 +85,7 @@ fn behind_a_point(network: &mut Network, shape: Shape, seed: u64) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn convolutions_of_any_size_and_stride(
@@ -184,7 +184,7 @@ proptest! {
         let seed = seed / 2;
         let mut network = Network::new();
         let image = network.input(Shape { channels: 3, height: side[0], width: side[1] });
-        let mut layer = |network: &mut Network, input: Value, outputs: usize, kernel: usize| {
+        let layer = |network: &mut Network, input: Value, outputs: usize, kernel: usize| {
             let conv = convolution(network.shape(input).channels, outputs, [kernel; 2], seed);
             let sums = network.node(Operator::Convolution(conv), &[input]).unwrap();
             network.node(Operator::Activate(activation), &[sums]).unwrap()
@@ -211,6 +211,6 @@ fn images_that_meet_within_a_block_are_refused() {
     let image = network.input(Shape { channels: 3, height: 4, width: 4 });
     let both = network.node(Operator::Concat, &[image, image]).unwrap();
     network.output(both);
-    let error = Plan::new(&network, Isa::detect(), NonZero::<usize>::MIN).unwrap_err();
+    let error = Plan::new(network, Isa::detect(), NonZero::<usize>::MIN).unwrap_err();
     assert_eq!(error.to_string(), "no kernel for images that meet at channel 3");
 }

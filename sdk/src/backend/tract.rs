@@ -28,7 +28,7 @@ pub const VERSION: &str = "0.23.9";
 /// Who computes what our kernels can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
-    /// Our kernels; tract computes the rest.
+    /// Our kernels; tract computes the rest, and all of a model with convolutions in int8.
     #[default]
     Ours,
     /// tract computes everything, on one thread: what ours are measured against.
@@ -185,7 +185,8 @@ fn typed(
 
 fn build_plan(mut model: TypedModel, options: CpuOptions) -> TractResult<(Arc<TypedSimplePlan>, Arithmetic)> {
     let arithmetic = arithmetic(&model);
-    if options.kernels == Kernels::Ours {
+    // What `int8` states is exact; floats between integers would be rounded otherwise by other kernels.
+    if options.kernels == Kernels::Ours && arithmetic.int8_convs.is_empty() {
         regions::replace(&mut model, options.threads)?;
     }
     Ok((model.into_optimized()?.into_runnable()?, arithmetic))

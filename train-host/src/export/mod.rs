@@ -7,7 +7,7 @@ pub mod onnx;
 mod onnx_proto;
 pub mod qdq;
 
-use repedge::backend::tract::TractSession;
+use repedge::backend::tract::{CpuOptions, TractSession};
 
 use crate::Result;
 use crate::model::{FusedModel, TrainedModel};
@@ -19,8 +19,16 @@ use crate::quantize::QuantizedModel;
 /// [`Error::Model`](crate::Error::Model) as [`onnx::write`], [`Error::Runtime`](crate::Error::Runtime) when tract
 /// refuses it.
 pub fn session(model: &FusedModel) -> Result<TractSession> {
+    session_with(model, CpuOptions::default())
+}
+
+/// As [`session`], run as `options` say.
+///
+/// # Errors
+/// As [`session`].
+pub fn session_with(model: &FusedModel, options: CpuOptions) -> Result<TractSession> {
     let specs = onnx::model_specs(&model.architecture, model.imgsz)?;
-    Ok(TractSession::from_onnx(&onnx::write(model)?, specs.input, specs.outputs)?)
+    Ok(TractSession::from_onnx_with(&onnx::write(model)?, specs.input, specs.outputs, options)?)
 }
 
 /// The training form in the tract engine.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use artifact::{Tensor, TensorData};
 use repedge::backend::Session;
-use repedge::backend::tract::TractSession;
+use repedge::backend::tract::{CpuOptions, Kernels, TractSession};
 use serde::Serialize;
 
 use super::images::{Images, bar};
@@ -75,15 +75,17 @@ pub fn speed(float: &FusedModel, int8: &QuantizedModel, images: &Images, frames:
         pictures.push(shown.tensor.clone());
         Ok(())
     })?;
+    // Both by the same engine, operator by operator: int8 models are tract's.
+    let options = CpuOptions { kernels: Kernels::Engine, ..CpuOptions::default() };
     let mut sessions: Vec<Box<dyn Session>> =
-        vec![Box::new(export::session(float)?), Box::new(export::quantized_session(int8)?)];
+        vec![Box::new(export::session_with(float, options)?), Box::new(export::quantized_session(int8)?)];
     let progress = bar(frames, "timing", images.progress());
     let whole = clock(&mut sessions, &pictures, frames, SEED, &progress)?;
     progress.finish_and_clear();
     let layers = Layers::of(graph);
     let progress = bar(frames, "timing layers", images.progress());
     let mut times: Vec<Vec<[f64; 2]>> = vec![Vec::with_capacity(frames); layers.names.len() + 1];
-    let mut profiled = [export::session(float)?, export::quantized_session(int8)?];
+    let mut profiled = [export::session_with(float, options)?, export::quantized_session(int8)?];
     for frame in 0..WARM_UP_FRAMES + frames {
         let image = &pictures[frame % pictures.len()];
         let found = layers.times_of_both(&mut profiled, image)?;

@@ -21,6 +21,8 @@ const SHARES: usize = 4;
 const OVERHEAD: f64 = 1.5;
 /// Fewest tiles for which the many weights of stride 2 are worth reading.
 const MIN_TILES_STRIDE_2: usize = 64;
+/// Fewest blocks of input channels for which products of stride 2 outweigh its transforms.
+const MIN_BLOCKS_STRIDE_2: usize = 4;
 
 /// How a convolution is computed.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub fn plan(
     plus: Option<View>,
     threads: NonZero<usize>,
 ) -> Planned {
-    match filtering(conv, output) {
+    match filtering(conv, input, output) {
         Some(filtering) => Planned::Winograd(Winograd {
             input,
             output,
@@ -56,7 +58,7 @@ pub fn plan(
 }
 
 /// The minimal filtering that pays, if any.
-fn filtering(conv: &Convolution, output: View) -> Option<Filtering> {
+fn filtering(conv: &Convolution, input: View, output: View) -> Option<Filtering> {
     if conv.kernel != [3, 3] {
         return None;
     }
@@ -68,8 +70,8 @@ fn filtering(conv: &Convolution, output: View) -> Option<Filtering> {
     let tiles = tiles(output);
     #[expect(clippy::cast_precision_loss, reason = "counts of pixels are small")]
     let pays = (tiles * filtering.positions()) as f64 * OVERHEAD < (output.shape.pixels() * 9) as f64;
-    let read_often = filtering == Filtering::Stride1 || tiles >= MIN_TILES_STRIDE_2;
-    (pays && read_often).then_some(filtering)
+    let large = tiles >= MIN_TILES_STRIDE_2 && input.shape.blocks() >= MIN_BLOCKS_STRIDE_2;
+    (pays && (filtering == Filtering::Stride1 || large)).then_some(filtering)
 }
 
 /// Number of tiles of an image.

@@ -41,9 +41,8 @@ impl Plan {
     ///
     /// # Errors
     /// [`Unsupported`] where images are concatenated that meet within a block of eight channels.
-    pub fn new(network: &Network, isa: Isa, threads: NonZero<usize>) -> Result<Self, Unsupported> {
+    pub fn new(mut network: Network, isa: Isa, threads: NonZero<usize>) -> Result<Self, Unsupported> {
         let (inputs, outputs) = (network.input_shapes(), network.output_shapes());
-        let mut network = network.clone();
         fuse::fuse(&mut network);
         stem::convert_inputs(&mut network);
         let places = Places::of(&network)?;

@@ -83,7 +83,7 @@ fn deeper_weights(conv: &Convolution, channels: usize) -> Vec<f32> {
         let (channel, output) = (index / (columns * rows) % channels, index / (columns * rows * channels));
         // The pair before the output's is number 0, so both are shifted by 2.
         let [y, x] = [row + 2 - conv.pad[0], column + 2 - conv.pad[1]];
-        let deep = ((y % 2) * 2 + x % 2) * channels + channel;
+        let deep = (channel * 2 + y % 2) * 2 + x % 2;
         weights[((output * 4 * channels + deep) * KERNEL + y / 2) * KERNEL + x / 2] = weight;
     }
     weights

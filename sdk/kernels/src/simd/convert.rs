@@ -14,7 +14,7 @@ pub struct Pack {
     pub input: Shape,
     /// What is written.
     pub output: View,
-    /// Rows and columns of pixels that become channels: channel `(y · factor + x) · channels + c`.
+    /// Rows and columns of pixels that become channels: channel `(c · factor + y) · factor + x`.
     pub factor: usize,
 }
 
@@ -35,7 +35,11 @@ impl Kernel for PackItem<'_> {
     fn run<S: Simd>(self, _: S) {
         for block in 0..self.step.output.shape.blocks() {
             for row in self.rows.clone() {
-                self.line(block, row);
+                if self.step.factor == 2 {
+                    self.line_of_pairs(block, row);
+                } else {
+                    self.line(block, row);
+                }
             }
         }
     }
@@ -45,22 +49,53 @@ impl PackItem<'_> {
     /// One row of one block.
     #[inline(always)]
     fn line(&self, block: usize, row: usize) {
-        let (input, output, factor) = (self.step.input, self.step.output, self.step.factor);
-        let to = self.memory.at(output.block(block) + row * output.shape.width * BLOCK);
-        // SAFETY: a row of the output, which only this item writes.
-        let pixels = unsafe { std::slice::from_raw_parts_mut(to.cast::<[f32; BLOCK]>(), output.shape.width) };
+        let factor = self.step.factor;
+        let pixels = self.target(block, row);
         for lane in 0..BLOCK {
-            let channel = block * BLOCK + lane;
-            let (part, plane) = (channel / input.channels, channel % input.channels);
-            let (y, x) = (row * factor + part / factor, part % factor);
-            let there = part < factor * factor && y < input.height;
-            let start = (plane * input.height + y) * input.width;
-            let line = if there { &self.planes[start..start + input.width] } else { &[] };
-            let values = line.iter().skip(x).step_by(factor).copied().chain(std::iter::repeat(0.0));
-            for (pixel, value) in pixels.iter_mut().zip(values) {
+            let (plane, part) =
+                ((block * BLOCK + lane) / (factor * factor), (block * BLOCK + lane) % (factor * factor));
+            let line = self.source(plane, row * factor + part / factor);
+            let values = line.iter().skip(part % factor).step_by(factor).copied();
+            for (pixel, value) in pixels.iter_mut().zip(values.chain(std::iter::repeat(0.0))) {
                 pixel[lane] = value;
             }
         }
+    }
+
+    /// One row of one block where 2×2 pixels become channels: neighbors in a row of the planes stay neighbors.
+    #[inline(always)]
+    fn line_of_pairs(&self, block: usize, row: usize) {
+        let pixels = self.target(block, row);
+        for pair in 0..BLOCK / 2 {
+            let channel = block * BLOCK + 2 * pair;
+            let (pairs, rest) = self.source(channel / 4, row * 2 + channel / 2 % 2).as_chunks::<2>();
+            let rest = rest.iter().map(|&last| [last, 0.0]);
+            let values = pairs.iter().copied().chain(rest).chain(std::iter::repeat([0.0; 2]));
+            for (pixel, values) in pixels.iter_mut().zip(values) {
+                pixel[2 * pair..2 * pair + 2].copy_from_slice(&values);
+            }
+        }
+    }
+
+    /// A row of a plane; nothing beyond the last of either.
+    #[inline(always)]
+    fn source(&self, plane: usize, y: usize) -> &[f32] {
+        let Shape { channels, height, width } = self.step.input;
+        let start = (plane * height + y) * width;
+        if plane < channels && y < height { &self.planes[start..start + width] } else { &[] }
+    }
+
+    /// A row of a block of the output.
+    #[inline(always)]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the output is not part of `self`, and only this item writes the row"
+    )]
+    fn target(&self, block: usize, row: usize) -> &mut [[f32; BLOCK]] {
+        let output = self.step.output;
+        let to = self.memory.at(output.block(block) + row * output.shape.width * BLOCK);
+        // SAFETY: a row of the output, which only this item writes.
+        unsafe { std::slice::from_raw_parts_mut(to.cast::<[f32; BLOCK]>(), output.shape.width) }
     }
 }
 

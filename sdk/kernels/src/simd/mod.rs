@@ -57,10 +57,8 @@ pub trait Simd: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, fused where the unit can.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The nearest whole number, halves to even.
-    fn round(self, a: Self::V) -> Self::V;
-    /// 2 to the power of `a`, which must be whole and within −126..=127.
-    fn pow2(self, a: Self::V) -> Self::V;
+    /// `a` times 2 to the power of n, where `shifted` is 1.5 · 2²³ + n and the result is a normal number.
+    fn scale(self, a: Self::V, shifted: Self::V) -> Self::V;
 }
 
 /// Something to run on a vector unit.

@@ -80,19 +80,19 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn round(self, a: Pair) -> Pair {
+    fn scale(self, a: Pair, shifted: Pair) -> Pair {
         // SAFETY: aarch64 has NEON.
-        unsafe { [vrndnq_f32(a[0]), vrndnq_f32(a[1])] }
+        unsafe { [scale(a[0], shifted[0]), scale(a[1], shifted[1])] }
     }
+}
 
-    #[inline(always)]
-    fn pow2(self, a: Pair) -> Pair {
-        a.map(|half| {
-            // SAFETY: aarch64 has NEON.
-            unsafe {
-                let biased = vaddq_s32(vcvtq_s32_f32(half), vdupq_n_s32(127));
-                vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
-            }
-        })
+/// One half of [`Simd::scale`].
+// SAFETY: aarch64 has NEON.
+#[inline(always)]
+unsafe fn scale(a: float32x4_t, shifted: float32x4_t) -> float32x4_t {
+    // SAFETY: aarch64 has NEON.
+    unsafe {
+        let exponent = vshlq_n_s32::<23>(vreinterpretq_s32_f32(shifted));
+        vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(a), exponent))
     }
 }

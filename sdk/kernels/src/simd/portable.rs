@@ -73,13 +73,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn round(self, a: Lanes) -> Lanes {
-        a.map(f32::round_ties_even)
-    }
-
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "whole and within −126..=127, as the trait asks")]
-    fn pow2(self, a: Lanes) -> Lanes {
-        a.map(|exponent| f32::from_bits(((exponent as i32 + 127) << 23).cast_unsigned()))
+    fn scale(self, a: Lanes, shifted: Lanes) -> Lanes {
+        zip(a, shifted, |a, shifted| f32::from_bits(a.to_bits().wrapping_add(shifted.to_bits() << 23)))
     }
 }

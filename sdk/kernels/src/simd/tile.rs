@@ -11,7 +11,7 @@ use super::{BLOCK, Simd};
 use crate::network::Activation;
 
 /// Most pixels of a tile.
-const PIXELS: usize = 6;
+pub const PIXELS: usize = 6;
 
 /// Which pixel and which weights meet: offsets in floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

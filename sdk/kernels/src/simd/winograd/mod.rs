@@ -1,10 +1,11 @@
 //! 3×3 convolutions with fewer multiplications: Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308), for
 //! strides of 1 and 2. A tile of 4×4 outputs is computed from a patch of N×N inputs in N² products instead of 144.
 //!
-//! Blocking: an item is a range of tiles, as many as keep the transformed patches in L2. They are stored position by
-//! position, so that each of the N² positions is a matrix product (tiles × input channels × output channels) by the same
-//! micro-kernel as a 1×1 convolution; products of at most 64 output channels at a time are transformed back at once, from
-//! L2, through bias, activation and sum. Patches that reach over the border are copied into a patch of zeros first.
+//! Blocking: an item is a range of tiles, as many as keep the transformed patches in L2, in panels of six. Of a panel and a
+//! block of channels all N² positions lie together (7 or 16 KB), so that transforms write and read in L1 and in few pages.
+//! Each position is a matrix product (tiles × input channels × output channels) by the same micro-kernel as a 1×1
+//! convolution, whose weights stay in L1 from panel to panel; products of at most 64 output channels at a time are
+//! transformed back at once, from L2, through bias, activation and sum. Patches that reach over the border are copied into a patch of zeros first.
 
 mod scheme;
 
@@ -14,15 +15,15 @@ use super::epilogue::activate;
 use super::memory::Memory;
 use super::tile::{self, End, Job, POINT, Start};
 use super::{BLOCK, Kernel, Simd};
-use crate::layout::View;
+use crate::layout::{Shape, View};
 use crate::network::Activation;
 
 /// Rows and columns of outputs of a tile.
 pub const TILE: usize = 4;
 /// Blocks of output channels that are transformed back together.
 pub const GROUP: usize = 8;
-/// Floats between positions beside their values: positions a power of two apart would evict each other.
-const APART: usize = 2 * BLOCK;
+/// Tiles of a panel: the pixels of the micro-kernel.
+pub const PANEL: usize = tile::PIXELS;
 
 /// Which minimal filtering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub struct Winograd {
 /// Floats that an item of `tiles` tiles needs beside the images.
 pub fn scratch(positions: usize, tiles: usize, input_blocks: usize, output_blocks: usize) -> usize {
     let group = output_blocks.min(GROUP);
-    positions * ((input_blocks + group) * tiles * BLOCK + 2 * APART)
+    positions * (input_blocks + group) * tiles.div_ceil(PANEL) * PANEL * BLOCK
 }
 
 /// One item of a convolution.
@@ -84,14 +85,29 @@ impl Kernel for Item<'_> {
     }
 }
 
-/// Where transformed patches, or products, of an item lie.
+/// Where transformed patches, or products, of an item lie: by panel, block of channels, position and tile.
 #[derive(Clone, Copy)]
-struct Transformed {
+struct Panels {
     start: *mut f32,
-    /// From a position to the next, in floats.
-    position: usize,
-    /// From a block of channels to the next, in floats.
-    block: usize,
+    /// Blocks of channels of a panel.
+    blocks: usize,
+    /// Positions of a block.
+    positions: usize,
+}
+
+impl Panels {
+    /// The first float of a position.
+    #[inline(always)]
+    fn at(self, panel: usize, block: usize, position: usize) -> *mut f32 {
+        let index = ((panel * self.blocks + block) * self.positions + position) * PANEL * BLOCK;
+        self.start.wrapping_add(index)
+    }
+}
+
+/// The tiles of panel `panel` of `panels`, which share `tiles` as evenly as they can.
+#[inline(always)]
+fn tiles_of(panel: usize, panels: usize, tiles: usize) -> std::ops::Range<usize> {
+    panel * tiles / panels..(panel + 1) * tiles / panels
 }
 
 impl Item<'_> {
@@ -99,25 +115,29 @@ impl Item<'_> {
     fn compute<S: Simd, F: Scheme<N>, const N: usize>(&self, simd: S) {
         let conv = self.conv;
         let tiles = conv.bounds[self.item + 1] - conv.bounds[self.item];
-        let blocks = conv.input.shape.blocks();
-        let patches = Transformed {
-            start: self.memory.at(self.scratch),
-            position: blocks * tiles * BLOCK + APART,
-            block: tiles * BLOCK,
-        };
-        let group = conv.output.shape.blocks().min(GROUP);
-        let products = Transformed {
-            start: self.memory.at(self.scratch + N * N * patches.position),
-            position: group * tiles * BLOCK + APART,
-            block: tiles * BLOCK,
-        };
-        self.forward::<S, F, N>(simd, patches, tiles);
-        for first in (0..conv.output.shape.blocks()).step_by(GROUP) {
-            let end = (first + GROUP).min(conv.output.shape.blocks());
-            for position in 0..N * N {
-                self.multiply::<S, N>(simd, position, first..end, patches, products, tiles);
+        let (blocks, outputs) = (conv.input.shape.blocks(), conv.output.shape.blocks());
+        let (panels, positions) = (tiles.div_ceil(PANEL), N * N);
+        let patches = Panels { start: self.memory.at(self.scratch), blocks, positions };
+        let used = positions * blocks * panels * PANEL * BLOCK;
+        let start = self.memory.at(self.scratch + used);
+        let products = Panels { start, blocks: outputs.min(GROUP), positions };
+        for panel in 0..panels {
+            self.forward::<S, F, N>(simd, patches, panel, tiles_of(panel, panels, tiles));
+        }
+        for first in (0..outputs).step_by(GROUP) {
+            let group = first..(first + GROUP).min(outputs);
+            for position in 0..positions {
+                self.multiply(simd, position, group.clone(), patches, products, tiles);
             }
-            self.backward::<S, F, N>(simd, first..end, products, tiles);
+            for panel in 0..panels {
+                self.backward::<S, F, N>(
+                    simd,
+                    group.clone(),
+                    products,
+                    panel,
+                    tiles_of(panel, panels, tiles),
+                );
+            }
         }
     }
 
@@ -129,29 +149,36 @@ impl Item<'_> {
         [tile / columns, tile % columns]
     }
 
-    /// Transforms the patches of all tiles.
+    /// Transforms the patches of a panel.
     #[inline(always)]
-    fn forward<S: Simd, F: Scheme<N>, const N: usize>(&self, simd: S, patches: Transformed, tiles: usize) {
-        let input = &self.conv.input;
+    fn forward<S: Simd, F: Scheme<N>, const N: usize>(
+        &self,
+        simd: S,
+        patches: Panels,
+        panel: usize,
+        tiles: std::ops::Range<usize>,
+    ) {
+        let (input, pad) = (&self.conv.input, self.conv.pad);
+        let Shape { height, width, .. } = input.shape;
         let mut copy = [[[0.0_f32; BLOCK]; N]; N];
-        for tile in 0..tiles {
-            let [row, column] = self.place(tile).map(|at| at * F::STEP);
-            let inside = row >= self.conv.pad[0]
-                && column >= self.conv.pad[1]
-                && row - self.conv.pad[0] + N <= input.shape.height
-                && column - self.conv.pad[1] + N <= input.shape.width;
-            for block in 0..input.shape.blocks() {
-                let to = patches.start.wrapping_add(block * patches.block + tile * BLOCK);
+        for block in 0..input.shape.blocks() {
+            for (at, tile) in tiles.clone().enumerate() {
+                let [row, column] = self.place(tile).map(|at| at * F::STEP);
+                let inside = row >= pad[0]
+                    && column >= pad[1]
+                    && row - pad[0] + N <= height
+                    && column - pad[1] + N <= width;
+                let to = patches.at(panel, block, 0).wrapping_add(at * BLOCK);
                 // SAFETY: a patch inside the image, or a copy of one; `to` lies in the worker's own memory, which the
                 // plan made large enough.
                 unsafe {
                     if inside {
-                        let pixel = (row - self.conv.pad[0]) * input.shape.width + column - self.conv.pad[1];
+                        let pixel = (row - pad[0]) * width + column - pad[1];
                         let from = self.memory.at(input.block(block) + pixel * BLOCK);
-                        transform::<S, F, N>(simd, from, input.shape.width * BLOCK, to, patches.position);
+                        transform::<S, F, N>(simd, from, width * BLOCK, to);
                     } else {
                         self.copy(simd, block, [row, column], &mut copy);
-                        transform::<S, F, N>(simd, copy.as_ptr().cast(), N * BLOCK, to, patches.position);
+                        transform::<S, F, N>(simd, copy.as_ptr().cast(), N * BLOCK, to);
                     }
                 }
             }
@@ -187,61 +214,64 @@ impl Item<'_> {
 
     /// The products of one position.
     #[inline(always)]
-    fn multiply<S: Simd, const N: usize>(
+    fn multiply<S: Simd>(
         &self,
         simd: S,
         position: usize,
         group: std::ops::Range<usize>,
-        patches: Transformed,
-        products: Transformed,
+        patches: Panels,
+        products: Panels,
         tiles: usize,
     ) {
-        let blocks = self.conv.input.shape.blocks();
+        let (blocks, positions) = (patches.blocks, patches.positions);
+        let panels = tiles.div_ceil(PANEL);
         for block in group.clone().step_by(2) {
             let wide = block + 1 < group.end;
             let width = if wide { 2 } else { 1 };
-            let weights = (block * N * N + position * width) * blocks * BLOCK * BLOCK;
-            let job = Job {
-                input: patches.start.wrapping_add(position * patches.position),
-                blocks,
-                input_block: patches.block,
-                input_pixel: BLOCK,
-                taps: &POINT,
-                weights: self.conv.weights[weights..].as_ptr(),
-                weight_block: BLOCK * BLOCK * width,
-                output: products
-                    .start
-                    .wrapping_add(position * products.position + (block - group.start) * products.block),
-                output_block: products.block,
-                output_pixel: BLOCK,
-                start: Start::Zero,
-                end: End::Store,
-            };
-            // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
-            unsafe {
-                if wide {
-                    tile::run::<S, 2>(simd, &job, tiles);
-                } else {
-                    tile::run::<S, 1>(simd, &job, tiles);
+            let weights = (block * positions + position * width) * blocks * BLOCK * BLOCK;
+            for panel in 0..panels {
+                let job = Job {
+                    input: patches.at(panel, 0, position),
+                    blocks,
+                    input_block: positions * PANEL * BLOCK,
+                    input_pixel: BLOCK,
+                    taps: &POINT,
+                    weights: self.conv.weights[weights..].as_ptr(),
+                    weight_block: BLOCK * BLOCK * width,
+                    output: products.at(panel, block - group.start, position),
+                    output_block: positions * PANEL * BLOCK,
+                    output_pixel: BLOCK,
+                    start: Start::Zero,
+                    end: End::Store,
+                };
+                let pixels = tiles_of(panel, panels, tiles).len();
+                // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
+                unsafe {
+                    if wide {
+                        tile::run::<S, 2>(simd, &job, pixels);
+                    } else {
+                        tile::run::<S, 1>(simd, &job, pixels);
+                    }
                 }
             }
         }
     }
 
-    /// Transforms products into outputs.
+    /// Transforms products of a panel into outputs.
     #[inline(always)]
     fn backward<S: Simd, F: Scheme<N>, const N: usize>(
         &self,
         simd: S,
         group: std::ops::Range<usize>,
-        products: Transformed,
-        tiles: usize,
+        products: Panels,
+        panel: usize,
+        tiles: std::ops::Range<usize>,
     ) {
         for block in group.clone() {
-            for tile in 0..tiles {
-                let from = products.start.wrapping_add((block - group.start) * products.block + tile * BLOCK);
+            for (at, tile) in tiles.clone().enumerate() {
+                let from = products.at(panel, block - group.start, 0).wrapping_add(at * BLOCK);
                 // SAFETY: products of this item, computed before.
-                let outputs = unsafe { transform_back::<S, F, N>(simd, from, products.position) };
+                let outputs = unsafe { transform_back::<S, F, N>(simd, from) };
                 self.store(simd, block, self.place(tile), outputs);
             }
         }
@@ -278,14 +308,13 @@ impl Item<'_> {
 /// Transforms a patch: columns, then rows.
 ///
 /// # Safety
-/// `from` must hold N rows of N blocks, `row` floats apart, and `to` N² blocks, `position` floats apart.
+/// `from` must hold N rows of N blocks, `row` floats apart, and `to` the first of N² positions of a panel.
 #[inline(always)]
 unsafe fn transform<S: Simd, F: Scheme<N>, const N: usize>(
     simd: S,
     from: *const f32,
     row: usize,
     to: *mut f32,
-    position: usize,
 ) {
     let mut columns = [[simd.splat(0.0); N]; N];
     for (x, column) in columns.iter_mut().enumerate() {
@@ -303,7 +332,7 @@ unsafe fn transform<S: Simd, F: Scheme<N>, const N: usize>(
         }
         for (x, value) in F::forward(simd, line).into_iter().enumerate() {
             // SAFETY: one of the N² positions.
-            unsafe { simd.store(to.add((y * N + x) * position), value) };
+            unsafe { simd.store(to.add((y * N + x) * PANEL * BLOCK), value) };
         }
     }
 }
@@ -311,19 +340,18 @@ unsafe fn transform<S: Simd, F: Scheme<N>, const N: usize>(
 /// Transforms the products of a tile: columns, then rows.
 ///
 /// # Safety
-/// `from` must hold N² blocks, `position` floats apart.
+/// `from` must hold the first of N² positions of a panel.
 #[inline(always)]
 unsafe fn transform_back<S: Simd, F: Scheme<N>, const N: usize>(
     simd: S,
     from: *const f32,
-    position: usize,
 ) -> [[S::V; TILE]; TILE] {
     let mut columns = [[simd.splat(0.0); TILE]; N];
     for (x, column) in columns.iter_mut().enumerate() {
         let mut products = [simd.splat(0.0); N];
         for (y, product) in products.iter_mut().enumerate() {
             // SAFETY: one of the N² positions.
-            *product = unsafe { simd.load(from.add((y * N + x) * position)) };
+            *product = unsafe { simd.load(from.add((y * N + x) * PANEL * BLOCK)) };
         }
         *column = F::backward(simd, products);
     }

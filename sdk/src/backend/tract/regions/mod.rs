@@ -17,7 +17,7 @@ use translate::{Translated, image, translate};
 /// stays as it was.
 pub(super) fn replace(model: &mut TypedModel, threads: NonZero<usize>) -> TractResult<()> {
     for region in regions(model)? {
-        if let Some(patch) = patch(model, &region, threads)? {
+        if let Some(patch) = patch(model, region, threads)? {
             patch.apply(model)?;
         }
     }
@@ -56,15 +56,17 @@ fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
 /// What replaces `region`, if our kernels take it.
 fn patch(
     model: &TypedModel,
-    region: &Region,
+    region: Region,
     threads: NonZero<usize>,
 ) -> TractResult<Option<TypedModelPatch>> {
+    let name = region.first().map_or("", |(id, _)| &model.node(*id).name);
     let Some(built) = build(model, region) else { return Ok(None) };
-    let Ok(plan) = Plan::new(&built.network, Isa::detect(), threads) else { return Ok(None) };
-    let op = RegionOp::new(plan, built.network.input_shapes(), built.network.output_shapes());
+    let (inputs, outputs) = (built.network.input_shapes(), built.network.output_shapes());
+    let Ok(plan) = Plan::new(built.network, Isa::detect(), threads) else { return Ok(None) };
+    let op = RegionOp::new(plan, inputs, outputs);
     let mut patch = TypedModelPatch::new("our kernels");
     let taps = patch.taps(model, &built.inputs)?;
-    let results = patch.wire_node(format!("{}.region", model.node(region[0].0).name), op, &taps)?;
+    let results = patch.wire_node(format!("{name}.region"), op, &taps)?;
     for (&outlet, &result) in built.outputs.iter().zip(&results) {
         patch.shunt_outside(model, outlet, result)?;
     }
@@ -78,12 +80,12 @@ struct Built {
     outputs: Vec<OutletId>,
 }
 
-fn build(model: &TypedModel, region: &Region) -> Option<Built> {
+fn build(model: &TypedModel, region: Region) -> Option<Built> {
     let inside: BTreeSet<usize> = region.iter().map(|(id, _)| *id).collect();
     let mut built = Built { network: Network::new(), inputs: Vec::new(), outputs: Vec::new() };
     let mut values: HashMap<OutletId, Value> = HashMap::new();
     for (id, node) in region {
-        let Some(operator) = &node.operator else { continue };
+        let Some(operator) = node.operator else { continue };
         for &input in node.inputs.iter().filter(|input| !inside.contains(&input.node)) {
             if !values.contains_key(&input) {
                 values.insert(input, built.network.input(image(model, input)?));
@@ -92,13 +94,13 @@ fn build(model: &TypedModel, region: &Region) -> Option<Built> {
         }
         let inputs: Vec<Value> =
             node.inputs.iter().map(|input| values.get(input).copied()).collect::<Option<_>>()?;
-        let outlet = OutletId::from(*id);
-        let value = built.network.node(operator.clone(), &inputs).ok()?;
+        let outlet = OutletId::from(id);
+        let value = built.network.node(operator, &inputs).ok()?;
         if built.network.shape(value) != image(model, outlet)? {
             return None;
         }
         values.insert(outlet, value);
-        let readers = &model.node(*id).outputs[0].successors;
+        let readers = &model.node(id).outputs[0].successors;
         let leaves =
             model.outputs.contains(&outlet) || readers.iter().any(|reader| !inside.contains(&reader.node));
         if leaves {
