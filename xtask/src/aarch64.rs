@@ -36,7 +36,7 @@ pub fn test(workspace: &Workspace) -> Result<()> {
     let rust = provide()?;
     let vendor = provide_vendor_runtime(workspace)?;
     let mut suites = cargo(workspace, rust)?;
-    for package in ["artifact", "rknn-sys", "repedge", "stand-in"] {
+    for package in ["artifact", "kernels", "rknn-sys", "repedge", "stand-in"] {
         suites.args(["--package", package]);
     }
     suites.arg("--no-fail-fast");

@@ -4,6 +4,7 @@
 
 mod aarch64;
 mod armhf;
+mod bench;
 mod bmap;
 mod boards;
 mod build_board;
@@ -47,6 +48,8 @@ enum Command {
     Test(test::Args),
     /// Boot a board's software in an emulator and judge what it does.
     TestBoard(test_board::Args),
+    /// Time our kernels, plain tract, onnxruntime, OpenVINO and ncnn on the same models, turn about.
+    Bench(bench::Args),
     /// Check the invariants of ARCHITECTURE.md.
     Check(check::Args),
     /// Regenerate what is generated and committed: the binding of the NPU runtime.
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::TestBoard(args) => test_board::run(&args),
+        Command::Bench(args) => bench::run_command(&args),
         Command::Check(args) => check::run(&args),
         Command::Codegen(args) => codegen::run_command(&args),
         Command::Keys(args) => keys::run(&args),

@@ -35,6 +35,14 @@ pub const TESTS: Environment = Environment {
     python: None,
 };
 
+/// The engines that ours is timed against. pnnx's dependencies, gigabytes of torch, are not needed to convert ONNX.
+pub const ENGINES: Environment = Environment {
+    folder: "toolchains/engines",
+    requirements: "toolchains/engines-requirements.txt",
+    flags: &["--no-deps"],
+    python: None,
+};
+
 /// rknn-toolkit2. Its dependencies are pinned by us, because those it names include gigabytes that it does not use.
 pub const RKNN: Environment = Environment {
     folder: "toolchains/rknn",

@@ -7,6 +7,7 @@ that moves on, so that whatever else the machine does falls on all alike. Wall a
 thread the latter tells even while other programs run.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -97,8 +98,7 @@ def openvino(path, threads, image, _):
 
     def run():
         request.infer()
-        return [output.data for output in request.outputs] if hasattr(request, "outputs") else [
-            request.get_output_tensor(number).data for number in range(3)]
+        return [request.get_output_tensor(number).data for number in range(len(request.model_outputs))]
 
     return run
 
@@ -106,12 +106,13 @@ def openvino(path, threads, image, _):
 def ncnn(path, threads, image, folder):
     import ncnn as engine
 
-    base = str(Path(folder) / Path(path).stem)
+    base = str(Path(folder) / Path(path).stem.replace("-", "_"))  # pnnx writes no dashes.
     if not Path(base + ".ncnn.param").exists():
         copy = Path(base + ".onnx")
         copy.write_bytes(Path(path).read_bytes())
         sides = ",".join(str(side) for side in image.shape)
-        pnnx = Path(sys.executable).parent / "pnnx"
+        # The program itself: the package's Python half wants torch, which is not needed to convert ONNX.
+        pnnx = Path(importlib.util.find_spec("pnnx").origin).parent / "pnnx"
         subprocess.run([pnnx, copy, f"inputshape=[{sides}]", "fp16=0"], check=True, cwd=folder,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     net = engine.Net()
@@ -148,6 +149,17 @@ def specs_of(path):
     sides = lambda value: [side.dim_value for side in value.type.tensor_type.shape.dim]
     text = lambda value: f"{value.name}:" + "x".join(str(side) for side in sides(value)[1:])
     return sides(graph.input[0]), [text(value) for value in (graph.input[0], *graph.output)]
+
+
+def gflops_of(path):
+    """What textbooks count for the convolutions of a run."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(path))
+    weights = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    pixels = {}
+    for value in (*model.graph.value_info, *model.graph.output):
+        pixels[value.name] = int(np.prod([side.dim_value for side in value.type.tensor_type.shape.dim[2:]]))
+    convs = [node for node in model.graph.node if node.op_type == "Conv"]
+    return sum(2 * weights[node.input[1]] * pixels[node.output[0]] for node in convs) * 1e-9
 
 
 def open_all(program, path, threads, image, specs, folder):
@@ -203,6 +215,7 @@ def row(path, threads, engines, times):
         "peers_processor_ms": {name: median(values) for name, values in processor.items() if name != "ours"},
         "best_peer_over_ours_processor": best["processor"],
         "least_ms": {name: float(min(values) * 1e3) for name, values in wall.items()},
+        "gflops": gflops_of(path) / float(np.median(wall["ours"])),
         "differs": agree,
         "load_to_first_result_s": engines["ours"].load,
         "peak_rss_mb": engines["ours"].peak() / 1e6,

@@ -14,6 +14,7 @@ type Rule = fn(&Dependencies) -> Vec<Violation>;
 pub const RULES: &[(&str, Rule)] = &[
     ("artifact depends on nothing heavy", artifact_is_light),
     ("boards depends on serde, toml and thiserror only", boards_are_data),
+    ("the kernels know no engine", kernels_are_light),
     ("the sdk never depends on train-host or libtorch", sdk_ships_alone),
     ("what ships to devices cannot sign", private_keys_stay_home),
     ("xtask never depends on engines, the runtime or the trainer", xtask_is_lean),
@@ -93,6 +94,10 @@ fn artifact_is_light(graph: &Dependencies) -> Vec<Violation> {
 
 fn boards_are_data(graph: &Dependencies) -> Vec<Violation> {
     beyond(graph, "boards", &["serde", "thiserror", "toml"])
+}
+
+fn kernels_are_light(graph: &Dependencies) -> Vec<Violation> {
+    beyond(graph, "kernels", &["thiserror"])
 }
 
 fn sdk_ships_alone(graph: &Dependencies) -> Vec<Violation> {
@@ -207,6 +212,7 @@ mod tests {
     fn a_heavy_artifact_is_named() {
         assert_eq!(artifact_is_light(&graph(&[("artifact", &["image"])])).len(), 1);
         assert_eq!(boards_are_data(&graph(&[("boards", &["repedge"])])).len(), 1);
+        assert_eq!(kernels_are_light(&graph(&[("kernels", &["tract-linalg", "thiserror"])])).len(), 1);
     }
 
     #[test]

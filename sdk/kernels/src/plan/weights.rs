@@ -4,7 +4,7 @@
 
 use crate::layout::BLOCK;
 use crate::network::Convolution;
-use crate::simd::winograd::{Filtering, Scheme, Stride1, Stride2};
+use crate::simd::winograd::{Filtering, GROUP, Scheme, Stride1, Stride2};
 
 /// Output channels as kernels take them: the first of each pair of blocks, and how many lanes it has.
 fn pairs(channels: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -39,7 +39,7 @@ pub fn direct(conv: &Convolution, channels: usize) -> Vec<f32> {
     packed
 }
 
-/// For [`crate::simd::winograd`]: pair of blocks, position, input channel, output channel.
+/// For [`crate::simd::winograd`]: group, position, pair of blocks, input channel, output channel.
 pub fn winograd(conv: &Convolution, channels: usize, filtering: Filtering) -> Vec<f32> {
     match filtering {
         Filtering::Stride1 => transformed::<Stride1, { Stride1::SIDE }>(conv, channels),
@@ -51,14 +51,17 @@ fn transformed<F: Scheme<N>, const N: usize>(conv: &Convolution, channels: usize
     let inputs = channels.div_ceil(BLOCK) * BLOCK;
     let lanes = conv.bias.len().div_ceil(BLOCK) * BLOCK;
     let mut packed = vec![0.0; N * N * inputs * lanes];
-    for (first, lanes) in pairs(conv.bias.len()) {
-        let packed = &mut packed[first * N * N * inputs..];
-        for output in first..(first + lanes).min(conv.bias.len()) {
+    for (first, width) in pairs(conv.bias.len()) {
+        let group = first / (GROUP * BLOCK) * GROUP * BLOCK;
+        let group_lanes = (lanes - group).min(GROUP * BLOCK);
+        let packed = &mut packed[group * N * N * inputs..];
+        for output in first..(first + width).min(conv.bias.len()) {
             for input in 0..channels {
                 let start = (output * channels + input) * 9;
                 let kernel: [f64; 9] = std::array::from_fn(|tap| f64::from(conv.weights[start + tap]));
                 for (position, weight) in transform::<F, N>(&kernel).into_iter().enumerate() {
-                    packed[(position * inputs + input) * lanes + output - first] = weight;
+                    let pair = (position * group_lanes + first - group) * inputs;
+                    packed[pair + input * width + output - first] = weight;
                 }
             }
         }

@@ -7,6 +7,9 @@ use super::memory::Memory;
 use super::{BLOCK, Kernel, Simd};
 use crate::layout::{Shape, View};
 
+/// Pixels that are unpacked together: 8 KB of a block, which stay in L1 for all eight planes.
+const CHUNK: usize = 256;
+
 /// Planes into blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Pack {
@@ -127,12 +130,14 @@ impl Kernel for UnpackItem<'_> {
         let from = self.memory.at(self.step.input.block(self.block)).cast::<[f32; BLOCK]>();
         // SAFETY: a block of an image that nobody writes meanwhile.
         let from = unsafe { std::slice::from_raw_parts(from.cast_const(), pixels) };
-        for lane in 0..BLOCK.min(shape.channels - first) {
-            let to = self.planes.at((first + lane) * pixels);
-            // SAFETY: a plane of the output, which only this item writes.
-            let to = unsafe { std::slice::from_raw_parts_mut(to, pixels) };
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = from[lane];
+        for (number, chunk) in from.chunks(CHUNK).enumerate() {
+            for lane in 0..BLOCK.min(shape.channels - first) {
+                let to = self.planes.at((first + lane) * pixels + number * CHUNK);
+                // SAFETY: a part of a plane of the output, which only this item writes.
+                let to = unsafe { std::slice::from_raw_parts_mut(to, chunk.len()) };
+                for (to, from) in to.iter_mut().zip(chunk) {
+                    *to = from[lane];
+                }
             }
         }
     }

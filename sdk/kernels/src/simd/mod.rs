@@ -59,6 +59,9 @@ pub trait Simd: Copy {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` times 2 to the power of n, where `shifted` is 1.5 · 2²³ + n and the result is a normal number.
     fn scale(self, a: Self::V, shifted: Self::V) -> Self::V;
+
+    /// Asks for the cache line at `address`, which need not be valid, to be brought close.
+    fn prefetch(self, _address: *const f32) {}
 }
 
 /// Something to run on a vector unit.

@@ -228,7 +228,13 @@ impl Item<'_> {
         for block in group.clone().step_by(2) {
             let wide = block + 1 < group.end;
             let width = if wide { 2 } else { 1 };
-            let weights = (block * positions + position * width) * blocks * BLOCK * BLOCK;
+            let size = blocks * BLOCK * BLOCK * width;
+            let pair = group.start * positions + position * group.len() + block - group.start;
+            let weights = self.conv.weights[pair * blocks * BLOCK * BLOCK..].as_ptr();
+            // Each is read once for a few panels only, so the next has to be on its way.
+            for line in (0..size).step_by(2 * BLOCK) {
+                simd.prefetch(weights.wrapping_add(size + line));
+            }
             for panel in 0..panels {
                 let job = Job {
                     input: patches.at(panel, 0, position),
@@ -236,7 +242,7 @@ impl Item<'_> {
                     input_block: positions * PANEL * BLOCK,
                     input_pixel: BLOCK,
                     taps: &POINT,
-                    weights: self.conv.weights[weights..].as_ptr(),
+                    weights,
                     weight_block: BLOCK * BLOCK * width,
                     output: products.at(panel, block - group.start, position),
                     output_block: positions * PANEL * BLOCK,

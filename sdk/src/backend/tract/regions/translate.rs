@@ -14,6 +14,9 @@ use tract_onnx_opl::resize::{AspectRatio, CoordTransform, Nearest, Resize};
 /// Channels at whose multiples the kernels concatenate.
 const ALIGNMENT: usize = 8;
 
+/// Most operators between a constant and what is computed of it.
+const MAX_DEPTH: usize = 3;
+
 /// A node that our kernels compute.
 pub(super) struct Translated {
     /// None where the node is part of another: the sigmoid of a SiLU.
@@ -175,8 +178,22 @@ fn is_zero(model: &TypedModel, outlet: OutletId) -> bool {
     values.is_some_and(|values| values.iter().all(|&value| value == 0.0))
 }
 
+/// The value of `outlet`, where it is known; also behind a few operators on constants, such as the cast of a bias.
 fn constant(model: &TypedModel, outlet: OutletId) -> Option<Arc<Tensor>> {
-    model.outlet_fact(outlet).ok()?.konst.clone()
+    computed(model, outlet, MAX_DEPTH)
+}
+
+fn computed(model: &TypedModel, outlet: OutletId, depth: usize) -> Option<Arc<Tensor>> {
+    if let Some(constant) = &model.outlet_fact(outlet).ok()?.konst {
+        return Some(constant.clone());
+    }
+    let node = model.node(outlet.node);
+    if node.inputs.is_empty() || depth == 0 {
+        return None;
+    }
+    let inputs = node.inputs.iter().map(|&input| Some(computed(model, input, depth - 1)?.into_tvalue()));
+    let outputs = node.op.eval_out_of_plan(inputs.collect::<Option<_>>()?).ok()??;
+    Some(outputs.get(outlet.slot)?.clone().into_arc_tensor())
 }
 
 fn floats(tensor: &Tensor) -> Option<Vec<f32>> {

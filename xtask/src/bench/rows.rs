@@ -1,0 +1,89 @@
+//! What the timing script found, and its table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Deserialize;
+
+/// One model at one size on a number of threads.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Row {
+    /// Its name.
+    pub model: String,
+    /// What follows its convolutions.
+    pub activation: String,
+    /// Side of its input in pixels.
+    pub size: usize,
+    /// In which numbers it computes.
+    pub precision: String,
+    /// On how many threads.
+    pub threads: usize,
+    /// Median time of ours.
+    pub ours_ms: f64,
+    /// Median times of the others.
+    pub peers_ms: BTreeMap<String, f64>,
+    /// The median over rounds of the best other's time over ours.
+    pub best_peer_over_ours: Option<f64>,
+    /// As `best_peer_over_ours`, in processor time, which other programs disturb less.
+    pub best_peer_over_ours_processor: Option<f64>,
+    /// What textbooks count, by the median time of ours.
+    pub gflops: f64,
+    /// From the file to the first result.
+    pub load_to_first_result_s: f64,
+    /// Most memory that ours held.
+    pub peak_rss_mb: f64,
+}
+
+/// The engines that columns are for.
+const PEERS: [&str; 4] = ["tract", "onnxruntime", "openvino", "ncnn"];
+
+/// The rows as a table in Markdown.
+pub fn table(rows: &[Row]) -> String {
+    let mut text = String::from("| model | threads | ours ms | ");
+    text.push_str(&PEERS.map(|peer| format!("{peer} ms")).join(" | "));
+    text.push_str(" | best / ours | by processor time | GFLOP/s | load s | RSS MB |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+    for row in rows {
+        let peers = PEERS.map(|peer| row.peers_ms.get(peer).map_or("–".into(), |ms| format!("{ms:.1}")));
+        let [wall, processor] = [row.best_peer_over_ours, row.best_peer_over_ours_processor]
+            .map(|ratio| ratio.map_or("–".into(), |ratio| format!("{ratio:.2}")));
+        let _ = writeln!(
+            text,
+            "| {} {} {} {} | {} | {:.1} | {} | {wall} | {processor} | {:.0} | {:.2} | {:.0} |",
+            row.model,
+            row.activation,
+            row.size,
+            row.precision,
+            row.threads,
+            row.ours_ms,
+            peers.join(" | "),
+            row.gflops,
+            row.load_to_first_result_s,
+            row.peak_rss_mb,
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+pub(super) fn example() -> Vec<Row> {
+    let json = r#"[{"model": "yolov5n", "activation": "relu", "size": 640, "precision": "fp32", "threads": 1,
+        "ours_ms": 40.0, "peers_ms": {"tract": 92.0, "onnxruntime": 52.0}, "best_peer_over_ours": 1.3,
+        "best_peer_over_ours_processor": 1.25, "gflops": 110.2, "load_to_first_result_s": 0.12, "peak_rss_mb": 78.1}]"#;
+    serde_json::from_str(json).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_did_not_run_is_a_dash() {
+        let table = table(&example());
+        let last = table.lines().last().unwrap();
+        assert_eq!(
+            last,
+            "| yolov5n relu 640 fp32 | 1 | 40.0 | 92.0 | 52.0 | – | – | 1.30 | 1.25 | 110 | 0.12 | 78 |"
+        );
+    }
+}
