@@ -21,6 +21,7 @@ mod profile;
 mod regions;
 
 pub use profile::OperatorTime;
+use regions::Whole;
 
 /// Version of tract that runs the models.
 pub const VERSION: &str = "0.23.9";
@@ -54,10 +55,18 @@ impl Default for CpuOptions {
 
 /// An ONNX model ready to run on the CPU.
 pub struct TractSession {
-    plan: Arc<TypedSimplePlan>,
+    runner: Runner,
     input: TensorSpec,
     outputs: Vec<TensorSpec>,
     arithmetic: Arithmetic,
+}
+
+/// What runs a model.
+enum Runner {
+    /// tract, with our kernels as operators.
+    Engine(Arc<TypedSimplePlan>),
+    /// Our kernels alone.
+    Whole(Box<Whole>),
 }
 
 /// In which numbers the convolutions of a model are computed.
@@ -93,15 +102,17 @@ impl TractSession {
     ) -> Result<Self, Error> {
         check_form(&input, &[DType::F32])?;
         outputs.iter().try_for_each(|output| check_form(output, &[DType::F32, DType::I8]))?;
-        let mut model = guard::parse(bytes).map_err(|reason| refused(&reason))?;
-        let mut names = Vec::new();
-        if let Some(graph) = &mut model.graph {
-            names = integer::output_names(graph, &outputs).map_err(|reason| refused(&reason))?;
-            integer::rewrite(graph, &names);
-        }
-        let model = without_panic(|| typed(&model, &input, &outputs, &names))?;
-        let (plan, arithmetic) = without_panic(|| build_plan(model, options))?;
-        Ok(Self { plan, input, outputs, arithmetic })
+        let model = {
+            let mut file = guard::parse(bytes).map_err(|reason| refused(&reason))?;
+            let mut names = Vec::new();
+            if let Some(graph) = &mut file.graph {
+                names = integer::output_names(graph, &outputs).map_err(|reason| refused(&reason))?;
+                integer::rewrite(graph, &names);
+            }
+            without_panic(|| typed(&file, &input, &outputs, &names))?
+        };
+        let (runner, arithmetic) = without_panic(|| runner(model, options))?;
+        Ok(Self { runner, input, outputs, arithmetic })
     }
 
     /// In which numbers each convolution is computed.
@@ -134,15 +145,32 @@ impl Session for TractSession {
         if !fits {
             return Err(wrong_tensors());
         }
-        let results = without_panic(|| {
-            let tensor = tract_onnx::prelude::Tensor::from_shape(&input.shape, data)?;
-            self.plan.run(tvec!(tensor.into()))
-        })?;
-        for (result, output) in results.iter().zip(outputs) {
-            copy_out(result, output)?;
+        match &mut self.runner {
+            Runner::Whole(whole) => {
+                let outputs = floats(outputs)?;
+                without_panic(|| {
+                    whole.run(data, outputs);
+                    Ok(())
+                })
+            }
+            Runner::Engine(plan) => {
+                let results = without_panic(|| {
+                    let tensor = tract_onnx::prelude::Tensor::from_shape(&input.shape, data)?;
+                    plan.run(tvec!(tensor.into()))
+                })?;
+                results.iter().zip(outputs).try_for_each(|(result, output)| copy_out(result, output))
+            }
         }
-        Ok(())
     }
+}
+
+/// The values of outputs in floats.
+fn floats(outputs: &mut [Tensor]) -> Result<Vec<&mut [f32]>, Error> {
+    let values = outputs.iter_mut().map(|output| match &mut output.data {
+        TensorData::F32(values) => Ok(values.as_mut_slice()),
+        _ => Err(wrong_tensors()),
+    });
+    values.collect()
 }
 
 fn check_form(spec: &TensorSpec, dtypes: &[DType]) -> Result<(), Error> {
@@ -183,13 +211,16 @@ fn typed(
     Ok(model)
 }
 
-fn build_plan(mut model: TypedModel, options: CpuOptions) -> TractResult<(Arc<TypedSimplePlan>, Arithmetic)> {
+fn runner(mut model: TypedModel, options: CpuOptions) -> TractResult<(Runner, Arithmetic)> {
     let arithmetic = arithmetic(&model);
     // What `int8` states is exact; floats between integers would be rounded otherwise by other kernels.
     if options.kernels == Kernels::Ours && arithmetic.int8_convs.is_empty() {
+        if let Some(whole) = Whole::of(&model, options.threads)? {
+            return Ok((Runner::Whole(Box::new(whole)), arithmetic));
+        }
         regions::replace(&mut model, options.threads)?;
     }
-    Ok((model.into_optimized()?.into_runnable()?, arithmetic))
+    Ok((Runner::Engine(model.into_optimized()?.into_runnable()?), arithmetic))
 }
 
 fn datum_type(dtype: DType) -> DatumType {

@@ -3,6 +3,7 @@
 
 mod op;
 mod translate;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZero;
@@ -12,6 +13,7 @@ use tract_onnx::prelude::*;
 
 use op::RegionOp;
 use translate::{Translated, image, translate};
+pub(super) use whole::Whole;
 
 /// Replaces regions of `model`, which is typed and not decluttered: that takes convolutions apart. What our kernels refuse
 /// stays as it was.
