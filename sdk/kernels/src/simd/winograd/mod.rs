@@ -5,7 +5,9 @@
 //! block of channels all N² positions lie together (7 or 16 KB), so that transforms write and read in L1 and in few pages.
 //! Each position is a matrix product (tiles × input channels × output channels) by the same micro-kernel as a 1×1
 //! convolution, whose weights stay in L1 from panel to panel; products of at most 64 output channels at a time are
-//! transformed back at once, from L2, through bias, activation and sum. Patches that reach over the border are copied into a patch of zeros first.
+//! transformed back at once, from L2, through bias, activation and sum. Patches that reach over the border are copied into a
+//! patch of zeros first. *Measured* on Zen 3 by the example `profile`, counted as textbooks do: 1.8 to 2.3 times the FMA peak
+//! for stride 1 and 32 or more channels, 1.1 times for 16, and 0.9 to 1.0 times for stride 2.
 
 mod scheme;
 
