@@ -1,4 +1,5 @@
 //! Networks of random shapes, on every instruction set of this processor and several threads, against plain loops.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::num::NonZero;
 
