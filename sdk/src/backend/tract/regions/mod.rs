@@ -5,6 +5,7 @@ mod op;
 mod translate;
 mod whole;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZero;
 
@@ -89,8 +90,8 @@ fn build(model: &TypedModel, region: Region) -> Option<Built> {
     for (id, node) in region {
         let Some(operator) = node.operator else { continue };
         for &input in node.inputs.iter().filter(|input| !inside.contains(&input.node)) {
-            if !values.contains_key(&input) {
-                values.insert(input, built.network.input(image(model, input)?));
+            if let Entry::Vacant(entry) = values.entry(input) {
+                entry.insert(built.network.input(image(model, input)?));
                 built.inputs.push(input);
             }
         }
