@@ -208,7 +208,9 @@ fn has_libclang() -> bool {
         named.into_iter().chain(system.iter().flat_map(below)).chain(system.clone()).collect();
     folders.iter().flat_map(entries).any(|file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("libclang.so") || name.starts_with("libclang-") && name.contains(".so")
+        // `libclang-cpp` is another library.
+        let versioned = name.strip_prefix("libclang-").is_some_and(|rest| rest.starts_with(char::is_numeric));
+        name.starts_with("libclang.so") || versioned && name.contains(".so")
     })
 }
 
