@@ -49,7 +49,9 @@ pub(crate) enum Wrong {
 pub(crate) fn create(owner: u64, bytes: usize, shown_bytes: u32, cache: Cache) -> *mut rknn_tensor_mem {
     // SAFETY: a name that is a C string, and no flags.
     let fd = unsafe { libc::memfd_create(c"stand-in".as_ptr(), 0) };
-    let Some(length) = i64::try_from(bytes.max(1)).ok().filter(|_| fd >= 0) else { return null_mut() };
+    let Some(length) = libc::off_t::try_from(bytes.max(1)).ok().filter(|_| fd >= 0) else {
+        return null_mut();
+    };
     // SAFETY: `fd` is the file just made; a mapping of its whole length at an address of the kernel's choice.
     let start = unsafe {
         libc::ftruncate(fd, length);
