@@ -17,6 +17,10 @@ use crate::{Error, Result};
 
 /// Images read ahead of the model; each holds a whole input tensor.
 const AHEAD: usize = 2;
+/// One image in so many is held out.
+const HELD_OUT: usize = 4;
+/// Most images held out: what a float model gives for them is kept, and memory shall not grow with the images.
+const MOST_HELD_OUT: usize = 64;
 
 /// An image as a model sees it.
 pub struct Shown<'a> {
@@ -145,12 +149,26 @@ impl Images {
         self.pick((0..count).map(|at| at * self.paths.len() / count))
     }
 
-    /// Every fourth image, and the others: the first are held out to judge what the others gave. Of three or fewer
-    /// images all are both.
+    /// Every fourth image, of many images fewer, and the others: the first are held out to judge what the others gave.
+    /// Of images [too few to hold any out](Self::too_few_to_hold_out) all are both.
     pub fn hold_out(&self) -> (Self, Self) {
-        let part = |held: bool| self.pick((0..self.paths.len()).filter(|at| (at % 4 == 3) == held));
-        let (held, rest) = (part(true), part(false));
-        if held.paths.is_empty() { (self.clone(), rest) } else { (held, rest) }
+        let every = self.paths.len().div_ceil(MOST_HELD_OUT).max(HELD_OUT);
+        let part =
+            |held: bool| self.pick((0..self.paths.len()).filter(|at| (at % every == every - 1) == held));
+        if Self::too_few_to_hold_out(self.paths.len()) {
+            return (self.clone(), self.clone());
+        }
+        (part(true), part(false))
+    }
+
+    /// Whether of `count` images none is held out.
+    pub fn too_few_to_hold_out(count: usize) -> bool {
+        count < HELD_OUT
+    }
+
+    /// The same images without a progress bar, for work that is a step of some other.
+    pub fn quiet(&self) -> Self {
+        Self { progress: Progress::Hidden, ..self.clone() }
     }
 
     fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
@@ -279,5 +297,10 @@ mod tests {
         assert_eq!((names(&held), names(&rest)), ("3 7".into(), "0 1 2 4 5 6 8".into()));
         let (held, rest) = images(3).hold_out();
         assert_eq!((names(&held), names(&rest)), ("0 1 2".into(), "0 1 2".into()));
+        for many in [256, 257, 1000, 9999] {
+            let (held, rest) = images(many).hold_out();
+            assert_eq!(held.paths().len() + rest.paths().len(), many);
+            assert!((48..=64).contains(&held.paths().len()), "{} of {many}", held.paths().len());
+        }
     }
 }

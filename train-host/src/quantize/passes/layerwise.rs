@@ -87,7 +87,7 @@ pub fn refine(
     let last_users = last_users(graph);
     let bar = bar(graph.nodes.len(), "refining layers", images.progress());
     for id in 0..graph.nodes.len() {
-        let pair = walk.node(quantized, id, &images)?;
+        let pair = walk.node(quantized, id, &images.quiet())?;
         walk.pairs[id] = Some(pair);
         walk.pairs
             .iter_mut()

@@ -50,7 +50,7 @@ pub fn sensitivities(
     };
     let all_weights: u64 = (0..graph.nodes.len()).map(weights).sum();
     let users = graph.users();
-    let reference = Reference::of(model, images)?;
+    let reference = Reference::of(model, &images.quiet())?;
     let is_int8_conv = |id: &NodeId| matches!(graph.nodes[*id].op, Op::Conv(_)) && quantized.is_int8(*id);
     let tensors: Vec<(NodeId, Vec<NodeId>)> = (0..graph.nodes.len())
         .filter(|&id| quantized.scheme.tensors[id].is_some())
