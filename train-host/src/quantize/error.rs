@@ -19,7 +19,7 @@ use crate::fuse::{ChannelGroup, group_of};
 use crate::model::{FusedModel, Head, NodeId};
 use crate::{Error, Result};
 
-/// Signal-to-noise ratio of values without any noise, in dB.
+/// Signal-to-noise ratio of values without any noise, in dB, and with the other sign of noise without any values.
 const NOISELESS_DB: f64 = 120.0;
 
 /// Error of a group of channels of one output.
@@ -78,7 +78,7 @@ impl Sums {
 
     fn sqnr_db(&self) -> f64 {
         if self.noise > 0.0 {
-            (10.0 * (self.signal / self.noise).log10()).min(NOISELESS_DB)
+            (10.0 * (self.signal / self.noise).log10()).clamp(-NOISELESS_DB, NOISELESS_DB)
         } else {
             NOISELESS_DB
         }
