@@ -1,6 +1,9 @@
 //! What a quantization costs and gains: the float model and every variant on the way, each with its mAP on labeled
 //! images, its size, its arithmetic and its error, and the error of each node. Only measures; `report` shows it.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
+
 use repedge::backend::tract::{Arithmetic, TractSession};
 use serde::Serialize;
 
@@ -40,6 +43,8 @@ pub struct Comparison<'a> {
     pub imgsz: usize,
     /// Number of images that mAP was measured on; 0 where none were given.
     pub images_labeled: usize,
+    /// How many of them were also calibrated on: mAP on those flatters int8.
+    pub images_seen: usize,
     /// The float model, then every variant.
     pub rows: Vec<Row>,
     /// Error of each stored tensor whose values are new, of the model that was chosen.
@@ -108,11 +113,20 @@ pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
         model: &model.architecture.name,
         imgsz: model.imgsz,
         images_labeled: labels.map_or(0, |labels| labels.samples.len()),
+        images_seen: labels.map_or(0, |labels| seen(labels, images)),
         rows,
         nodes: node_errors(model, &outcome.model, &images.spread(NODE_IMAGES))?,
         float_convs,
         record: &outcome.record,
     })
+}
+
+/// How many images of `labels` are among `images`.
+fn seen(labels: &Dataset, images: &Images) -> usize {
+    // An image that cannot be resolved is known by the name it was given.
+    let file = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let calibrated: HashSet<PathBuf> = images.paths().iter().map(file).collect();
+    labels.samples.iter().filter(|sample| calibrated.contains(&file(&sample.image))).count()
 }
 
 /// A session and what it found.
