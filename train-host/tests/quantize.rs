@@ -20,7 +20,7 @@ use train_host::export::{self, onnx, qdq};
 use train_host::model::{Activation, Architecture, Conv, Graph, Op, Weights};
 use train_host::quantize::{
     Int8Kernel, Method, Origin, Plan, QuantizedModel, Scheme, file, observe, quantize, run_integer,
-    sole_activation,
+    sole_activation, unquantizable,
 };
 
 const IMGSZ: usize = 64;
@@ -174,6 +174,23 @@ fn a_quantized_file_comes_back_as_it_was() {
 }
 
 #[test]
+fn the_metadata_tells_every_scale_and_zero_point() {
+    let model = quantized(&calibrated("yolov5n", Activation::Silu, IMGSZ), RULES[2]);
+    let onnx = qdq::write(&model).unwrap();
+    let find =
+        |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).rposition(|window| window == text).unwrap();
+    let value = &onnx[find(&onnx, b"quantization")..];
+    let start = value.windows(2).position(|window| window == b"{\"").unwrap();
+    let mut told = serde_json::Deserializer::from_slice(&value[start..]).into_iter();
+    let told: BTreeMap<String, (f32, i32)> = told.next().unwrap().unwrap();
+    let nodes = model.architecture.graph.nodes.iter().zip(&model.scheme.tensors);
+    let stored =
+        nodes.filter_map(|(node, quant)| quant.map(|it| (node.name.clone(), (it.scale, it.zero_point))));
+    assert_eq!(told, stored.collect::<BTreeMap<_, _>>());
+    assert_eq!(told.len(), model.architecture.graph.nodes.len(), "every node's result is stored");
+}
+
+#[test]
 fn what_is_kept_in_floats_runs_in_floats_and_says_why() {
     let calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
     let kept: BTreeMap<String, String> =
@@ -196,6 +213,8 @@ fn attention_is_computed_between_int8_nodes() {
     let folder = tempfile::tempdir().unwrap();
     let observed = observe(&model, &images(folder.path(), IMGSZ)).unwrap();
     let attention = model.architecture.graph.nodes.iter().position(|node| node.name == "attn").unwrap();
+    let (node, why) = unquantizable(&model.architecture.graph).unwrap().unwrap();
+    assert!(node == "attn" && why.contains("multiplies activations"), "{node}: {why}");
     let image = pixels(IMGSZ, 3);
     let float = outputs(&mut export::session(&model).unwrap(), &image).remove(0);
     let TensorData::F32(float) = float.data else { panic!("floats") };

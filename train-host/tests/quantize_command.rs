@@ -9,6 +9,7 @@ use std::path::Path;
 use artifact::{Bundle, DType, Precision};
 use clap::Parser;
 use serde_json::Value;
+use support::attention::attention_model;
 use support::random_model;
 use tempfile::TempDir;
 use train_host::Result;
@@ -112,6 +113,33 @@ fn a_folder_of_images_is_enough_and_an_empty_one_is_not() {
     std::fs::create_dir(bench.path("empty")).unwrap();
     let error = train_host(&[&words[..], &["--calib", &bench.path("empty")]].concat()).unwrap_err();
     assert!(error.to_string().contains("no image to calibrate on"), "{error}");
+    for (path, expected) in [("absent", "No such file"), ("data/images/val/000000.jpg", "a single image")] {
+        let error =
+            train_host(&[&words[..], &["--calib", &bench.path(path)]].concat()).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains(path), "{error}");
+    }
+}
+
+#[test]
+fn an_int8_model_never_replaces_the_float_one_that_it_is_made_of() {
+    let bench = Bench::new();
+    let best = bench.path("run/best.safetensors");
+    let before = std::fs::read(&best).unwrap();
+    for out in ["run/best.safetensors", "run/../run/best.safetensors"] {
+        let error = bench.quantize(out, &["--method", "minmax"]).unwrap_err().to_string();
+        assert!(error.contains("--out") && error.contains("the model to quantize"), "{error}");
+    }
+    assert_eq!(std::fs::read(&best).unwrap(), before);
+}
+
+#[test]
+fn what_a_board_cannot_compute_is_named_before_anything_is_computed() {
+    let bench = Bench::new();
+    let (model, data, out) = (bench.path("a.safetensors"), bench.path("data"), bench.path("q.safetensors"));
+    checkpoint::save(Path::new(&model), &Checkpoint::Fused(attention_model(IMGSZ))).unwrap();
+    let words = ["quantize", &model, "--calib", &data, "--target", "rv1106", "--out", &out];
+    let error = train_host(&words).unwrap_err().to_string();
+    assert!(["\"attn\"", "rv1106", "floats"].iter().all(|part| error.contains(part)), "{error}");
 }
 
 #[test]
@@ -129,6 +157,7 @@ fn a_report_shows_every_variant_with_its_map() {
     let rows = report["rows"].as_array().unwrap();
     assert!(rows.len() >= 4 && rows.iter().all(|row| row["map"].is_number()), "{rows:?}");
     assert!(rows[1]["change"][1]["low"].as_f64() <= rows[1]["change"][1]["high"].as_f64());
+    assert_eq!(report["images_seen"], 0, "calibrated on the training images, measured on others");
 }
 
 #[cfg(feature = "torch")]

@@ -9,6 +9,7 @@ use boards::Board;
 use serde::Serialize;
 
 use super::convert::{Args, Loaded, keep_onnx, load};
+use super::quantize::expect_floats;
 use crate::evaluate::Progress;
 use crate::export::bundle::{self, Deployed, Fallback, Packed};
 use crate::model::FusedModel;
@@ -131,7 +132,12 @@ pub(super) fn convert(
 fn by_us(args: &Args, board: &Board, toolkit: &Toolkit, precision: boards::Precision) -> Result<Delivered> {
     let (model, images) = load(args, board, Some(precision))?;
     let model = match model {
-        Loaded::Quantized(model) => Loaded::Quantized(computable(&model)),
+        Loaded::Quantized(model) => {
+            if let Some((node, why)) = model.scheme.floats.first_key_value() {
+                expect_floats(board, node, why)?;
+            }
+            Loaded::Quantized(computable(&model))
+        }
         fused @ Loaded::Fused(_) => fused,
     };
     let npu = match &model {

@@ -1,5 +1,5 @@
-//! Names of files that a command writes: the right extension, and no two of its files under one name. Checked before
-//! anything is computed; never touches a file.
+//! Names of files and folders that a command writes: the right extension, nothing of another kind in their place, and no
+//! two of its files under one name. Checked before anything is computed; never touches a file.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,6 +13,12 @@ pub(super) fn bundle(text: &str) -> std::result::Result<PathBuf, String> {
 /// Value parser for the name of a weights file.
 pub(super) fn weights(text: &str) -> std::result::Result<PathBuf, String> {
     with_extension(text, "safetensors", "the name of a weights file ends in .safetensors")
+}
+
+/// Value parser for the name of a folder.
+pub(super) fn folder(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.exists() && !path.is_dir() { Err("this is a file, not a folder".to_owned()) } else { Ok(path) }
 }
 
 /// Checks that `out`, the value of `flag`, is not the file `other`, which is `role` of the command.
@@ -32,6 +38,9 @@ pub(super) fn expect_other(flag: &str, out: &Path, role: &str, other: &Path) -> 
 
 fn with_extension(text: &str, extension: &str, complaint: &str) -> std::result::Result<PathBuf, String> {
     let path = PathBuf::from(text);
+    if path.is_dir() {
+        return Err("this is a folder, not a file".to_owned());
+    }
     let fits = path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension));
     if fits { Ok(path) } else { Err(complaint.to_owned()) }
 }
@@ -64,6 +73,17 @@ mod tests {
             assert!(weights(bad).is_err(), "{bad}");
         }
         assert!(bundle("a.bundle").is_ok() && bundle("a.onnx").is_err());
+    }
+
+    #[test]
+    fn a_folder_is_no_file_and_a_file_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(name("a.bundle")).unwrap();
+        std::fs::write(name("report"), "").unwrap();
+        assert!(bundle(&name("a.bundle")).unwrap_err().contains("folder"));
+        assert!(folder(&name("report")).unwrap_err().contains("file"));
+        assert!(folder(&name("a.bundle")).is_ok() && folder(&name("new")).is_ok());
     }
 
     #[test]

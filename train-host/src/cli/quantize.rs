@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use boards::Board;
+use repedge::frame::IMAGE_EXTENSIONS;
 use serde::Serialize;
 
 use super::json::JsonArgs;
@@ -16,7 +17,7 @@ use crate::model::FusedModel;
 use crate::model::checkpoint::Checkpoint;
 use crate::quantize::{
     Images, Judged, Method, Outcome, PassRecord, Recipe, Record, Switch, Verdict, compare, file,
-    run as quantize,
+    run as quantize, unquantizable,
 };
 use crate::report::quantization;
 use crate::{Error, Result};
@@ -39,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     imgsz: Option<usize>,
     /// Write index.html and plots into this folder: every variant on the way, measured.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = out_path::folder)]
     report: Option<PathBuf>,
     /// Labeled dataset to measure mAP of the variants on, for the report; not the one calibrated on.
     #[arg(long, value_name = "DATA", requires = "report")]
@@ -116,20 +117,23 @@ struct Summary {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Input`] for arguments that cannot be used; [`Error::Data`] for images that cannot; [`Error::Model`] for a
-/// model that cannot be quantized. Then nothing is saved.
+/// [`Error::Input`] for arguments that cannot be used, `--out` being the model's own file among them; [`Error::Data`] for
+/// images that cannot; [`Error::Model`] for a model that cannot be quantized. Then nothing is saved. Of a report that
+/// cannot be written, once the model is saved: what that says.
 pub fn run(args: Args) -> Result<()> {
+    out_path::expect_other("--out", &args.out, "the model to quantize", &import::resolve(&args.model)?)?;
     let board = super::convert::find_board(&args.target)?;
     let names = args.names.as_deref().map(import::read_names).transpose()?;
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
     let images = args.calibration.images(&model)?;
     let labels = args.data.as_deref().map(|data| labels(data, args.split, &model)).transpose()?;
     let outcome = args.calibration.quantize(&model, &images, &board)?;
+    // Before the report, which takes long and shall not take the model with it where it fails.
+    file::save(&args.out, &outcome.model)?;
     if let Some(folder) = &args.report {
         let judged = Judged { model: &model, outcome: &outcome, images: &images, labels: labels.as_ref() };
         quantization::write(folder, &compare(&judged)?)?;
     }
-    file::save(&args.out, &outcome.model)?;
     let summary = Summary {
         model: model.architecture.name.clone(),
         imgsz: model.imgsz,
@@ -169,6 +173,9 @@ impl CalibrationArgs {
 
     /// Quantizes `model` for `board`, calibrated on `images`, and trains on where that is asked for.
     pub fn quantize(&self, model: &FusedModel, images: &Images, board: &Board) -> Result<Outcome> {
+        if let Some((node, why)) = unquantizable(&model.architecture.graph)? {
+            expect_floats(board, &node, &why)?;
+        }
         #[cfg(feature = "torch")]
         let trainer = self.trainer(model, images)?;
         let outcome = quantize(model, images, &self.recipe(board))?;
@@ -216,10 +223,52 @@ fn computes_floats(board: &Board) -> bool {
     board.npu.is_none() || board.precisions.contains(&boards::Precision::Fp16)
 }
 
+/// Where images lie.
+enum Place {
+    Dataset(Source),
+    Folder,
+}
+
+/// What is at `path`.
+///
+/// # Errors
+/// An I/O error when nothing is there; [`Error::Data`] when it is a dataset that cannot be read, or no dataset and no folder.
+fn place(path: &Path) -> Result<Place> {
+    let is_folder = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.is_dir();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    match Source::open(path, Broken::Refuse) {
+        Ok(source) => Ok(Place::Dataset(source)),
+        Err(_) if is_folder && !path.join("data.yaml").exists() => Ok(Place::Folder),
+        Err(_) if IMAGE_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)) => {
+            Err(Error::data(
+                format!("{} is a single image", path.display()),
+                "a dataset, or a folder of images",
+                "give the folder that the image lies in",
+            ))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Checks that `board` computes floats, in which `node` stays.
+///
+/// # Errors
+/// [`Error::Model`] naming the node and the board.
+pub fn expect_floats(board: &Board, node: &str, why: &str) -> Result<()> {
+    if computes_floats(board) {
+        return Ok(());
+    }
+    Err(Error::model(
+        format!("node {node:?} stays in floats: {why}"),
+        format!("a model that is int8 throughout: the NPU of board {:?} computes nothing else", board.name),
+        "quantize for this board with --target, take a model without such nodes, or another board",
+    ))
+}
+
 /// The images at `path`, a dataset or a folder, with their labels where those speak of the model's classes.
 pub fn images_in(path: &Path, split: Split, model: &FusedModel) -> Result<Images> {
-    match Source::open(path, Broken::Refuse) {
-        Ok(source) => {
+    match place(path)? {
+        Place::Dataset(source) => {
             let split = if source.has(split) { split } else { Split::Val };
             let dataset = source.split(split)?;
             match align(dataset.clone(), &model.architecture.head.classes) {
@@ -228,20 +277,18 @@ pub fn images_in(path: &Path, split: Split, model: &FusedModel) -> Result<Images
                 Err(_) => Images::new(paths(&dataset), Progress::Bar),
             }
         }
-        Err(_) if path.is_dir() => Images::in_folder(path, Progress::Bar),
-        Err(error) => Err(error),
+        Place::Folder => Images::in_folder(path, Progress::Bar),
     }
 }
 
 /// The images at `path`, a dataset or a folder, whatever is on them.
 pub fn pictures_in(path: &Path, split: Split) -> Result<Vec<PathBuf>> {
-    match Source::open(path, Broken::Refuse) {
-        Ok(source) => {
+    match place(path)? {
+        Place::Dataset(source) => {
             let split = if source.has(split) { split } else { Split::Train };
             Ok(paths(&source.split(split)?))
         }
-        Err(_) if path.is_dir() => Ok(Images::in_folder(path, Progress::Hidden)?.paths().to_vec()),
-        Err(error) => Err(error),
+        Place::Folder => Ok(Images::in_folder(path, Progress::Hidden)?.paths().to_vec()),
     }
 }
 
@@ -303,6 +350,12 @@ fn describe(summary: &Summary) -> String {
     }
     for channel in &record.dead_channels {
         let _ = writeln!(text, "note: {channel} has no weights and gives its bias");
+    }
+    if Images::too_few_to_hold_out(record.images) {
+        let _ = writeln!(
+            text,
+            "note: too few images to hold any out: what was calibrated on them was judged on them"
+        );
     }
     let _ = write!(text, "saved {}", out.display());
     text

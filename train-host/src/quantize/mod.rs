@@ -35,7 +35,7 @@ pub use integer::run as run_integer;
 pub use judge::Verdict;
 pub use observe::{Channel, Observations, Stats, observe};
 pub use pipeline::{Outcome, PassRecord, Recipe, Record, Switch, Variant, run};
-pub use ptq::{Plan, dead_channels, quantize};
+pub use ptq::{Plan, dead_channels, quantize, unquantizable};
 pub use ranges::PIXELS;
 pub use scheme::{Int8Kernel, MacCount, Origin, QuantizedModel, Scheme, function, sole_activation, sums_fit};
 pub use speed::{LayerSpeed, Speed, speed};

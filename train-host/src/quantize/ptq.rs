@@ -150,6 +150,17 @@ pub fn float_nodes(graph: &Graph, kept: &BTreeMap<String, String>) -> Result<BTr
     Ok(floats)
 }
 
+/// The first node of `graph` that int8 cannot compute, whatever the board, and why.
+///
+/// # Errors
+/// As [`float_nodes`].
+pub fn unquantizable(graph: &Graph) -> Result<Option<(String, String)>> {
+    let floats = float_nodes(graph, &BTreeMap::new())?;
+    let is_cause = |id: &NodeId| matches!(graph.nodes[*id].op, Op::Conv(_) | Op::Attention(_));
+    let first = floats.into_iter().find(|(id, _)| is_cause(id));
+    Ok(first.map(|(id, why)| (graph.nodes[id].name.clone(), why)))
+}
+
 fn check_kept(graph: &Graph, kept: &BTreeMap<String, String>) -> Result<()> {
     let is_conv =
         |name: &String| graph.nodes.iter().any(|node| node.name == *name && matches!(node.op, Op::Conv(_)));
