@@ -121,7 +121,8 @@ fn floats(name: String, dims: &[usize], values: &[f32]) -> pb::TensorProto {
     }
 }
 
-fn value(spec: &TensorSpec) -> pb::ValueInfoProto {
+/// Describes a tensor of floats.
+pub fn value(spec: &TensorSpec) -> pb::ValueInfoProto {
     use pb::tensor_shape_proto::{Dimension, dimension::Value};
     let dimension =
         |&dim: &usize| Dimension { value: Some(Value::DimValue(dim as i64)), ..Default::default() };

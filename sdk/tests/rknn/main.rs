@@ -11,6 +11,7 @@ mod every_fault;
 mod faults;
 mod frames;
 mod imports;
+mod integer;
 mod loading;
 mod numbers;
 mod order;
