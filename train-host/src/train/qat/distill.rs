@@ -56,7 +56,7 @@ impl<'a> Distillation<'a> {
     }
 
     /// Mean squared error of the outputs' sigmoids in parts of their variance, where each counts by the score of its box,
-    /// the teacher's or the student's: the square of [`crate::quantize::error::total`].
+    /// the teacher's or the student's. Not what judges: that counts boxes by their overlap, see `quantize::stakes`.
     fn seen(&self, teacher: &[Tensor], student: &[Tensor]) -> Result<Tensor> {
         let mut sums: [Vec<[Tensor; 4]>; GROUPS] = Default::default();
         for (teacher, student) in teacher.chunks(self.of_level()).zip(student.chunks(self.of_level())) {
