@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let int8 = file::load(&args.int8)?;
     let float = load_fused(&args.float, &import::Options { names: None, imgsz: Some(int8.imgsz) })?;
-    let images = images_in(&args.data, Split::Val, &float)?;
+    let images = images_in(&args.data, Some(Split::Val), &float)?;
     let speed = speed(&float, &int8, &images, args.frames)?;
     args.json.emit(&speed)?;
     args.json.say(&describe(&speed))

@@ -61,9 +61,9 @@ pub struct CalibrationArgs {
     /// Images to calibrate on: a dataset (YOLO data.yaml, COCO json, VOC folder) or a folder of images.
     #[arg(long, value_name = "DATA")]
     pub calib: Option<PathBuf>,
-    /// Part of the dataset to calibrate on.
-    #[arg(long, default_value = "train")]
-    calib_split: Split,
+    /// Part of the dataset to calibrate on [default: train where there is one, else val].
+    #[arg(long)]
+    calib_split: Option<Split>,
     /// Most images to calibrate on, spread over the dataset; every fourth is held out to judge by.
     #[arg(long, value_name = "N", default_value_t = 64)]
     images: usize,
@@ -266,11 +266,11 @@ pub fn expect_floats(board: &Board, node: &str, why: &str) -> Result<()> {
 }
 
 /// The images at `path`, a dataset or a folder, with their labels where those speak of the model's classes.
-pub fn images_in(path: &Path, split: Split, model: &FusedModel) -> Result<Images> {
+pub fn images_in(path: &Path, split: Option<Split>, model: &FusedModel) -> Result<Images> {
     match place(path)? {
         Place::Dataset(source) => {
-            let split = if source.has(split) { split } else { Split::Val };
-            let dataset = source.split(split)?;
+            let usual = if source.has(Split::Train) { Split::Train } else { Split::Val };
+            let dataset = source.split(split.unwrap_or(usual))?;
             match align(dataset.clone(), &model.architecture.head.classes) {
                 Ok(dataset) => Images::labeled(dataset, Progress::Bar),
                 // Other classes: the pictures serve all the same.
