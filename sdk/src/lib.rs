@@ -32,4 +32,4 @@ pub use backend::BackendChoice;
 pub use decode::{Detection, Labels, Limits};
 pub use detector::{Detections, Detector, Options, StageTimes};
 pub use error::Error;
-pub use frame::{Frame, Image};
+pub use frame::{Frame, Image, Picture, YuvFrame};
