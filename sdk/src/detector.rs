@@ -2,7 +2,7 @@
 //! an NPU that is given up is followed by the CPU.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use artifact::{BackendKind, Bundle, Manifest, Tensor, Trust};
 
@@ -151,6 +151,11 @@ impl Detector {
     /// Why [`BackendChoice::Auto`] passed over a better engine, or left it, if it did.
     pub fn fallback(&self) -> Option<&str> {
         self.engine.opened.fallback.as_deref()
+    }
+
+    /// How long the NPU took for the last frame, by its own clock; none where another engine runs, or where it does not tell.
+    pub fn npu_time(&mut self) -> Option<Duration> {
+        self.engine.opened.session.npu_time()
     }
 
     /// What happened on the NPU so far, whether it still runs or the CPU has taken over; none where it never ran.
