@@ -1,7 +1,7 @@
 //! Pixels: frames on loan from a camera or a file, images that own theirs, and reading and writing image files.
 //! Broken files are refused, never half-decoded. Never resizes (see `preprocess`).
 
-mod jpeg;
+pub(crate) mod jpeg;
 mod yuv;
 
 use std::io::Cursor;

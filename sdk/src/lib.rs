@@ -25,6 +25,7 @@ pub mod frame;
 pub mod int8;
 pub mod preprocess;
 pub mod selftest;
+pub mod source;
 pub mod track;
 
 pub use artifact::{DType, Device, KeyRing, Layout, Origin, Quant, Tensor, TensorData, TensorSpec, Trust};
