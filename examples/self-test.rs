@@ -1,11 +1,15 @@
 //! `self-test`: runs a bundle on this device and judges whether it finds what it should, fast enough for the board. Exit
 //! codes: 0 pass, 1 fail, 2 wrong usage.
 
+#[path = "self-test/clocks.rs"]
+mod clocks;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use artifact::trust::raise_minimum_security_version;
 use boards::Board;
 use clap::error::ErrorKind;
@@ -14,7 +18,9 @@ use examples::console;
 use examples::device::DeviceArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 use repedge::Detector;
-use repedge::selftest::{self, Length, Outcome, Plan, Verdict};
+use repedge::selftest::{self, Clocks, Length, Outcome, Plan, Report, Verdict};
+
+use clocks::FixedClocks;
 
 /// Check that a bundle runs on this device as it should.
 #[derive(Debug, Parser)]
@@ -33,6 +39,21 @@ struct Args {
     /// Report as JSON in FILE, or on stdout as `-`
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
+    /// Verdict as JUnit XML in FILE
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Times of the stages as comma-separated values in FILE
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Say what changed since the run whose JSON report is in FILE
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// Leave the clocks as they are, instead of fixing them for the run as the board's file says
+    #[arg(long)]
+    keep_clocks: bool,
+    /// Folder in which the /sys and /run of the board's clocks stand
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
     /// After a pass, accept no bundle of a lower security version any more: for the version that runs from now on
     #[arg(long, conflicts_with = "allow_unsigned")]
     commit: bool,
@@ -48,19 +69,62 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<Verdict> {
     let board = args.device.find_board()?.unwrap_or_else(|| missing_board());
+    let old = args.compare.as_deref().map(read_report).transpose()?;
     let mut detector = args.device.open(&args.bundle)?;
     let length = if args.quick { Length::Quick } else { Length::Lasting(args.duration) };
     let plan = Plan { board: board.name.clone(), length, budget_fps: budget_fps(&board, &detector) };
+    let fixed = FixedClocks::fix(args.clocks(&board), &args.root)?;
     let bar = progress_bar();
-    let outcome = selftest::run(&mut detector, &plan, |tenths| bar.set_position(tenths))?;
+    let mut outcome = selftest::run(&mut detector, &plan, |tenths| bar.set_position(tenths))?;
     bar.finish_and_clear();
-    let json = args.json.as_deref();
-    console::emit_json(json, &outcome.report)?;
-    console::say(json, &outcome.to_string())?;
+    note_fixed(&mut outcome.report, fixed.read_back());
+    fixed.restore()?;
+    args.write(&outcome)?;
+    if let Some(old) = old {
+        console::say(args.json.as_deref(), selftest::compare(&old, &outcome.report).trim_end())?;
+    }
     if args.commit {
         commit(args.device.state(), &detector, &outcome)?;
     }
     Ok(outcome.report.verdict)
+}
+
+impl Args {
+    /// The clocks to fix; a quick run does not measure speed.
+    fn clocks<'a>(&self, board: &'a Board) -> &'a BTreeMap<String, boards::Clock> {
+        static NONE: BTreeMap<String, boards::Clock> = BTreeMap::new();
+        if self.quick || self.keep_clocks { &NONE } else { &board.clocks }
+    }
+
+    /// Writes what was asked for, and tells people.
+    fn write(&self, outcome: &Outcome) -> Result<()> {
+        let json = self.json.as_deref();
+        console::emit_json(json, &outcome.report)?;
+        if let Some(path) = &self.junit {
+            artifact::atomic::write(path, selftest::junit(outcome).as_bytes())?;
+        }
+        if let Some(path) = &self.csv {
+            artifact::atomic::write(path, selftest::csv(&outcome.report).as_bytes())?;
+        }
+        console::say(json, &outcome.to_string())
+    }
+}
+
+fn read_report(path: &Path) -> Result<Report> {
+    let json = std::fs::read(path).map_err(|e| artifact::Error::io(path, e))?;
+    serde_json::from_slice(&json).map_err(|e| {
+        anyhow!(
+            "{}: not a report of self-test: {e}\n  expected: what `self-test --json FILE` writes\n  \
+             help: make it again with this version",
+            path.display()
+        )
+    })
+}
+
+fn note_fixed(report: &mut Report, fixed: BTreeMap<String, selftest::FixedClock>) {
+    if !fixed.is_empty() {
+        report.clocks.get_or_insert_with(Clocks::default).fixed = fixed;
+    }
 }
 
 /// Ends as clap does when an argument is missing: others can do without a board, this program cannot.

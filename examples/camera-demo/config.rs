@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use examples::console;
 use examples::device::{Backend, DeviceArgs};
 use serde::Deserialize;
@@ -16,6 +16,9 @@ use super::Args;
 pub struct Config {
     bundle: Option<PathBuf>,
     images: Option<PathBuf>,
+    video: Option<PathBuf>,
+    pattern: Option<String>,
+    track: bool,
     repeat: bool,
     interval_ms: Option<u64>,
     confidence: Option<f32>,
@@ -32,12 +35,62 @@ pub struct Config {
 pub struct Settings {
     pub bundle: PathBuf,
     pub device: DeviceArgs,
-    pub images: Option<PathBuf>,
+    pub play: Play,
+    /// Whether objects are followed from frame to frame.
+    pub track: bool,
     pub repeat: bool,
     pub frames: Option<u64>,
     pub interval: Duration,
     pub confidence: Option<f32>,
     pub json: PathBuf,
+}
+
+/// What to play.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Play {
+    /// The images of a folder.
+    Images(PathBuf),
+    /// A file of video.
+    Video(PathBuf),
+    /// A test pattern of this width and height.
+    Pattern([usize; 2]),
+    /// The bundle's own pictures.
+    Bundle,
+}
+
+impl Play {
+    /// What `images`, `video` and `pattern` name, of which there may be one.
+    fn of(
+        images: Option<PathBuf>,
+        video: Option<PathBuf>,
+        pattern: Option<[usize; 2]>,
+    ) -> Result<Option<Self>> {
+        match (images, video, pattern) {
+            (None, None, None) => Ok(None),
+            (Some(folder), None, None) => Ok(Some(Self::Images(folder))),
+            (None, Some(file), None) => Ok(Some(Self::Video(file))),
+            (None, None, Some(size)) => Ok(Some(Self::Pattern(size))),
+            _ => bail!(
+                "several things to play\n  expected: one of `images`, `video` and `pattern`\n  help: leave the others out"
+            ),
+        }
+    }
+
+    /// Whether one frame has to do with the one before.
+    fn moves(&self) -> bool {
+        matches!(self, Self::Video(_) | Self::Pattern(_))
+    }
+}
+
+/// Reads a size such as `1280x720`.
+pub fn parse_size(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once('x').map(|(width, height)| [width, height].map(str::parse));
+    match sides {
+        Some([Ok(width), Ok(height)]) if (1..=8192).contains(&width) && (1..=8192).contains(&height) => {
+            Ok([width, height])
+        }
+        _ => Err(format!("{text:?}: expected a size such as 1280x720, each side at most 8192")),
+    }
 }
 
 impl Config {
@@ -64,10 +117,15 @@ impl Config {
             allow_unsigned,
             state: given.state.or(file.state),
         };
+        let pattern =
+            file.pattern.as_deref().map(parse_size).transpose().map_err(|e| anyhow!("pattern: {e}"))?;
+        let of_file = Play::of(file.images, file.video, pattern)?;
+        let play = Play::of(args.images, args.video, args.pattern)?.or(of_file).unwrap_or(Play::Bundle);
         Ok(Settings {
             bundle,
             device,
-            images: args.images.or(file.images),
+            track: args.track || file.track || play.moves(),
+            play,
             repeat: args.repeat || file.repeat,
             frames: args.frames,
             interval: Duration::from_millis(args.interval_ms.or(file.interval_ms).unwrap_or(0)),
@@ -83,7 +141,9 @@ impl Config {
             anyhow!("{}: {e}\n  expected: settings as TOML\n  {hint}", path.display())
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for place in [&mut config.bundle, &mut config.images, &mut config.keys, &mut config.state] {
+        for place in
+            [&mut config.bundle, &mut config.images, &mut config.video, &mut config.keys, &mut config.state]
+        {
             *place = place.take().map(|place| folder.join(place));
         }
         config.json =

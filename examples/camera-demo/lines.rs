@@ -6,13 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use examples::console;
-use repedge::{Detection, Image, StageTimes};
+use repedge::StageTimes;
+use repedge::source::Shot;
 use serde::Serialize;
+
+use super::objects::Object;
 
 /// What was found on a frame.
 #[derive(Debug, Serialize)]
 pub struct Line<'a> {
     frame: u64,
+    /// The frame's number in its source, where what is lost counts too.
+    source_frame: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
     image: &'a str,
     width_px: usize,
     height_px: usize,
@@ -22,6 +28,9 @@ pub struct Line<'a> {
 
 #[derive(Debug, Serialize)]
 struct Found<'a> {
+    /// The object's number, where objects are followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<u32>,
     class: usize,
     name: &'a str,
     score: f32,
@@ -32,20 +41,27 @@ struct Found<'a> {
 impl<'a> Line<'a> {
     pub fn new(
         frame: u64,
-        name: &'a str,
-        image: &Image,
-        boxes: &[Detection],
+        shot: &'a Shot,
+        objects: &[Object],
         classes: &'a [String],
         times: StageTimes,
     ) -> Self {
-        let found = |it: &Detection| Found {
+        let found = |Object { track, detection: it }: &Object| Found {
+            track: *track,
             class: it.class,
             name: classes.get(it.class).map_or("", String::as_str),
             score: it.score,
             box_px: [it.x0, it.y0, it.x1, it.y1],
         };
-        let detections = boxes.iter().map(found).collect();
-        Self { frame, image: name, width_px: image.width_px, height_px: image.height_px, detections, times }
+        Self {
+            frame,
+            source_frame: shot.number,
+            image: &shot.name,
+            width_px: shot.width_px,
+            height_px: shot.height_px,
+            detections: objects.iter().map(found).collect(),
+            times,
+        }
     }
 }
 

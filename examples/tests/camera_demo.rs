@@ -134,7 +134,7 @@ fn systemd_is_told_and_sigterm_ends_it_cleanly() {
     let scene = Scene::new(&signed::right());
     let (mut child, socket) = service(&scene);
     let ready = hear(&socket);
-    assert!(ready.contains("READY=1") && ready.contains("STATUS=squares on tract"), "{ready}");
+    assert!(ready.contains("READY=1") && ready.contains("STATUS=squares on tract: 1 picture"), "{ready}");
     assert!(hear(&socket).contains("WATCHDOG=1"));
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -155,4 +155,56 @@ fn a_reader_that_goes_ends_it_cleanly() {
     let mut command = command(&scene, &["--bundle", "squares.bundle", "--keys", "keys"]);
     let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+/// A red square that moves to the right over black.
+fn video(scene: &Scene) {
+    let mut bytes = b"YUV4MPEG2 W64 H64 F30:1 C420jpeg\n".to_vec();
+    for frame in 0..12 {
+        let inside = |x: usize, y: usize| (8 + frame..40 + frame).contains(&x) && (16..48).contains(&y);
+        let plane = |scale: usize, outside: u8, value: u8| {
+            let pixels =
+                (0..64 / scale).flat_map(move |y| (0..64 / scale).map(move |x| (x * scale, y * scale)));
+            pixels.map(move |(x, y)| if inside(x, y) { value } else { outside }).collect::<Vec<u8>>()
+        };
+        bytes.extend_from_slice(b"FRAME\n");
+        for part in [plane(1, 16, 81), plane(2, 128, 90), plane(2, 128, 240)] {
+            bytes.extend_from_slice(&part);
+        }
+    }
+    std::fs::write(scene.path("square.y4m"), bytes).unwrap();
+}
+
+#[test]
+fn objects_in_a_video_keep_their_numbers() {
+    let scene = Scene::new(&[]);
+    video(&scene);
+    let play = ["--bundle", "squares.bundle", "--keys", "keys", "--video", "square.y4m"];
+    let lines = lines(&run(&scene, &play));
+    assert_eq!(lines.len(), 12);
+    let tracks = |line: &Value| -> Vec<u64> {
+        line["detections"].as_array().unwrap().iter().map(|it| it["track"].as_u64().unwrap()).collect()
+    };
+    assert!(!tracks(&lines[0]).is_empty());
+    let last = &lines[11];
+    assert_eq!((&last["frame"], &last["source_frame"], last.get("image")), (&11.into(), &11.into(), None));
+    assert!(tracks(last).iter().any(|track| tracks(&lines[0]).contains(track)), "{last}");
+}
+
+#[test]
+fn a_pattern_is_played_and_wrong_choices_are_named() {
+    let scene = Scene::new(&[]);
+    let play = ["--bundle", "squares.bundle", "--keys", "keys"];
+    let pattern = lines(&run(&scene, &[&play[..], &["--pattern", "96x64", "--frames", "4"]].concat()));
+    assert_eq!(pattern.len(), 4);
+    assert_eq!((&pattern[3]["width_px"], &pattern[3]["height_px"]), (&96.into(), &64.into()));
+    let wrong = run(&scene, &[&play[..], &["--pattern", "huge"]].concat());
+    assert!(complaint(&wrong, 2).contains("1280x720"));
+    let two = run(&scene, &[&play[..], &["--pattern", "96x64", "--video", "a.y4m"]].concat());
+    complaint(&two, 2);
+    std::fs::write(scene.path("demo.toml"), "pattern = \"96x64\"\nvideo = \"a.y4m\"\n").unwrap();
+    let two = run(&scene, &[&play[..], &["--config", "demo.toml"]].concat());
+    assert!(complaint(&two, 1).contains("several things to play"));
+    let film = run(&scene, &[&play[..], &["--video", "film.mp4"]].concat());
+    assert!(complaint(&film, 1).contains("ffmpeg"));
 }

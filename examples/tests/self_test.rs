@@ -151,3 +151,123 @@ fn the_bundle_that_the_repository_ships_passes() {
     let payloads = &bundle.manifest().payloads;
     assert!(payloads.iter().all(|payload| payload.length <= 3_000_000), "{payloads:?}");
 }
+
+/// A folder with a `sys` in which the clocks of `board` stand, under another governor than the board asks for.
+fn machine(scene: &Scene, board: &boards::Board) -> std::path::PathBuf {
+    let root = scene.path("machine");
+    for clock in board.clocks.values() {
+        let files = [(clock.governor_file(), "ondemand\n"), (Some(clock.read_file()), "408000\n")];
+        let files = files.into_iter().chain([(Some(clock.set_file()), "<unsupported>\n")]);
+        for (file, text) in files.filter_map(|(file, text)| Some((file?, text))) {
+            let file = root.join(file.strip_prefix("/").unwrap());
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+    }
+    root
+}
+
+/// The governor of the first clock of `board`.
+fn governor(root: &Path, board: &boards::Board) -> String {
+    let file = board.clocks.values().find_map(boards::Clock::governor_file).unwrap();
+    std::fs::read_to_string(root.join(file.strip_prefix("/").unwrap())).unwrap().trim().to_owned()
+}
+
+fn board_with_clocks(scene: &Scene) -> boards::Board {
+    let host = boards::Board::find("host").unwrap();
+    let board = boards::Board { clocks: boards::Board::find("rk3588").unwrap().clocks, ..host };
+    std::fs::write(scene.path("clocks.json"), serde_json::to_string(&board).unwrap()).unwrap();
+    board
+}
+
+const FIXED: [&str; 7] =
+    ["squares.bundle", "--board", "clocks.json", "--allow-unsigned", "--root", "machine", "--json=r.json"];
+
+#[test]
+fn clocks_are_fixed_read_back_and_put_back() {
+    let scene = Scene::new(&signed::right());
+    let board = board_with_clocks(&scene);
+    let root = machine(&scene, &board);
+    code(&self_test(&scene, &[&FIXED[..], &["--duration", "100ms"]].concat()), 0);
+    let fixed = &report(&scene.path("r.json"))["clocks"]["fixed"];
+    assert_eq!(fixed["cpu0"], serde_json::json!({ "requested_mhz": 1800, "found_mhz": 408 }));
+    assert_eq!(fixed.as_object().unwrap().len(), board.clocks.len());
+    assert_eq!(governor(&root, &board), "ondemand");
+    assert!(!root.join("run/repedge/clocks.json").exists());
+
+    code(&self_test(&scene, &[&FIXED[..], &["--duration", "100ms", "--keep-clocks"]].concat()), 0);
+    let kept = &report(&scene.path("r.json"))["clocks"]["fixed"];
+    assert!(kept.as_object().is_none_or(serde_json::Map::is_empty), "{kept}");
+}
+
+#[test]
+fn what_a_killed_run_left_is_undone_by_the_next() {
+    let scene = Scene::new(&signed::right());
+    let board = board_with_clocks(&scene);
+    let root = machine(&scene, &board);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
+    command.args(["--state", "state"]).args(FIXED).args(["--duration", "10m"]).current_dir(scene.folder());
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    while governor(&root, &board) != "userspace" {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it had fixed its clocks");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let second = self_test(&scene, &FIXED);
+    assert!(code(&second, 1).contains("another self-test"), "two at once would undo each other");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(governor(&root, &board), "userspace");
+    code(&self_test(&scene, &[&FIXED[..], &["--quick"]].concat()), 0);
+    assert_eq!(governor(&root, &board), "ondemand");
+}
+
+#[test]
+fn a_record_that_names_other_files_than_clocks_is_refused() {
+    let scene = Scene::new(&signed::right());
+    let root = machine(&scene, &board_with_clocks(&scene));
+    let victim = scene.path("victim");
+    std::fs::write(&victim, "as it was").unwrap();
+    std::fs::create_dir_all(root.join("run/repedge")).unwrap();
+    for file in [victim.clone(), "machine/sys/../../victim".into()] {
+        let record = serde_json::json!([{ "file": file, "was": "changed" }]).to_string();
+        std::fs::write(root.join("run/repedge/clocks.json"), record).unwrap();
+        let refused = code(&self_test(&scene, &[&FIXED[..], &["--quick"]].concat()), 1);
+        assert!(refused.contains("no clock"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "as it was");
+    }
+}
+
+#[test]
+fn other_programs_read_the_verdict_as_junit_and_csv() {
+    let scene = Scene::new(&signed::wrong());
+    let run =
+        ["squares.bundle", "--board", "host", "--keys", "keys", "--quick", "--junit=r.xml", "--csv=r.csv"];
+    code(&self_test(&scene, &run), 1);
+    let xml = std::fs::read_to_string(scene.path("r.xml")).unwrap();
+    assert!(xml.contains("tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"1\""), "{xml}");
+    assert!(xml.contains("name=\"accuracy\"><failure message=\"the model finds 0 of 1 known boxes"), "{xml}");
+    let csv = std::fs::read_to_string(scene.path("r.csv")).unwrap();
+    let lines: Vec<_> = csv.lines().collect();
+    assert_eq!((lines[0], lines.len()), ("stage,p50_us,p90_us,p95_us,p99_us,max_us", 5));
+    assert!(
+        lines[1..].iter().all(|line| line.split(',').skip(1).all(|number| number.parse::<u64>().is_ok()))
+    );
+}
+
+#[test]
+fn a_run_is_compared_with_an_older_one() {
+    let scene = Scene::new(&signed::right());
+    let run = ["squares.bundle", "--board", "host", "--keys", "keys", "--quick"];
+    code(&self_test(&scene, &[&run[..], &["--json=old.json"]].concat()), 0);
+    let mut old = report(&scene.path("old.json"));
+    old["fps"] = 1.5.into();
+    std::fs::write(scene.path("old.json"), old.to_string()).unwrap();
+    let output = self_test(&scene, &[&run[..], &["--compare", "old.json"]].concat());
+    code(&output, 0);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("frames/s") && line.contains('→')).unwrap();
+    assert!(line.contains("1.50") && line.contains('%'), "{text}");
+    std::fs::write(scene.path("old.json"), "{}").unwrap();
+    let refused = code(&self_test(&scene, &[&run[..], &["--compare", "old.json"]].concat()), 1);
+    assert!(refused.contains("old.json: not a report"), "{refused}");
+}

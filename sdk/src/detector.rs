@@ -2,7 +2,7 @@
 //! an NPU that is given up is followed by the CPU.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use artifact::{BackendKind, Bundle, Manifest, Tensor, Trust};
 
@@ -10,7 +10,7 @@ use crate::backend::rknn::{PoolReport, RknnOptions};
 use crate::backend::{self, BackendChoice, Opened};
 use crate::decode::{Decoder, Detection, Limits};
 use crate::preprocess::{LetterboxMap, Preprocessor};
-use crate::{Error, Frame, Image, frame};
+use crate::{Error, Image, Picture, frame};
 
 /// How a bundle is run, and whether it may be.
 #[derive(Debug, Clone, Default)]
@@ -79,16 +79,17 @@ impl Detector {
         Ok(Self { engine, bundle, limits, options, past_npu: None })
     }
 
-    /// Finds objects in `frame`. Under [`BackendChoice::Auto`], once the NPU is given up, a bundle with a CPU model goes
+    /// Finds objects in `picture`, a [`Frame`](crate::Frame) or what a camera gives. Under [`BackendChoice::Auto`], once the NPU is given up, a bundle with a CPU model goes
     /// on with that, from this frame on: see [`Detector::fallback`].
     ///
     /// # Errors
-    /// [`Error::Input`] when the frame's sides and bytes do not fit together; [`Error::Backend`] or [`Error::Npu`] when
+    /// [`Error::Input`] when the picture's sides and bytes do not fit together; [`Error::Backend`] or [`Error::Npu`] when
     /// the engine fails.
-    pub fn detect(&mut self, frame: Frame<'_>) -> Result<Detections<'_>, Error> {
+    pub fn detect<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Detections<'_>, Error> {
         let started = Instant::now();
-        let inferred = match self.engine.infer(frame) {
-            Err(error) if self.cpu_takes_over(&error)? => self.engine.infer(frame)?,
+        let picture = picture.into();
+        let inferred = match self.engine.infer(picture) {
+            Err(error) if self.cpu_takes_over(&error)? => self.engine.infer(picture)?,
             outcome => outcome?,
         };
         let Inferred { map, preprocessed, inferred } = inferred;
@@ -152,6 +153,11 @@ impl Detector {
         self.engine.opened.fallback.as_deref()
     }
 
+    /// How long the NPU took for the last frame, by its own clock; none where another engine runs, or where it does not tell.
+    pub fn npu_time(&mut self) -> Option<Duration> {
+        self.engine.opened.session.npu_time()
+    }
+
     /// What happened on the NPU so far, whether it still runs or the CPU has taken over; none where it never ran.
     pub fn npu_report(&self) -> Option<PoolReport> {
         self.engine.opened.session.npu_report().or(self.past_npu)
@@ -191,8 +197,8 @@ impl Engine {
         Ok(Self { preprocessor, decoder, input, outputs, opened })
     }
 
-    fn infer(&mut self, frame: Frame<'_>) -> Result<Inferred, Error> {
-        let map = self.preprocessor.run(frame, &mut self.input)?;
+    fn infer(&mut self, picture: Picture<'_>) -> Result<Inferred, Error> {
+        let map = self.preprocessor.run(picture, &mut self.input)?;
         let preprocessed = Instant::now();
         self.opened.session.run(&self.input, &mut self.outputs)?;
         Ok(Inferred { map, preprocessed, inferred: Instant::now() })

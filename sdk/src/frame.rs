@@ -1,7 +1,8 @@
 //! Pixels: frames on loan from a camera or a file, images that own theirs, and reading and writing image files.
 //! Broken files are refused, never half-decoded. Never resizes (see `preprocess`).
 
-mod jpeg;
+pub(crate) mod jpeg;
+mod yuv;
 
 use std::io::Cursor;
 use std::path::Path;
@@ -11,6 +12,8 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use crate::Error;
+
+pub use yuv::{Matrix, Picture, Plane, Range, Samples, YuvColor, YuvFrame};
 
 /// Endings of the files that [`read_image`] reads, in lower case.
 pub const IMAGE_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];

@@ -25,10 +25,12 @@ pub mod frame;
 pub mod int8;
 pub mod preprocess;
 pub mod selftest;
+pub mod source;
+pub mod track;
 
 pub use artifact::{DType, Device, KeyRing, Layout, Origin, Quant, Tensor, TensorData, TensorSpec, Trust};
 pub use backend::BackendChoice;
 pub use decode::{Detection, Labels, Limits};
 pub use detector::{Detections, Detector, Options, StageTimes};
 pub use error::Error;
-pub use frame::{Frame, Image};
+pub use frame::{Frame, Image, Picture, YuvFrame};

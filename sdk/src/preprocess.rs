@@ -1,15 +1,18 @@
-//! A frame becomes the model input: letterbox with OpenCV's bilinear resize, then the tensor's type and layout.
+//! A frame becomes the model input: letterbox with OpenCV's bilinear resize, color from what cameras give, then the tensor's
+//! type and layout, in one pass over the frame.
 //! Allocates nothing once a frame of the same size has been seen. Never crops or distorts.
 
 mod letterbox;
 mod resize;
+mod yuv;
 
 use artifact::{DType, Fault, Layout, Preprocess, Tensor, TensorData, TensorSpec};
 
-use crate::{Error, Frame};
+use crate::{Error, Picture};
 
 pub use letterbox::LetterboxMap;
 use resize::Resizer;
+use yuv::YuvResizer;
 
 /// Turns frames into the input of one model.
 #[derive(Debug, Clone)]
@@ -18,7 +21,30 @@ pub struct Preprocessor {
     spec: TensorSpec,
     /// Real value of each pixel value, for each channel.
     real: [Vec<f32>; 3],
-    resizer: Resizer,
+    rows: Rows,
+}
+
+/// What makes resized rows of RGB, for each kind of frame.
+#[derive(Debug, Clone, Default)]
+struct Rows {
+    rgb: Resizer,
+    yuv: YuvResizer,
+}
+
+impl Rows {
+    /// Gives each resized row of `picture` with its number to `sink`.
+    fn run(&mut self, picture: Picture<'_>, map: &LetterboxMap, sink: impl FnMut(usize, &[u8])) {
+        match picture {
+            Picture::Rgb(frame) => {
+                self.rgb.prepare(map);
+                self.rgb.run(frame.rgb, sink);
+            }
+            Picture::Yuv(frame) => {
+                self.yuv.prepare(map, &frame);
+                self.yuv.run(&frame, sink);
+            }
+        }
+    }
 }
 
 impl Preprocessor {
@@ -41,23 +67,27 @@ impl Preprocessor {
             )));
         }
         let real = std::array::from_fn(|channel| real_values(recipe, channel));
-        Ok(Self { recipe: *recipe, spec: spec.clone(), real, resizer: Resizer::default() })
+        Ok(Self { recipe: *recipe, spec: spec.clone(), real, rows: Rows::default() })
     }
 
     /// Fills `input` from `frame` and tells how to map boxes back.
     ///
     /// # Errors
     /// [`Error::Input`] when the frame's sides and bytes do not fit together, or `input` is not of the specification.
-    pub fn run(&mut self, frame: Frame<'_>, input: &mut Tensor) -> Result<LetterboxMap, Error> {
-        frame.check()?;
+    pub fn run<'a>(
+        &mut self,
+        picture: impl Into<Picture<'a>>,
+        input: &mut Tensor,
+    ) -> Result<LetterboxMap, Error> {
+        let picture = picture.into();
+        picture.check()?;
         if !input.matches(&self.spec) {
             return Err(self.wrong_input(input));
         }
-        let map = LetterboxMap::fit(frame.width_px, frame.height_px, &self.recipe);
-        self.resizer.prepare(&map);
+        let map = self.map(picture);
         match &mut input.data {
-            TensorData::F32(planes) => self.fill_planes(frame, &map, planes),
-            TensorData::U8(pixels) => self.fill_pixels(frame, &map, pixels),
+            TensorData::F32(planes) => self.fill_planes(picture, &map, planes),
+            TensorData::U8(pixels) => self.fill_pixels(picture, &map, pixels),
             TensorData::I8(_) => return Err(self.wrong_input(input)),
         }
         Ok(map)
@@ -69,8 +99,13 @@ impl Preprocessor {
     /// # Errors
     /// [`Error::Input`] when the frame's sides and bytes do not fit together, the model takes something else than u8
     /// NHWC, or `pixels` are not as many as it takes.
-    pub fn run_pixels(&mut self, frame: Frame<'_>, pixels: &mut [u8]) -> Result<LetterboxMap, Error> {
-        frame.check()?;
+    pub fn run_pixels<'a>(
+        &mut self,
+        picture: impl Into<Picture<'a>>,
+        pixels: &mut [u8],
+    ) -> Result<LetterboxMap, Error> {
+        let picture = picture.into();
+        picture.check()?;
         if self.spec.dtype != DType::U8 || pixels.len() != self.spec.len() {
             return Err(Error::Input(Fault::new(
                 format!("{} bytes of pixels", pixels.len()),
@@ -78,10 +113,14 @@ impl Preprocessor {
                 "use Preprocessor::run with a tensor of the session's input",
             )));
         }
-        let map = LetterboxMap::fit(frame.width_px, frame.height_px, &self.recipe);
-        self.resizer.prepare(&map);
-        self.fill_pixels(frame, &map, pixels);
+        let map = self.map(picture);
+        self.fill_pixels(picture, &map, pixels);
         Ok(map)
+    }
+
+    fn map(&self, picture: Picture<'_>) -> LetterboxMap {
+        let (width_px, height_px) = picture.size_px();
+        LetterboxMap::fit(width_px, height_px, &self.recipe)
     }
 
     fn wrong_input(&self, input: &Tensor) -> Error {
@@ -92,7 +131,7 @@ impl Preprocessor {
         ))
     }
 
-    fn fill_planes(&mut self, frame: Frame<'_>, map: &LetterboxMap, planes: &mut [f32]) {
+    fn fill_planes(&mut self, picture: Picture<'_>, map: &LetterboxMap, planes: &mut [f32]) {
         let (width, height) = (self.recipe.width_px, self.recipe.height_px);
         let pad = usize::from(self.recipe.pad_value);
         for (plane, real) in planes.chunks_exact_mut(width * height).zip(&self.real) {
@@ -101,7 +140,7 @@ impl Preprocessor {
         let (red, rest) = planes.split_at_mut(width * height);
         let (green, blue) = rest.split_at_mut(width * height);
         let real = &self.real;
-        self.resizer.run(frame.rgb, |row, pixels| {
+        self.rows.run(picture, map, |row, pixels| {
             let start = (map.top_px + row) * width + map.left_px;
             let span = start..start + map.resized_width_px;
             let planes = red[span.clone()].iter_mut().zip(&mut green[span.clone()]).zip(&mut blue[span]);
@@ -113,10 +152,10 @@ impl Preprocessor {
         });
     }
 
-    fn fill_pixels(&mut self, frame: Frame<'_>, map: &LetterboxMap, pixels: &mut [u8]) {
+    fn fill_pixels(&mut self, picture: Picture<'_>, map: &LetterboxMap, pixels: &mut [u8]) {
         let width = self.recipe.width_px;
         fill_bars(pixels.as_chunks_mut::<3>().0, width, map, [self.recipe.pad_value; 3]);
-        self.resizer.run(frame.rgb, |row, resized| {
+        self.rows.run(picture, map, |row, resized| {
             let start = ((map.top_px + row) * width + map.left_px) * 3;
             pixels[start..start + resized.len()].copy_from_slice(resized);
         });

@@ -4,8 +4,9 @@
 use allocation_counter::measure;
 use artifact::{DType, Decode, Layout, Preprocess, Quant, RawOutput, Tensor, TensorData, TensorSpec};
 use repedge::decode::Decoder;
+use repedge::frame::YuvColor;
 use repedge::preprocess::{LetterboxMap, Preprocessor};
-use repedge::{Image, Limits};
+use repedge::{Image, Limits, YuvFrame};
 
 const CLASSES: usize = 80;
 const SIDE_PX: usize = 320;
@@ -74,6 +75,11 @@ fn preprocessing_allocates_for_the_first_frame_only() {
         assert!(warm_up.count_total > 0, "the counter does not count");
         let later = run(&second);
         assert_eq!(later.count_total, 0, "{layout:?}");
+        let bytes = [90; 400 * 300 * 2];
+        let camera = YuvFrame::yuyv(400, 300, &bytes, YuvColor::default()).unwrap();
+        let mut run = || measure(|| assert!(preprocessor.run(camera, &mut input).is_ok()));
+        run();
+        assert_eq!(run().count_total, 0, "{layout:?}, from a camera");
     }
 }
 

@@ -2,6 +2,7 @@
 //! get it, never a silent fallback.
 
 use std::io::{Read, Seek};
+use std::time::Duration;
 
 use artifact::{BackendKind, Bundle, Fault, Payload, Tensor, TensorSpec};
 
@@ -26,6 +27,11 @@ pub trait Session: Send {
     /// # Errors
     /// [`Error::Backend`] when the engine fails or `input` has another type or shape than [`Session::input`].
     fn run(&mut self, input: &Tensor, outputs: &mut [Tensor]) -> Result<(), Error>;
+
+    /// How long the NPU took for the last frame, by its own clock; none where another engine runs, or where it does not tell.
+    fn npu_time(&mut self) -> Option<Duration> {
+        None
+    }
 
     /// What happened on the NPU so far; none where another engine runs.
     fn npu_report(&self) -> Option<rknn::PoolReport> {

@@ -33,6 +33,21 @@ pub struct Detection {
     pub y1: f32,
 }
 
+impl Detection {
+    /// Intersection over union with `other`, 0 for two boxes without area.
+    pub fn iou(&self, other: &Self) -> f32 {
+        let width = (self.x1.min(other.x1) - self.x0.max(other.x0)).max(0.0);
+        let height = (self.y1.min(other.y1) - self.y0.max(other.y0)).max(0.0);
+        let intersection = width * height;
+        let union = self.area() + other.area() - intersection;
+        if union > 0.0 { intersection / union } else { 0.0 }
+    }
+
+    fn area(&self) -> f32 {
+        (self.x1 - self.x0) * (self.y1 - self.y0)
+    }
+}
+
 /// How often each name occurs, in the order they first do: for captions like `2 cat, 1 dog`.
 pub fn count_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(&'a str, usize)> {
     let mut counts: Vec<(&str, usize)> = Vec::new();

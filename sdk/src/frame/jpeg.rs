@@ -1,4 +1,5 @@
-//! JPEG decoding that refuses truncated and damaged files, which lenient decoders fill with gray.
+//! JPEG decoding that refuses truncated and damaged files, which lenient decoders fill with gray; where an image begins and ends
+//! among other bytes.
 
 use image::metadata::Orientation;
 use zune_core::bytestream::ZCursor;
@@ -9,8 +10,8 @@ use zune_jpeg::JpegDecoder;
 use super::Image;
 
 /// Decodes to RGB and tells how the EXIF data wants the image turned.
-pub(super) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
-    check_complete(bytes)?;
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
+    length(bytes).ok_or("JPEG: the file ends before the image does (no end marker)")?;
     let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     let rgb = decoder.decode().map_err(|e| format!("JPEG: {e}"))?;
@@ -19,22 +20,30 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
     Ok((Image { width_px, height_px, rgb }, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
-/// Walks the segments to the end-of-image marker (ITU-T T.81, B.1): the decoder does not miss the last bytes.
-fn check_complete(bytes: &[u8]) -> Result<(), String> {
-    let mut rest = bytes.get(2..).unwrap_or_default();
+/// Bytes in front of the first image, or of what may be the beginning of one.
+pub(crate) fn start(bytes: &[u8]) -> usize {
+    let found = bytes.windows(2).position(|pair| pair == [0xff, SOI]);
+    found.unwrap_or_else(|| bytes.len() - usize::from(bytes.last() == Some(&0xff)))
+}
+
+/// Bytes of the image that `bytes` begin with, up to its end marker; none where it is not there. Walks the segments
+/// (ITU-T T.81, B.1): a decoder does not miss the last bytes, and thumbnails have end markers of their own.
+pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes.get(2..)?;
     while let Some((marker, after)) = next_marker(rest) {
         rest = match marker {
-            EOI => return Ok(()),
+            EOI => return Some(bytes.len() - after.len()),
             RST0..=RST7 | TEM => after,
             _ => skip_segment(after).unwrap_or_default(),
         };
     }
-    Err("JPEG: the file ends before the image does (no end marker)".into())
+    None
 }
 
 const TEM: u8 = 0x01;
 const RST0: u8 = 0xd0;
 const RST7: u8 = 0xd7;
+const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 
 /// The next marker and what follows it; entropy-coded bytes, `FF 00` and fill bytes are passed over.

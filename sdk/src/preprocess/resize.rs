@@ -2,16 +2,18 @@
 //! repeated) in 11-bit fixed point, so that results are the same on every machine. Tables and buffers are kept
 //! between frames, which the resize crates do not do.
 
+use multiversion::multiversion;
+
 use super::LetterboxMap;
 
-const WEIGHT_BITS: u32 = 11;
-const ONE: u32 = 1 << WEIGHT_BITS;
+pub(super) const WEIGHT_BITS: u32 = 11;
+pub(super) const ONE: u32 = 1 << WEIGHT_BITS;
 
 /// A source position and the weight, of [`ONE`], of its successor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Tap {
-    first: usize,
-    weight: u32,
+pub(super) struct Tap {
+    pub(super) first: usize,
+    pub(super) weight: u32,
 }
 
 /// Resizes RGB frames to the size a [`LetterboxMap`] asks for.
@@ -55,19 +57,27 @@ impl Resizer {
         let source_row = |row: usize| &rgb[row * source_width * 3..][..source_width * 3];
         for (number, tap) in self.rows.iter().enumerate() {
             let second = (tap.first + 1).min(source_height - 1);
-            blend_rows(source_row(tap.first), source_row(second), tap.weight, &mut self.blended);
+            blend_rows(
+                source_row(tap.first),
+                source_row(second),
+                tap.weight,
+                self.blended.as_flattened_mut(),
+            );
             blend_columns(&self.blended, &self.columns, &mut self.resized);
             sink(number, &self.resized);
         }
     }
 }
 
-fn blend_rows(first: &[u8], second: &[u8], weight: u32, blended: &mut [[u32; 3]]) {
-    for ((out, &a), &b) in blended.as_flattened_mut().iter_mut().zip(first).zip(second) {
+/// The mean of two rows, weighed, with [`WEIGHT_BITS`] more bits.
+#[multiversion(targets("x86_64+avx2"))]
+pub(super) fn blend_rows(first: &[u8], second: &[u8], weight: u32, blended: &mut [u32]) {
+    for ((out, &a), &b) in blended.iter_mut().zip(first).zip(second) {
         *out = u32::from(a) * (ONE - weight) + u32::from(b) * weight;
     }
 }
 
+#[multiversion(targets("x86_64+avx2"))]
 fn blend_columns(blended: &[[u32; 3]], columns: &[Tap], resized: &mut [u8]) {
     const HALF: u32 = 1 << (2 * WEIGHT_BITS - 1);
     for (out, tap) in resized.as_chunks_mut::<3>().0.iter_mut().zip(columns) {
@@ -82,7 +92,7 @@ fn blend_columns(blended: &[[u32; 3]], columns: &[Tap], resized: &mut [u8]) {
     }
 }
 
-fn fill_taps(taps: &mut Vec<Tap>, source_px: usize, resized_px: usize) {
+pub(super) fn fill_taps(taps: &mut Vec<Tap>, source_px: usize, resized_px: usize) {
     taps.clear();
     taps.extend((0..resized_px).map(|position| tap(position, source_px, resized_px)));
 }

@@ -1,7 +1,7 @@
 //! Compares what a model finds on the bundle's check images with what it is known to find there.
 
 use artifact::ExpectedBox;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Verdict, timing};
 use crate::decode::Detection;
@@ -16,7 +16,7 @@ const MIN_OVERLAP: f32 = 0.5;
 const SURE_ABOVE: f32 = 0.15;
 
 /// How far a device finds what it should.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// Pictures that were looked at.
     pub images: usize,

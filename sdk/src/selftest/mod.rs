@@ -2,6 +2,9 @@
 //! takes, and whether that is fast enough. A fast wrong answer fails. Never changes the device's state.
 
 mod accuracy;
+mod compare;
+mod csv;
+mod junit;
 mod readings;
 mod report;
 mod timing;
@@ -11,8 +14,11 @@ use std::time::Duration;
 use crate::{Detector, Error, Image};
 
 pub use accuracy::Accuracy;
-pub use readings::{Clocks, Readings};
-pub use report::{Outcome, REPORT_SCHEMA, Report, Verdict};
+pub use compare::compare;
+pub use csv::csv;
+pub use junit::junit;
+pub use readings::{Clocks, FixedClock, Readings};
+pub use report::{Judged, Judgement, Outcome, REPORT_SCHEMA, Report, Verdict};
 pub use timing::{Percentiles, Stages};
 
 /// What to do.

@@ -5,15 +5,27 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Clocks by the kernel's name of what they drive.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clocks {
     /// Of each group of CPU cores, such as `policy0`.
     pub cpu_hz: BTreeMap<String, u64>,
     /// Of each other part that has one, such as `fdab0000.npu` or `dmc`.
     pub devfreq_hz: BTreeMap<String, u64>,
+    /// Those that were fixed for the run, by their name in the board's file.
+    #[serde(default)]
+    pub fixed: BTreeMap<String, FixedClock>,
+}
+
+/// A clock that was fixed while speed was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedClock {
+    /// What was asked for; none where the governor chooses the highest.
+    pub requested_mhz: Option<u32>,
+    /// What the kernel told at the end of the run.
+    pub found_mhz: Option<u32>,
 }
 
 /// What could be read at one moment.
@@ -79,6 +91,7 @@ fn clocks(root: &Path) -> Option<Clocks> {
         // cpufreq counts in kHz, devfreq in Hz (kernel documentation, admin-guide/pm/cpufreq and ABI/sysfs-class-devfreq).
         cpu_hz: named("sys/devices/system/cpu/cpufreq", "scaling_cur_freq", 1000),
         devfreq_hz: named("sys/class/devfreq", "cur_freq", 1),
+        fixed: BTreeMap::new(),
     };
     (clocks != Clocks::default()).then_some(clocks)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use artifact::BackendKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::timing::{LAPS, Lap, Timing};
 use super::{Accuracy, Clocks, Length, Percentiles, Plan, Stages};
@@ -14,7 +14,7 @@ pub const REPORT_SCHEMA: &str = include_str!("report.schema.json");
 const THROTTLED: f64 = 0.1;
 
 /// Whether something is as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It is.
@@ -31,7 +31,7 @@ impl Verdict {
 }
 
 /// What was measured and what is to be thought of it. What could not be read or judged is `null` in JSON.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Name of the board.
     pub board: String,
@@ -68,10 +68,28 @@ pub struct Outcome {
     pub report: Report,
     /// Frames that were timed.
     pub frames: u64,
-    /// Why the verdict is [`Verdict::Fail`], one sentence each.
-    pub complaints: Vec<String>,
-    /// What was not judged and why, one sentence each.
-    pub notes: Vec<String>,
+    /// What was asked of the device, one by one.
+    pub judgements: Vec<Judgement>,
+}
+
+/// What came of one thing asked of the device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// What was asked.
+    pub name: &'static str,
+    /// What came of it.
+    pub result: Judged,
+}
+
+/// How a judgement went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// As it should.
+    Passed,
+    /// Otherwise; a sentence that says how.
+    Failed(String),
+    /// Nobody can tell; a sentence that says why.
+    NotJudged(String),
 }
 
 impl Outcome {
@@ -83,24 +101,16 @@ impl Outcome {
     ) -> Self {
         let speed = Speed::of(&timing.laps, |lap| lap.fps);
         let inference = Speed::of(&timing.laps, |lap| lap.inference_fps);
-        let (mut complaints, mut notes) = (Vec::new(), Vec::new());
-        match &accuracy {
-            None => notes.push("accuracy is not judged: the bundle has no check images".into()),
-            Some(it) if it.verdict == Verdict::Fail => complaints.push(wrong(it)),
-            Some(_) => {}
-        }
-        match (plan.budget_fps, plan.length) {
-            (None, _) => {
-                notes.push(format!("speed is not judged: {} has no budget for this model", plan.board))
-            }
-            (Some(_), Length::Quick) => notes.push("speed is not judged: the run was a quick one".into()),
-            (Some(budget), Length::Lasting(_)) => complaints.extend(inference.too_slow_for(budget)),
-        }
+        let judgements = vec![
+            Judgement { name: "accuracy", result: judge_accuracy(accuracy.as_ref()) },
+            Judgement { name: "speed", result: judge_speed(plan, &inference) },
+        ];
+        let has_failed = judgements.iter().any(|it| matches!(it.result, Judged::Failed(_)));
         let readings = &timing.readings;
         let report = Report {
             board: plan.board.clone(),
             backend,
-            verdict: Verdict::of(complaints.is_empty()),
+            verdict: Verdict::of(!has_failed),
             accuracy,
             stages: timing.stages,
             fps: speed.fps,
@@ -112,7 +122,27 @@ impl Outcome {
             rss_bytes: readings.rss_bytes,
             power_w: readings.power_w,
         };
-        Self { report, frames: timing.frames, complaints, notes }
+        Self { report, frames: timing.frames, judgements }
+    }
+}
+
+fn judge_accuracy(accuracy: Option<&Accuracy>) -> Judged {
+    match accuracy {
+        None => Judged::NotJudged("accuracy is not judged: the bundle has no check images".into()),
+        Some(it) if it.verdict == Verdict::Fail => Judged::Failed(wrong(it)),
+        Some(_) => Judged::Passed,
+    }
+}
+
+fn judge_speed(plan: &Plan, inference: &Speed) -> Judged {
+    match (plan.budget_fps, plan.length) {
+        (None, _) => {
+            Judged::NotJudged(format!("speed is not judged: {} has no budget for this model", plan.board))
+        }
+        (Some(_), Length::Quick) => Judged::NotJudged("speed is not judged: the run was a quick one".into()),
+        (Some(budget), Length::Lasting(_)) => {
+            inference.too_slow_for(budget).map_or(Judged::Passed, Judged::Failed)
+        }
     }
 }
 
@@ -157,13 +187,7 @@ impl fmt::Display for Outcome {
         let Report { board, backend, accuracy, stages, fps, .. } = &self.report;
         writeln!(f, "{board}, {backend}: {fps:.1} frames/s over {} frames", self.frames)?;
         writeln!(f, "  {:<12}{:>9}{:>9}{:>9}{:>9}{:>9}  µs", "stage", "p50", "p90", "p95", "p99", "max")?;
-        let rows = [
-            ("preprocess", stages.preprocess),
-            ("inference", stages.inference),
-            ("decode", stages.decode),
-            ("total", stages.total),
-        ];
-        for (name, Percentiles { p50_us, p90_us, p95_us, p99_us, max_us }) in rows {
+        for (name, Percentiles { p50_us, p90_us, p95_us, p99_us, max_us }) in stages.named() {
             writeln!(f, "  {name:<12}{p50_us:>9}{p90_us:>9}{p95_us:>9}{p99_us:>9}{max_us:>9}")?;
         }
         if let Some(it) = accuracy {
@@ -174,8 +198,13 @@ impl fmt::Display for Outcome {
                  agreement {agreement:.2}, bar {bar:.2}"
             )?;
         }
-        self.notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))?;
-        self.complaints.iter().try_for_each(|complaint| writeln!(f, "  failed: {complaint}"))?;
+        for judgement in &self.judgements {
+            match &judgement.result {
+                Judged::Passed => {}
+                Judged::NotJudged(why) => writeln!(f, "  note: {why}")?,
+                Judged::Failed(how) => writeln!(f, "  failed: {how}")?,
+            }
+        }
         f.write_str(match self.report.verdict {
             Verdict::Pass => "verdict: pass",
             Verdict::Fail => "verdict: fail",
@@ -192,7 +221,7 @@ mod tests {
 
     fn timing(laps_fps: [f64; LAPS]) -> Timing {
         let none = Percentiles { p50_us: 1, p90_us: 2, p95_us: 3, p99_us: 4, max_us: 5 };
-        let stages = Stages { preprocess: none, inference: none, decode: none, total: none };
+        let stages = Stages { preprocess: none, inference: none, npu: None, decode: none, total: none };
         let laps = laps_fps.map(|fps| Lap { fps, inference_fps: 2.0 * fps });
         Timing { stages, frames: 20, dropped: 0, laps, readings: Readings::default() }
     }
@@ -236,7 +265,7 @@ mod tests {
     fn what_is_not_judged_is_told() {
         let outcome = judge(&plan(Length::Quick, None), None, NOISY);
         assert_eq!((outcome.report.verdict, outcome.report.throttled), (Verdict::Pass, None));
-        assert_eq!(outcome.notes.len(), 2);
+        assert!(outcome.judgements.iter().all(|it| matches!(it.result, Judged::NotJudged(_))));
         let text = outcome.to_string();
         assert!(text.contains("no check images") && text.contains("no budget"), "{text}");
     }

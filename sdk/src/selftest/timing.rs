@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use artifact::Fault;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Length, Readings};
 use crate::{Detection, Detector, Error, Image, StageTimes};
@@ -21,7 +21,7 @@ const MAX_US: u64 = 600_000_000;
 const MAX_LOST: u64 = 10;
 
 /// Times of a stage over all frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// Half of the frames took no longer.
     pub p50_us: u64,
@@ -36,16 +36,28 @@ pub struct Percentiles {
 }
 
 /// Times of each stage, and of a frame from pixels to boxes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stages {
     /// Letterbox and conversion.
     pub preprocess: Percentiles,
-    /// The engine.
+    /// The engine, with what it takes to hand it a frame and wait for it.
     pub inference: Percentiles,
+    /// The NPU alone, as its runtime tells; none where another engine ran, or where it does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub npu: Option<Percentiles>,
     /// Decode and NMS.
     pub decode: Percentiles,
     /// All of them.
     pub total: Percentiles,
+}
+
+impl Stages {
+    /// Each stage under its name in the report, in the order in which a frame passes them.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Percentiles)> {
+        let npu = self.npu.map(|npu| ("npu", npu));
+        let before = [("preprocess", self.preprocess), ("inference", self.inference)];
+        before.into_iter().chain(npu).chain([("decode", self.decode), ("total", self.total)])
+    }
 }
 
 /// Speed of a tenth of a run.
@@ -92,6 +104,7 @@ pub(super) fn measure(
         while !is_over(length, lap_frames, begun.elapsed()) {
             let shown = show(detector, next(), |_| ())?;
             recorder.record(shown.times, shown.lost);
+            recorder.record_npu(detector.npu_time());
             inference_us += shown.times.inference_us;
             lap_frames += 1;
         }
@@ -149,6 +162,7 @@ fn gray(detector: &Detector) -> Image {
 struct Recorder {
     preprocess: Histogram<u64>,
     inference: Histogram<u64>,
+    npu: Histogram<u64>,
     decode: Histogram<u64>,
     total: Histogram<u64>,
     lost: u64,
@@ -165,8 +179,9 @@ impl Recorder {
                 ))
             })
         };
-        let [preprocess, inference, decode, total] = [histogram()?, histogram()?, histogram()?, histogram()?];
-        Ok(Self { preprocess, inference, decode, total, lost: 0 })
+        let (preprocess, inference, npu) = (histogram()?, histogram()?, histogram()?);
+        let (decode, total) = (histogram()?, histogram()?);
+        Ok(Self { preprocess, inference, npu, decode, total, lost: 0 })
     }
 
     fn record(&mut self, times: StageTimes, lost: u64) {
@@ -178,10 +193,17 @@ impl Recorder {
         self.lost += lost;
     }
 
+    fn record_npu(&mut self, took: Option<Duration>) {
+        if let Some(took) = took {
+            self.npu.saturating_record(u64::try_from(took.as_micros()).unwrap_or(MAX_US));
+        }
+    }
+
     fn stages(&self) -> Stages {
         Stages {
             preprocess: percentiles(&self.preprocess),
             inference: percentiles(&self.inference),
+            npu: (!self.npu.is_empty()).then(|| percentiles(&self.npu)),
             decode: percentiles(&self.decode),
             total: percentiles(&self.total),
         }
@@ -204,7 +226,13 @@ mod tests {
             let times = StageTimes { preprocess_us: us, inference_us: 10 * us, decode_us: 0 };
             recorder.record(times, u64::from(us == 7));
         }
+        assert_eq!(recorder.stages().npu, None);
+        recorder.record_npu(None);
+        recorder.record_npu(Some(Duration::from_micros(70)));
         let stages = recorder.stages();
+        assert_eq!(stages.npu.map(|npu| npu.p50_us), Some(70));
+        let names: Vec<_> = stages.named().map(|(name, _)| name).collect();
+        assert_eq!(names, ["preprocess", "inference", "npu", "decode", "total"]);
         let Percentiles { p50_us, p90_us, p95_us, p99_us, max_us } = stages.preprocess;
         assert_eq!([p50_us, p90_us, p95_us, p99_us, max_us], [50, 90, 95, 99, 100]);
         assert_eq!((stages.total.p50_us, stages.decode.max_us, recorder.lost), (550, 0, 1));

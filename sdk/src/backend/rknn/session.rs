@@ -1,5 +1,7 @@
 //! The NPU as a [`Session`]: one frame at a time through a [`Pool`].
 
+use std::time::Duration;
+
 use artifact::{Tensor, TensorSpec};
 
 use super::options::RknnOptions;
@@ -35,6 +37,10 @@ impl RknnSession {
 }
 
 impl Session for RknnSession {
+    fn npu_time(&mut self) -> Option<Duration> {
+        self.pool.usage().ok()?.last_run_us.map(Duration::from_micros)
+    }
+
     fn npu_report(&self) -> Option<PoolReport> {
         Some(self.pool.report())
     }

@@ -1,0 +1,183 @@
+//! Fixes the board's clocks while speed is measured and puts them back: at the end, on a signal, or, should the program be
+//! killed, at its next start. What was is on disk before it is changed. Clocks that cannot be fixed are told, and no more.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use boards::Clock;
+use repedge::selftest::FixedClock;
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// What was changed, below the root. In memory, as what it undoes: neither outlives a restart.
+const JOURNAL: &str = "run/repedge/clocks.json";
+/// Held by the program that changes clocks.
+const LOCK: &str = "run/repedge/clocks.lock";
+
+/// Clocks that stay fixed for as long as this lives.
+pub struct FixedClocks {
+    root: PathBuf,
+    clocks: BTreeMap<String, Clock>,
+    /// Held until the clocks are as they were.
+    lock: Option<File>,
+    changes: Vec<Change>,
+}
+
+/// A file, and what to write into it to undo what was done.
+#[derive(Debug, Serialize, Deserialize)]
+struct Change {
+    file: PathBuf,
+    was: String,
+}
+
+impl FixedClocks {
+    /// Undoes what a run that was killed has left, and fixes `clocks` of the machine whose `/sys` and `/run` stand in `root`.
+    /// What cannot be fixed is told on standard error.
+    ///
+    /// # Errors
+    /// When another run holds the clocks, or what one left cannot be undone.
+    pub fn fix(clocks: &BTreeMap<String, Clock>, root: &Path) -> Result<Self> {
+        let mut fixed = Self { root: root.into(), clocks: BTreeMap::new(), lock: None, changes: Vec::new() };
+        if clocks.is_empty() && !root.join(JOURNAL).exists() {
+            return Ok(fixed);
+        }
+        match open_lock(root) {
+            Ok(lock) => fixed.lock = Some(lock),
+            Err(error) if root.join(JOURNAL).exists() => return Err(error),
+            Err(error) => {
+                eprintln!("note: clocks stay as they are: {error}");
+                return Ok(fixed);
+            }
+        }
+        let lock = fixed.lock.as_ref().context("a lock that was just opened")?;
+        ensure!(
+            lock.try_lock().is_ok(),
+            "another self-test has fixed the clocks of this machine\n  help: wait until it has ended"
+        );
+        undo(root)?;
+        undo_on_signals(root.into())?;
+        for (name, clock) in clocks {
+            match fixed.fix_one(clock) {
+                Ok(()) => {
+                    fixed.clocks.insert(name.clone(), clock.clone());
+                }
+                Err(error) => eprintln!("note: clock {name} stays as it is: {error}"),
+            }
+        }
+        Ok(fixed)
+    }
+
+    /// What was asked of each clock that is fixed, and what the kernel tells of it now.
+    pub fn read_back(&self) -> BTreeMap<String, FixedClock> {
+        let found =
+            |clock: &Clock| clock.read_mhz(&fs::read_to_string(self.under_root(&clock.read_file())).ok()?);
+        let read = |(name, clock): (&String, &Clock)| {
+            (name.clone(), FixedClock { requested_mhz: clock.frequency_mhz, found_mhz: found(clock) })
+        };
+        self.clocks.iter().map(read).collect()
+    }
+
+    /// Puts everything back.
+    ///
+    /// # Errors
+    /// When a clock cannot be put back; the next start tries again.
+    pub fn restore(self) -> Result<()> {
+        undo(&self.root)
+    }
+
+    /// Chooses governor and frequency, in this order, because frequencies can be set under some governors only.
+    fn fix_one(&mut self, clock: &Clock) -> Result<()> {
+        let set_file = self.under_root(&clock.set_file());
+        // A number only where the present governor takes one: then it is to be put back, after the governor.
+        let frequency = fs::read_to_string(&set_file).ok().filter(|text| text.trim().parse::<u64>().is_ok());
+        if let (Some(file), Some(governor)) = (clock.governor_file(), &clock.governor) {
+            self.change(&self.under_root(&file), governor)?;
+        }
+        let Some(value) = clock.set_value() else { return Ok(()) };
+        match frequency {
+            Some(_) => self.change(&set_file, &value.to_string()),
+            None => write(&set_file, &value.to_string()),
+        }
+    }
+
+    /// Writes `value` into `file`, once it is on record what to write to undo that.
+    fn change(&mut self, file: &Path, value: &str) -> Result<()> {
+        let was = fs::read_to_string(file).map_err(|e| anyhow!("cannot read {}: {e}", file.display()))?;
+        self.changes.push(Change { file: file.into(), was: was.trim().to_owned() });
+        artifact::atomic::write(&self.root.join(JOURNAL), &serde_json::to_vec(&self.changes)?)?;
+        write(file, value)
+    }
+
+    fn under_root(&self, file: &Path) -> PathBuf {
+        self.root.join(file.strip_prefix("/").unwrap_or(file))
+    }
+}
+
+impl Drop for FixedClocks {
+    fn drop(&mut self) {
+        if self.lock.is_some()
+            && let Err(error) = undo(&self.root)
+        {
+            eprintln!("note: {error}; the next self-test tries again");
+        }
+    }
+}
+
+/// Puts back what the journal says, if there is one, and forgets it.
+fn undo(root: &Path) -> Result<()> {
+    let journal = root.join(JOURNAL);
+    let Ok(json) = fs::read(&journal) else { return Ok(()) };
+    let changes: Vec<Change> = serde_json::from_slice(&json).map_err(|e| {
+        anyhow!(
+            "{}: not a record of clocks: {e}\n  help: delete it; the clocks are reset when the board restarts",
+            journal.display()
+        )
+    })?;
+    for Change { file, was } in &changes {
+        let is_plain = !file.components().any(|part| part == std::path::Component::ParentDir);
+        ensure!(
+            file.starts_with(root.join("sys")) && is_plain,
+            "{}: {} is no clock\n  help: delete the record",
+            journal.display(),
+            file.display()
+        );
+        write(file, was)?;
+    }
+    fs::remove_file(&journal).map_err(|e| anyhow!("cannot delete {}: {e}", journal.display()))
+}
+
+/// From here on, signals that end the program put the clocks back first.
+fn undo_on_signals(root: PathBuf) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot catch signals")?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            if let Err(error) = undo(&root) {
+                eprintln!("note: {error}; the next self-test tries again");
+            }
+            // As a shell reports a program that a signal ended.
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+fn open_lock(root: &Path) -> Result<File> {
+    let path = root.join(LOCK);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|e| anyhow!("cannot make {}: {e}", folder.display()))?;
+    }
+    let open = File::options().create(true).truncate(false).write(true).open(&path);
+    open.map_err(|e| anyhow!("cannot open {}: {e}", path.display()))
+}
+
+fn write(file: &Path, value: &str) -> Result<()> {
+    // Files of sysfs take a value in one write; they cannot be replaced.
+    let written = File::options().write(true).truncate(true).open(file).and_then(|mut file| {
+        use std::io::Write;
+        file.write_all(value.as_bytes())
+    });
+    written.map_err(|e| anyhow!("cannot write {value} into {}: {e}", file.display()))
+}

@@ -1,0 +1,125 @@
+//! Motion JPEG files (`.mjpeg`): JPEG images one after the other, as cameras and `ffmpeg -f mjpeg` write them. A damaged
+//! image costs itself, not those behind it.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Arrival, Format, Rewound, Shot, Source, unreadable};
+use crate::Error;
+use crate::frame::jpeg;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 16;
+/// No image of a camera is larger.
+const MAX_IMAGE: usize = 1 << 26;
+
+/// A file of video.
+#[derive(Debug)]
+pub struct MjpegFile {
+    path: PathBuf,
+    file: File,
+    /// What was read and not used yet.
+    pending: Vec<u8>,
+    /// What of it the last image took.
+    used: usize,
+    is_read: bool,
+    next: u64,
+}
+
+impl MjpegFile {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|e| unreadable(path, &e))?;
+        Ok(Self { path: path.into(), file, pending: Vec::new(), used: 0, is_read: false, next: 0 })
+    }
+
+    /// Brings the next image to the beginning of `pending` and gives its length; none at the end of the file.
+    fn find(&mut self) -> Result<Found, Error> {
+        self.pending.drain(..self.used);
+        self.used = 0;
+        loop {
+            let skipped = jpeg::start(&self.pending);
+            self.pending.drain(..skipped);
+            if let Some(length) = jpeg::length(&self.pending) {
+                return Ok(Found::Image(length));
+            }
+            if self.pending.len() > MAX_IMAGE {
+                return Ok(Found::Endless);
+            }
+            if self.is_read {
+                // Fewer bytes than a mark are the rest of what was passed over.
+                return Ok(if self.pending.len() < 2 { Found::End } else { Found::Cut });
+            }
+            self.read_more()?;
+        }
+    }
+
+    fn read_more(&mut self) -> Result<(), Error> {
+        let before = self.pending.len();
+        self.pending.resize(before + CHUNK, 0);
+        let read = self.file.read(&mut self.pending[before..]).map_err(|e| unreadable(&self.path, &e))?;
+        self.pending.truncate(before + read);
+        self.is_read = read == 0;
+        Ok(())
+    }
+}
+
+/// What stands at the beginning of what was read.
+enum Found {
+    /// An image of so many bytes.
+    Image(usize),
+    /// One that the file ends in.
+    Cut,
+    /// One that does not end.
+    Endless,
+    /// Nothing more.
+    End,
+}
+
+impl Source for MjpegFile {
+    fn next(&mut self, shot: &mut Shot, _patience: Duration) -> Result<Arrival, Error> {
+        let found = self.find()?;
+        shot.number = self.next;
+        shot.name.clear();
+        self.next += 1;
+        let number = shot.number;
+        match found {
+            Found::End => Ok(Arrival::Ended),
+            Found::Cut => {
+                self.used = self.pending.len();
+                Ok(Arrival::Broken(format!("the file ends within frame {number}")))
+            }
+            Found::Endless => {
+                self.used = 2;
+                Ok(Arrival::Broken(format!("frame {number} has no end within {} MiB", MAX_IMAGE >> 20)))
+            }
+            Found::Image(length) => {
+                self.used = length;
+                Ok(match jpeg::decode(&self.pending[..length]) {
+                    Ok((image, _)) => {
+                        (shot.width_px, shot.height_px) = (image.width_px, image.height_px);
+                        (shot.format, shot.bytes) = (Format::Rgb, image.rgb);
+                        Arrival::Frame
+                    }
+                    Err(reason) => Arrival::Broken(format!("frame {number}: {reason}")),
+                })
+            }
+        }
+    }
+
+    fn rewind(&mut self) -> Result<Rewound, Error> {
+        self.file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(&self.path, &e))?;
+        self.pending.clear();
+        (self.used, self.is_read, self.next) = (0, false, 0);
+        Ok(Rewound::Yes)
+    }
+
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+}

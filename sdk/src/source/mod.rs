@@ -1,0 +1,141 @@
+//! Where frames come from: pictures, recorded video, a test pattern. One trait, so that whatever plays them needs not know.
+//! A frame that cannot be used is told and passed over; a source never ends because of one.
+
+mod mjpeg;
+mod pattern;
+mod stills;
+mod y4m;
+
+use std::path::Path;
+use std::time::Duration;
+
+use artifact::Fault;
+
+use crate::frame::{Picture, Samples, YuvColor, YuvFrame};
+use crate::{Error, Frame};
+
+pub use mjpeg::MjpegFile;
+pub use pattern::Pattern;
+pub use stills::{Still, Stills};
+pub use y4m::Y4mFile;
+
+/// Something that gives frames, one after the other.
+pub trait Source: Send {
+    /// Waits for the next frame, for at most `patience`, and reads it into `shot`, whose memory is used again.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the source cannot give another frame, now or later.
+    fn next(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error>;
+
+    /// Begins anew, where the source can.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it cannot be read any more.
+    fn rewind(&mut self) -> Result<Rewound, Error>;
+
+    /// What it is, for people.
+    fn describe(&self) -> String;
+}
+
+/// What came of waiting for a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// The shot holds one.
+    Frame,
+    /// One came and cannot be used; a sentence that says why.
+    Broken(String),
+    /// None came in time.
+    Late,
+    /// There are no more.
+    Ended,
+}
+
+/// Whether a source began anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rewound {
+    /// The next frame is its first.
+    Yes,
+    /// What it gave will not come again.
+    No,
+}
+
+/// A frame in memory of its own.
+#[derive(Debug, Clone, Default)]
+pub struct Shot {
+    /// Its number in the source, from 0; what was broken or lost counts too.
+    pub number: u64,
+    /// File it is from, where each has its own.
+    pub name: String,
+    /// Pixels in a row.
+    pub width_px: usize,
+    /// Rows.
+    pub height_px: usize,
+    /// What `bytes` are.
+    pub format: Format,
+    /// Rows without padding.
+    pub bytes: Vec<u8>,
+}
+
+/// How pixels lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Red, green, blue for each pixel.
+    #[default]
+    Rgb,
+    /// [`Samples::Nv12`].
+    Nv12(YuvColor),
+    /// [`Samples::Yuyv`].
+    Yuyv(YuvColor),
+}
+
+impl Shot {
+    /// The frame.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when sides and bytes do not fit together.
+    pub fn picture(&self) -> Result<Picture<'_>, Error> {
+        let Self { width_px, height_px, bytes, .. } = self;
+        Ok(match self.format {
+            Format::Rgb => Frame::new(*width_px, *height_px, bytes)?.into(),
+            Format::Nv12(color) => YuvFrame::nv12(*width_px, *height_px, bytes, color)?.into(),
+            Format::Yuyv(color) => YuvFrame::yuyv(*width_px, *height_px, bytes, color)?.into(),
+        })
+    }
+
+    /// Makes room for a frame and gives its bytes, whose content is not said.
+    fn make_room(&mut self, size_px: (usize, usize), format: Format, len: usize) -> &mut [u8] {
+        (self.width_px, self.height_px) = size_px;
+        self.format = format;
+        self.bytes.resize(len, 0);
+        &mut self.bytes
+    }
+}
+
+/// Opens a file of video by its ending: `.y4m`, or `.mjpeg` or `.mjpg`.
+///
+/// # Errors
+/// [`Error::Input`] when the file cannot be read, or is of another kind.
+pub fn open_video(path: &Path) -> Result<Box<dyn Source>, Error> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match ending.as_str() {
+        "y4m" => Ok(Box::new(Y4mFile::open(path)?)),
+        "mjpeg" | "mjpg" => Ok(Box::new(MjpegFile::open(path)?)),
+        _ => Err(unusable(
+            path,
+            &format!("a file that ends in {ending:?}"),
+            "video as .y4m, .mjpeg or .mjpg",
+            "convert it, for example with `ffmpeg -i VIDEO -pix_fmt yuv420p OUT.y4m`",
+        )),
+    }
+}
+
+fn unusable(path: &Path, found: &str, expected: &str, hint: &str) -> Error {
+    Error::Input(Fault::new(format!("{}: {found}", path.display()), expected, hint))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    unusable(path, &error.to_string(), "a file of video", "check the path and that you may read it")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! Every source gives the frames it holds, tells what is broken, ends, and begins anew.
+
+use std::io::Cursor;
+
+use image::ImageFormat;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::Image;
+use crate::frame::write_png;
+
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Numbers of the frames that come, and what is said of broken ones, until the end.
+fn play(source: &mut dyn Source) -> (Vec<u64>, Vec<String>) {
+    let (mut numbers, mut broken, mut shot) = (Vec::new(), Vec::new(), Shot::default());
+    for _ in 0..1000 {
+        match source.next(&mut shot, PATIENCE).unwrap() {
+            Arrival::Frame => {
+                shot.picture().unwrap();
+                numbers.push(shot.number);
+            }
+            Arrival::Broken(reason) => broken.push(reason),
+            Arrival::Late => panic!("files are never late"),
+            Arrival::Ended => return (numbers, broken),
+        }
+    }
+    panic!("no end")
+}
+
+fn jpeg(color: [u8; 3]) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(16, 8, image::Rgb(color)).write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+fn y4m(frames: &[u8]) -> Vec<u8> {
+    let mut bytes = b"YUV4MPEG2 W4 H2 F30:1 C420jpeg\n".to_vec();
+    for y in frames {
+        bytes.extend_from_slice(b"FRAME\n");
+        bytes.extend_from_slice(&[*y; 8]);
+        bytes.extend_from_slice(&[100, 101, 200, 201]);
+    }
+    bytes
+}
+
+fn written(folder: &TempDir, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn pictures_come_in_turn_and_broken_ones_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("a.png");
+    write_png(&whole, &Image::filled(3, 2, [1, 2, 3])).unwrap();
+    let broken = written(&folder, "b.png", b"no picture");
+    let memory = Still::Image("c".into(), Image::filled(1, 1, [9; 3]));
+    let mut stills = Stills::new(vec![Still::File(whole), Still::File(broken), memory]);
+    for _ in 0..2 {
+        let (numbers, said) = play(&mut stills);
+        assert_eq!(numbers, [0, 2]);
+        assert!(said.len() == 1 && said[0].contains("b.png"), "{said:?}");
+        assert_eq!(stills.rewind().unwrap(), Rewound::Yes);
+    }
+}
+
+#[test]
+fn y4m_becomes_nv12_and_a_file_that_is_cut_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = written(&folder, "a.y4m", &y4m(&[10, 20, 30]));
+    let mut source = open_video(&path).unwrap();
+    let mut shot = Shot::default();
+    assert_eq!(source.next(&mut shot, PATIENCE).unwrap(), Arrival::Frame);
+    assert_eq!(shot.bytes, [10, 10, 10, 10, 10, 10, 10, 10, 100, 200, 101, 201]);
+    assert_eq!(play(source.as_mut()).0, [1, 2]);
+    source.rewind().unwrap();
+    assert_eq!(play(source.as_mut()), (vec![0, 1, 2], vec![]));
+
+    let cut = written(&folder, "cut.y4m", &y4m(&[1, 2])[..50]);
+    let (numbers, said) = play(open_video(&cut).unwrap().as_mut());
+    assert_eq!((numbers, said), (vec![0], vec!["no frame begins where frame 1 should".to_owned()]));
+    let cut = written(&folder, "cut.y4m", &y4m(&[1, 2])[..60]);
+    let (numbers, said) = play(open_video(&cut).unwrap().as_mut());
+    assert_eq!((numbers, said), (vec![0], vec!["the file ends within frame 1".to_owned()]));
+}
+
+#[test]
+fn damaged_jpegs_cost_themselves_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (red, blue) = (jpeg([255, 0, 0]), jpeg([0, 0, 255]));
+    let mut damaged = red.clone();
+    let table = damaged.windows(2).position(|mark| mark == [0xff, 0xc4]).unwrap();
+    damaged[table + 5..table + 20].fill(0xee);
+    let bytes = [&red[..], &damaged, b"noise between", &blue, &red[..red.len() - 9]].concat();
+    let path = written(&folder, "a.mjpeg", &bytes);
+    let mut source = open_video(&path).unwrap();
+    for _ in 0..2 {
+        let (numbers, said) = play(source.as_mut());
+        assert_eq!(numbers, [0, 2]);
+        assert!(said[0].starts_with("frame 1: JPEG"), "{said:?}");
+        assert_eq!(said[1], "the file ends within frame 3");
+        source.rewind().unwrap();
+    }
+}
+
+#[test]
+fn the_pattern_moves_and_repeats_itself() {
+    let mut source = Pattern::new(63, 31);
+    let (mut first, mut second) = (Shot::default(), Shot::default());
+    source.next(&mut first, PATIENCE).unwrap();
+    source.next(&mut second, PATIENCE).unwrap();
+    assert_eq!((first.width_px, first.height_px), (64, 32));
+    assert_ne!(first.bytes, second.bytes);
+    source.rewind().unwrap();
+    source.next(&mut second, PATIENCE).unwrap();
+    assert_eq!(first.bytes, second.bytes);
+    for _ in 0..500 {
+        source.next(&mut second, PATIENCE).unwrap();
+        second.picture().unwrap();
+    }
+}
+
+#[test]
+fn other_files_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str| open_video(&folder.path().join(name)).err().unwrap().to_string();
+    assert!(refused("film.mp4").contains("ffmpeg"));
+    assert!(refused("none.y4m").contains("none.y4m"));
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_a_source_panic_or_go_on_for_ever(
+        bytes in proptest::collection::vec(prop_oneof![Just(0xff), Just(0xd8), Just(0xd9), Just(0xda), any::<u8>()], 0..300),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        play(open_video(&written(&folder, "a.mjpeg", &bytes)).unwrap().as_mut());
+        let video = [&y4m(&[])[..], &bytes].concat();
+        play(open_video(&written(&folder, "a.y4m", &video)).unwrap().as_mut());
+    }
+}

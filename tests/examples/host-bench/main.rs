@@ -1,0 +1,260 @@
+//! What the host does to a frame, beside the same work written plainly in C and beside OpenCV: a camera's 1080p into the model's
+//! input, and int8 outputs into boxes. All sides in one process, turn about; prints medians and their ratios, and fails when
+//! the sides do not agree on the result. Asserts no times.
+
+mod ffi;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use artifact::{DType, Decode, Layout, Preprocess, Quant, Tensor, TensorData, TensorSpec};
+use ffi::{Heads, Plain, PlainBox};
+use repedge::decode::Decoder;
+use repedge::frame::YuvColor;
+use repedge::preprocess::{LetterboxMap, Preprocessor};
+use repedge::{Limits, YuvFrame};
+use serde_json::{Value, json};
+
+const SIDE_PX: usize = 640;
+const CAMERA_PX: [usize; 2] = [1920, 1080];
+const CLASSES: usize = 80;
+const OBJECTS: usize = 100;
+const QUANT: Quant = Quant { scale: 0.1, zero_point: 20 };
+const CONFIDENCE: f32 = 0.25;
+const IOU: f32 = 0.45;
+const ANCHORS: [f32; 18] = [
+    10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0, 373.0, 326.0,
+];
+
+/// `cargo run -p tests --example host-bench -- [ROUNDS]`: 200 unless given. With `REPEDGE_PYTHON` naming a Python that has
+/// OpenCV, it is timed too.
+fn main() -> Result<()> {
+    let rounds = std::env::args().nth(1).map_or(Ok(200), |text| text.parse())?;
+    ensure!(rounds > 0, "0 rounds, where at least 1 is needed");
+    let folder = tempfile::tempdir()?;
+    let plain = Plain::compile(folder.path())?;
+    let report = json!({
+        "copy_gb_per_s": copy_speed(rounds),
+        "nv12": preprocess(&plain, Camera::Nv12, rounds)?,
+        "yuyv": preprocess(&plain, Camera::Yuyv, rounds)?,
+        "decode": decode(&plain, rounds)?,
+        "opencv": opencv(rounds)?,
+    });
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
+}
+
+/// How a camera's samples lie.
+#[derive(Debug, Clone, Copy)]
+enum Camera {
+    Nv12,
+    Yuyv,
+}
+
+fn preprocess(plain: &Plain, camera: Camera, rounds: usize) -> Result<Value> {
+    let [width, height] = CAMERA_PX;
+    let bytes = noise(width * height * match camera {
+        Camera::Nv12 => 3,
+        Camera::Yuyv => 4,
+    } / 2);
+    let color = YuvColor::default();
+    let frame = match camera {
+        Camera::Nv12 => YuvFrame::nv12(width, height, &bytes, color)?,
+        Camera::Yuyv => YuvFrame::yuyv(width, height, &bytes, color)?,
+    };
+    let recipe = Preprocess::yolo(SIDE_PX, SIDE_PX);
+    let mut preprocessor = Preprocessor::new(&recipe, &input())?;
+    let map = LetterboxMap::fit(width, height, &recipe);
+    let (mut ours, mut theirs) = (vec![0; SIDE_PX * SIDE_PX * 3], vec![0; SIDE_PX * SIDE_PX * 3]);
+    let [our_time, plain_time] = turn_about(
+        rounds,
+        || Ok(drop(preprocessor.run_pixels(frame, &mut ours)?)),
+        || {
+            match camera {
+                Camera::Nv12 => plain.nv12(&map, SIDE_PX, &bytes, &mut theirs),
+                Camera::Yuyv => plain.yuyv(&map, SIDE_PX, &bytes, &mut theirs),
+            }
+            Ok(())
+        },
+    )?;
+    let distance = ours.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+    // Half a level of Y, U and V each, as far as the matrix carries it.
+    ensure!(distance <= 3, "the pixels differ by {distance} levels");
+    let touched = bytes.len() + ours.len();
+    Ok(json!({
+        "ours_us": our_time.as_micros(),
+        "plain_c_us": plain_time.as_micros(),
+        "plain_c_over_ours": ratio(plain_time, our_time),
+        "bytes": touched,
+        "gb_per_s": gigabytes_per_second(touched, our_time),
+        "largest_difference": distance,
+    }))
+}
+
+fn decode(plain: &Plain, rounds: usize) -> Result<Value> {
+    let specs = outputs();
+    let tensors: Vec<Tensor> = specs.iter().zip(stored_outputs(&specs)).map(tensor).collect::<Result<_>>()?;
+    let anchors_px = ANCHORS.as_chunks::<6>().0.iter().map(|head| head.as_chunks::<2>().0.to_vec()).collect();
+    let recipe = Decode::Yolov5 { strides: vec![8, 16, 32], anchors_px };
+    let mut decoder = Decoder::new(&recipe, CLASSES, &specs, Limits::device(CONFIDENCE, IOU))?;
+    let map = LetterboxMap::fit(SIDE_PX, SIDE_PX, &Preprocess::yolo(SIDE_PX, SIDE_PX));
+    let stored: Vec<&[i8]> = tensors.iter().filter_map(int8).collect();
+    let heads = Heads {
+        stored: stored.try_into().ok().context("three heads of int8")?,
+        side_px: SIDE_PX,
+        classes: CLASSES,
+        scale: QUANT.scale,
+        zero_point: QUANT.zero_point,
+        anchors: &ANCHORS,
+        confidence: CONFIDENCE,
+        iou: IOU,
+    };
+    let mut found = vec![PlainBox::default(); 3 * (80 * 80 + 40 * 40 + 20 * 20)];
+    let mut kept = [PlainBox::default(); 300];
+    let (mut our_count, mut their_count) = (0, 0);
+    let [our_time, plain_time] = turn_about(
+        rounds,
+        || {
+            our_count = decoder.detect(&tensors, &map)?.len();
+            Ok(())
+        },
+        || {
+            their_count = plain.decode(&heads, &mut found, &mut kept);
+            Ok(())
+        },
+    )?;
+    ensure!(our_count == OBJECTS && their_count == OBJECTS, "{our_count} and {their_count} of {OBJECTS} objects");
+    for (ours, theirs) in decoder.detect(&tensors, &map)?.iter().zip(&kept) {
+        let distance = (ours.score - theirs.score).abs();
+        ensure!(distance < 1e-3 && theirs.class >= 0, "scores differ by {distance}: {ours:?}, {theirs:?}");
+    }
+    let touched: usize = specs.iter().map(TensorSpec::len).sum();
+    Ok(json!({
+        "ours_us": our_time.as_micros(),
+        "plain_c_us": plain_time.as_micros(),
+        "plain_c_over_ours": ratio(plain_time, our_time),
+        "bytes": touched,
+        "gb_per_s": gigabytes_per_second(touched, our_time),
+        "objects": our_count,
+    }))
+}
+
+/// What OpenCV needs for the pre-processing, where there is one.
+fn opencv(rounds: usize) -> Result<Value> {
+    let Some(python) = std::env::var_os("REPEDGE_PYTHON") else { return Ok(Value::Null) };
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("python/time_opencv.py");
+    let output = Command::new(&python).arg(script).arg(rounds.to_string()).output().context("no Python")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Medians of both sides, each run in turn.
+fn turn_about(
+    rounds: usize,
+    mut ours: impl FnMut() -> Result<()>,
+    mut theirs: impl FnMut() -> Result<()>,
+) -> Result<[Duration; 2]> {
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        times[0].push(timed(&mut ours)?);
+        times[1].push(timed(&mut theirs)?);
+    }
+    Ok(times.map(median))
+}
+
+fn timed(run: &mut impl FnMut() -> Result<()>) -> Result<Duration> {
+    let begun = Instant::now();
+    run()?;
+    Ok(begun.elapsed())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64().max(1e-9)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few megabytes")]
+fn gigabytes_per_second(bytes: usize, time: Duration) -> f64 {
+    bytes as f64 / time.as_secs_f64().max(1e-9) / 1e9
+}
+
+/// What this machine copies from memory to memory, in bytes read and written.
+fn copy_speed(rounds: usize) -> f64 {
+    let from = vec![1_u8; 64 << 20];
+    let mut to = vec![0_u8; from.len()];
+    let times = (0..rounds.min(20)).map(|_| {
+        let begun = Instant::now();
+        to.copy_from_slice(std::hint::black_box(&from));
+        std::hint::black_box(&mut to);
+        begun.elapsed()
+    });
+    gigabytes_per_second(2 * from.len(), median(times.collect()))
+}
+
+fn input() -> TensorSpec {
+    let shape = [1, SIDE_PX, SIDE_PX, 3];
+    TensorSpec { name: "images".into(), dtype: DType::U8, layout: Layout::Nhwc, shape, quant: None }
+}
+
+fn outputs() -> Vec<TensorSpec> {
+    let output = |stride: usize| TensorSpec {
+        name: format!("output{stride}"),
+        dtype: DType::I8,
+        layout: Layout::Nchw,
+        shape: [1, 3 * (5 + CLASSES), SIDE_PX / stride, SIDE_PX / stride],
+        quant: Some(QUANT),
+    };
+    [8, 16, 32].map(output).to_vec()
+}
+
+fn tensor((spec, values): (&TensorSpec, Vec<i8>)) -> Result<Tensor> {
+    let mut tensor = Tensor::zeroed(spec);
+    let TensorData::I8(stored) = &mut tensor.data else { anyhow::bail!("an output that is not int8") };
+    stored.copy_from_slice(&values);
+    Ok(tensor)
+}
+
+fn int8(tensor: &Tensor) -> Option<&[i8]> {
+    match &tensor.data {
+        TensorData::I8(stored) => Some(stored),
+        _ => None,
+    }
+}
+
+/// Outputs that hold [`OBJECTS`] boxes far from each other, each found at three neighboring cells, as a real model finds it;
+/// the rest are low scores of all sizes.
+fn stored_outputs(specs: &[TensorSpec]) -> Vec<Vec<i8>> {
+    let mut outputs: Vec<Vec<i8>> = specs.iter().map(|spec| low_scores(spec.len())).collect();
+    let width = SIDE_PX / 8;
+    for object in 0..OBJECTS {
+        let (row, column) = (4 + object / 10 * 7, 3 + object % 10 * 7);
+        for neighbor in 0..3 {
+            let cell = row * width + column + neighbor;
+            let score = 100 - i8::try_from(neighbor).unwrap_or(0);
+            for (channel, value) in [(0, 20), (1, 20), (2, 40), (3, 40), (4, score), (5 + object % CLASSES, 100)] {
+                outputs[0][(85 + channel) * width * width + cell] = value;
+            }
+        }
+    }
+    outputs
+}
+
+/// Logits from -14.8 to -2: nothing that passes a threshold of a quarter.
+fn low_scores(count: usize) -> Vec<i8> {
+    noise(count).into_iter().map(|byte| (byte | 0x80).cast_signed()).collect()
+}
+
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    (0..count).map(|_| next()).collect()
+}
