@@ -1,3 +1,9 @@
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes and samples of small test images"
+)]
+
 use proptest::prelude::*;
 
 use super::*;

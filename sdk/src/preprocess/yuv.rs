@@ -174,7 +174,7 @@ fn to_rgb(coefficients: Coefficients, samples: [&[i32]; 3], rgb: &mut [u8]) {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte")]
+#[expect(clippy::cast_sign_loss, reason = "clamped to a byte")]
 fn to_byte(value: i32) -> u8 {
     ((value + (1 << (COLOR_BITS - 1))) >> COLOR_BITS).clamp(0, 255) as u8
 }

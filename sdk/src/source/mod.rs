@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use artifact::Fault;
 
-use crate::frame::{Picture, Samples, YuvColor, YuvFrame};
+use crate::frame::{Picture, YuvColor, YuvFrame};
 use crate::{Error, Frame};
 
 pub use mjpeg::MjpegFile;
@@ -82,9 +82,9 @@ pub enum Format {
     /// Red, green, blue for each pixel.
     #[default]
     Rgb,
-    /// [`Samples::Nv12`].
+    /// [`Samples::Nv12`](crate::frame::Samples::Nv12).
     Nv12(YuvColor),
-    /// [`Samples::Yuyv`].
+    /// [`Samples::Yuyv`](crate::frame::Samples::Yuyv).
     Yuyv(YuvColor),
 }
 

@@ -1,5 +1,7 @@
 //! Objects that move as formulas say: what is tracked must keep its number, and nothing else may get one.
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of a few frames")]
+
 use allocation_counter::measure;
 use proptest::prelude::*;
 
@@ -26,7 +28,7 @@ fn tracker() -> Tracker {
 /// Numbers given in each of `frames`, whose detections `found` tells by number of the frame.
 fn numbers(
     tracker: &mut Tracker,
-    frames: std::ops::Range<u32>,
+    frames: Range<u32>,
     found: impl Fn(f32) -> Vec<Detection>,
 ) -> Vec<Vec<u32>> {
     let update = |frame: u32| {

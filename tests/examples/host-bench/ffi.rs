@@ -106,7 +106,10 @@ impl Plain {
         for (stored, stride) in heads.stored.iter().zip([8, 16, 32]) {
             assert_eq!(stored.len(), planes * (heads.side_px / stride).pow(2), "a head of stride {stride}");
         }
-        assert!(found.len() >= heads.stored.iter().map(|stored| stored.len() / (5 + heads.classes)).sum(), "room");
+        assert!(
+            found.len() >= heads.stored.iter().map(|stored| stored.len() / (5 + heads.classes)).sum(),
+            "room"
+        );
         let pointers = heads.stored.map(<[i8]>::as_ptr);
         let size = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         // SAFETY: the heads have the sizes that were just checked, `found` holds a box for every cell and anchor, and `kept` as

@@ -25,7 +25,8 @@ const QUANT: Quant = Quant { scale: 0.1, zero_point: 20 };
 const CONFIDENCE: f32 = 0.25;
 const IOU: f32 = 0.45;
 const ANCHORS: [f32; 18] = [
-    10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0, 373.0, 326.0,
+    10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0,
+    373.0, 326.0,
 ];
 
 /// `cargo run -p tests --example host-bench -- [ROUNDS]`: 200 unless given. With `REPEDGE_PYTHON` naming a Python that has
@@ -55,10 +56,15 @@ enum Camera {
 
 fn preprocess(plain: &Plain, camera: Camera, rounds: usize) -> Result<Value> {
     let [width, height] = CAMERA_PX;
-    let bytes = noise(width * height * match camera {
-        Camera::Nv12 => 3,
-        Camera::Yuyv => 4,
-    } / 2);
+    let bytes = noise(
+        width
+            * height
+            * match camera {
+                Camera::Nv12 => 3,
+                Camera::Yuyv => 4,
+            }
+            / 2,
+    );
     let color = YuvColor::default();
     let frame = match camera {
         Camera::Nv12 => YuvFrame::nv12(width, height, &bytes, color)?,
@@ -70,7 +76,7 @@ fn preprocess(plain: &Plain, camera: Camera, rounds: usize) -> Result<Value> {
     let (mut ours, mut theirs) = (vec![0; SIDE_PX * SIDE_PX * 3], vec![0; SIDE_PX * SIDE_PX * 3]);
     let [our_time, plain_time] = turn_about(
         rounds,
-        || Ok(drop(preprocessor.run_pixels(frame, &mut ours)?)),
+        || Ok(preprocessor.run_pixels(frame, &mut ours).map(|_| ())?),
         || {
             match camera {
                 Camera::Nv12 => plain.nv12(&map, SIDE_PX, &bytes, &mut theirs),
@@ -125,7 +131,10 @@ fn decode(plain: &Plain, rounds: usize) -> Result<Value> {
             Ok(())
         },
     )?;
-    ensure!(our_count == OBJECTS && their_count == OBJECTS, "{our_count} and {their_count} of {OBJECTS} objects");
+    ensure!(
+        our_count == OBJECTS && their_count == OBJECTS,
+        "{our_count} and {their_count} of {OBJECTS} objects"
+    );
     for (ours, theirs) in decoder.detect(&tensors, &map)?.iter().zip(&kept) {
         let distance = (ours.score - theirs.score).abs();
         ensure!(distance < 1e-3 && theirs.class >= 0, "scores differ by {distance}: {ours:?}, {theirs:?}");
@@ -237,7 +246,9 @@ fn stored_outputs(specs: &[TensorSpec]) -> Vec<Vec<i8>> {
         for neighbor in 0..3 {
             let cell = row * width + column + neighbor;
             let score = 100 - i8::try_from(neighbor).unwrap_or(0);
-            for (channel, value) in [(0, 20), (1, 20), (2, 40), (3, 40), (4, score), (5 + object % CLASSES, 100)] {
+            for (channel, value) in
+                [(0, 20), (1, 20), (2, 40), (3, 40), (4, score), (5 + object % CLASSES, 100)]
+            {
                 outputs[0][(85 + channel) * width * width + cell] = value;
             }
         }
