@@ -6,7 +6,9 @@ use std::env;
 use std::num::NonZero;
 use std::time::Instant;
 
-use kernels::{Activation, Convolution, Isa, Network, Operator, Peak, Plan, Shape, Unsupported, Value};
+use kernels::{
+    Activation, Convolution, Given, Isa, Network, Operator, Peak, Plan, Shape, Taken, Unsupported, Value, Windows,
+};
 
 /// A YOLOv5 v6 in parts.
 struct Yolo {
@@ -29,10 +31,12 @@ impl Yolo {
         let conv = Convolution {
             weights: weights.cycle().map(|weight| weight * 0.05).take(count).collect(),
             bias: vec![0.1; outputs],
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            pad: [pad; 2],
-            pad_end: [pad; 2],
+            windows: Windows {
+                kernel: [kernel; 2],
+                stride: [stride; 2],
+                pad: [pad; 2],
+                pad_end: [pad; 2],
+            },
             activation: self.activation,
         };
         self.network.node(Operator::Convolution(conv), &[input])
@@ -83,7 +87,7 @@ impl Yolo {
         let pools = self.layer(p5, 512, [1, 1])?;
         let mut all = vec![pools];
         for _ in 0..3 {
-            let pool = Operator::MaxPool { kernel: [5, 5], stride: [1, 1], pad: [2, 2], pad_end: [2, 2] };
+            let pool = Operator::MaxPool(Windows { kernel: [5; 2], stride: [1; 2], pad: [2; 2], pad_end: [2; 2] });
             all.push(self.network.node(pool, &[all[all.len() - 1]])?);
         }
         let pools = self.network.node(Operator::Concat, &all)?;
@@ -137,11 +141,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plan = Plan::new(yolo.network.clone(), isa, NonZero::<usize>::MIN)?;
     let mut workspace = plan.workspace();
     let images: Vec<Vec<f32>> =
-        yolo.network.input_shapes().iter().map(|shape| vec![0.5; shape.len()]).collect();
-    let inputs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+        yolo.network.input_forms().iter().map(|(shape, _)| vec![0.5; shape.len()]).collect();
+    let inputs: Vec<Given<'_>> = images.iter().map(|image| Given::Real(image)).collect();
     let mut outputs: Vec<Vec<f32>> =
-        yolo.network.output_shapes().iter().map(|shape| vec![0.0; shape.len()]).collect();
-    let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        yolo.network.output_forms().iter().map(|(shape, _)| vec![0.0; shape.len()]).collect();
+    let mut slices: Vec<Taken<'_>> = outputs.iter_mut().map(|output| Taken::Real(output)).collect();
     let mut best: Vec<(String, f64, usize)> = Vec::new();
     for _ in 0..60 {
         let times = plan.profile(&mut workspace, &inputs, &mut slices);
