@@ -32,7 +32,8 @@ mod team;
 
 pub use layout::{Kind, Shape};
 pub use network::{
-    Activation, Codes, Convolution, Ending, IntegerConvolution, Network, Node, Operator, Quant, Value, Windows,
+    Activation, Codes, Convolution, Ending, IntegerConvolution, Network, Node, Operator, Quant, Value,
+    Windows,
 };
 pub use plan::{Given, Plan, Taken, Workspace};
 pub use simd::Isa;

@@ -6,7 +6,8 @@ use std::num::NonZero;
 
 use kernels::reference::{self, Image};
 use kernels::{
-    Codes, Ending, Given, IntegerConvolution, Isa, Kind, Network, Operator, Plan, Quant, Shape, Taken, Value, Windows,
+    Codes, Ending, Given, IntegerConvolution, Isa, Kind, Network, Operator, Plan, Quant, Shape, Taken, Value,
+    Windows,
 };
 use proptest::prelude::*;
 
@@ -89,15 +90,23 @@ enum Style {
     Real,
 }
 
-fn convolution(channels: usize, outputs: usize, windows: Windows, style: Style, seed: u64) -> IntegerConvolution {
+fn convolution(
+    channels: usize,
+    outputs: usize,
+    windows: Windows,
+    style: Style,
+    seed: u64,
+) -> IntegerConvolution {
     let taps = channels * windows.kernel[0] * windows.kernel[1];
     // Sums of about 40 · 74 · √taps; a third of them saturates.
     #[expect(clippy::cast_precision_loss, reason = "a number of taps")]
     let unit = 60.0 / (3000.0 * (taps as f32).sqrt());
     let factors: Vec<f32> = reals(seed + 1, outputs, 0.3).iter().map(|part| unit * (1.0 + part)).collect();
     let bias: Vec<i32> = bytes(seed + 2, outputs).into_iter().map(|bias| i32::from(bias) * 100).collect();
-    let entries = || (0..1200).map(|step: i32| i8::try_from((step - 500).clamp(-300, 500) / 5).unwrap()).collect();
-    let stored = |factors: Vec<f32>, codes| Ending::Stored { bias: bias.clone(), multipliers: factors, codes };
+    let entries =
+        || (0..1200).map(|step: i32| i8::try_from((step - 500).clamp(-300, 500) / 5).unwrap()).collect();
+    let stored =
+        |factors: Vec<f32>, codes| Ending::Stored { bias: bias.clone(), multipliers: factors, codes };
     let ending = match style {
         Style::Shifted => stored(factors, Codes::Shifted { zero_point: bytes(seed + 3, 1)[0] }),
         Style::Table => stored(

@@ -36,7 +36,8 @@ fn check(network: &Network, seed: u64) {
             for _ in 0..2 {
                 let mut outputs: Vec<Vec<f32>> =
                     expected.iter().map(|output| vec![f32::NAN; output.len()]).collect();
-                let mut slices: Vec<Taken<'_>> = outputs.iter_mut().map(|output| Taken::Real(output)).collect();
+                let mut slices: Vec<Taken<'_>> =
+                    outputs.iter_mut().map(|output| Taken::Real(output)).collect();
                 plan.run(&mut workspace, &inputs, &mut slices);
                 for (output, expected) in outputs.iter().zip(&expected) {
                     compare(output, expected, isa);

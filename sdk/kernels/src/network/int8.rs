@@ -99,7 +99,9 @@ impl IntegerConvolution {
             Ending::Real { .. } => true,
         };
         if channels != others || !tables || !finite {
-            return Err(Unsupported::new(format!("an ending of {channels} biases and {others} factors, or a table out of bounds")));
+            return Err(Unsupported::new(format!(
+                "an ending of {channels} biases and {others} factors, or a table out of bounds"
+            )));
         }
         Ok(channels)
     }

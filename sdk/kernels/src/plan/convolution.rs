@@ -51,7 +51,12 @@ pub fn plan(
             activation: conv.activation,
             filtering,
             pad: conv.windows.pad,
-            bounds: tile_bounds(output, filtering.positions(), input.blocks() + output.blocks().min(GROUP), threads),
+            bounds: tile_bounds(
+                output,
+                filtering.positions(),
+                input.blocks() + output.blocks().min(GROUP),
+                threads,
+            ),
         }),
         None => Planned::Direct(direct(conv, input, output, plus, threads)),
     }

@@ -47,7 +47,8 @@ impl Places {
             let whole = View::whole(network.shape(whole), network.kind(whole), offset);
             Some(whole.channels(first, channels))
         };
-        let views = roots.iter().zip(&network.shapes).map(|(&root, shape)| view(root, shape.channels)).collect();
+        let views =
+            roots.iter().zip(&network.shapes).map(|(&root, shape)| view(root, shape.channels)).collect();
         let copies = copies.into_iter().filter_map(|(at, from, to, channels)| {
             Some((at, view(root(&parts, from), channels)?, view(root(&parts, to), channels)?))
         });

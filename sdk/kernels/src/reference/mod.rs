@@ -51,7 +51,9 @@ fn compute(operator: &Operator, inputs: &[(&Image, Shape)], output: Shape) -> Im
         Operator::Convolution(conv) => {
             Image::Real(convolution(conv, image.reals(), shape, reals().nth(1), output))
         }
-        Operator::Add => Image::Real(image.reals().iter().zip(inputs[1].0.reals()).map(|(a, b)| a + b).collect()),
+        Operator::Add => {
+            Image::Real(image.reals().iter().zip(inputs[1].0.reals()).map(|(a, b)| a + b).collect())
+        }
         Operator::Activate(activation) => {
             Image::Real(image.reals().iter().map(|&x| rounded(activation.of(f64::from(x)))).collect())
         }
@@ -60,19 +62,24 @@ fn compute(operator: &Operator, inputs: &[(&Image, Shape)], output: Shape) -> Im
         Operator::Map(table) => int8::map(image.codes(), table),
         Operator::AddStored { from, to } => int8::add([image.codes(), inputs[1].0.codes()], *from, *to),
         Operator::Dequantize(quant) => int8::dequantize(image.codes(), *quant),
-        Operator::Concat | Operator::MaxPool(_) | Operator::Upsample { .. } | Operator::Slice(_) => match image {
-            Image::Real(_) => {
-                let images: Vec<(&[f32], Shape)> = reals().zip(inputs.iter().map(|input| input.1)).collect();
-                Image::Real(moved(operator, &images, output, f32::NEG_INFINITY))
+        Operator::Concat | Operator::MaxPool(_) | Operator::Upsample { .. } | Operator::Slice(_) => {
+            match image {
+                Image::Real(_) => {
+                    let images: Vec<(&[f32], Shape)> =
+                        reals().zip(inputs.iter().map(|input| input.1)).collect();
+                    Image::Real(moved(operator, &images, output, f32::NEG_INFINITY))
+                }
+                Image::Stored(_) => {
+                    let images: Vec<(&[i8], Shape)> =
+                        inputs.iter().map(|(image, shape)| (image.codes(), *shape)).collect();
+                    Image::Stored(moved(operator, &images, output, i8::MIN))
+                }
             }
-            Image::Stored(_) => {
-                let images: Vec<(&[i8], Shape)> =
-                    inputs.iter().map(|(image, shape)| (image.codes(), *shape)).collect();
-                Image::Stored(moved(operator, &images, output, i8::MIN))
-            }
-        },
+        }
         Operator::Enter { factor, quantize, border } => match (image, quantize) {
-            (Image::Real(reals), None) => Image::Real(deeper(reals, shape, *factor, output, f32::from(*border))),
+            (Image::Real(reals), None) => {
+                Image::Real(deeper(reals, shape, *factor, output, f32::from(*border)))
+            }
             (Image::Stored(codes), _) => Image::Stored(deeper(codes, shape, *factor, output, *border)),
             (Image::Real(reals), Some((scale, zero_point))) => {
                 let codes = int8::quantize(reals, *scale, *zero_point);

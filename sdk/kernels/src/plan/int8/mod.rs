@@ -8,12 +8,12 @@ use std::num::NonZero;
 
 use crate::layout::View;
 use crate::network::{IntegerConvolution, Windows};
+use crate::simd::Isa;
 use crate::simd::int8::convert::{Pack, PackItem, Planes, Unpack, UnpackItem};
 use crate::simd::int8::direct::{self, Direct};
 use crate::simd::int8::elementwise::{self, Elementwise, Function};
 use crate::simd::int8::winograd::{self, Winograd};
 use crate::simd::pool::{self, Codes, MaxPool};
-use crate::simd::Isa;
 
 use super::image::{Buffers, Given, Wanted};
 use super::step::PACKED_ROWS;
@@ -37,7 +37,12 @@ pub enum Step {
 
 impl Step {
     /// Plans `conv` from `input` to `output` for a number of threads.
-    pub fn convolution(conv: &IntegerConvolution, input: View, output: View, threads: NonZero<usize>) -> Self {
+    pub fn convolution(
+        conv: &IntegerConvolution,
+        input: View,
+        output: View,
+        threads: NonZero<usize>,
+    ) -> Self {
         convolution::plan(conv, input, output, threads)
     }
 
@@ -112,10 +117,9 @@ impl Step {
     pub fn name(&self) -> String {
         match self {
             Self::Pack(step, _) => format!("int8 pack {}", step.output.shape),
-            Self::Direct(conv) => format!(
-                "int8 direct, {} taps, {} to {}",
-                conv.kernel, conv.input.shape, conv.output.shape
-            ),
+            Self::Direct(conv) => {
+                format!("int8 direct, {} taps, {} to {}", conv.kernel, conv.input.shape, conv.output.shape)
+            }
             Self::Winograd(conv) => format!("int8 Stride1, {} to {}", conv.input.shape, conv.output.shape),
             Self::Elementwise(step) => format!("int8 {} {}", step.function.name(), step.output.shape),
             Self::MaxPool(step) => format!("int8 max pooling {}", step.output.shape),

@@ -1,5 +1,6 @@
 //! Integers of AVX2: a block of stored values is one register, its sums are two.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Avx2;
@@ -59,7 +60,7 @@ impl Integers for Avx2 {
     #[inline(always)]
     fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` is proof of AVX2.
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+        unsafe { dot(sum, a, b) }
     }
 
     #[inline(always)]
@@ -132,4 +133,24 @@ impl Integers for Avx2 {
             ]
         }
     }
+}
+
+/// [`Integers::dot`] as two instructions that belong together: where the compiler sees the additions of an unrolled loop, it
+/// regroups them, so that products wait in registers, of which there are none left.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot(mut sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: only the two registers are written.
+    unsafe {
+        asm!(
+            "vpmaddwd {product}, {a}, {b}",
+            "vpaddd {sum}, {sum}, {product}",
+            a = in(ymm_reg) a,
+            b = in(ymm_reg) b,
+            sum = inout(ymm_reg) sum,
+            product = lateout(ymm_reg) _,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
 }

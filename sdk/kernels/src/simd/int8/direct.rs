@@ -7,7 +7,7 @@
 //! of its own, which takes the zero point of just these taps out of the sums.
 
 use super::epilogue::{Ending, Target};
-use super::tile::{self, End, Job, Start};
+use super::tile::{self, Finish, Job, Start};
 use super::{LANES, PER_FLOAT};
 use crate::layout::{Kind, View};
 use crate::simd::direct::Run;
@@ -71,11 +71,11 @@ impl Kernel for Item<'_> {
                     weights: conv.weights[block * blocks * weight_block..].as_ptr(),
                     weight_block,
                     start: Start::Bias(taps.bias[block * LANES..].as_ptr()),
-                    end: End::Finish(
-                        &conv.ending,
+                    end: Finish {
+                        ending: &conv.ending,
                         block,
-                        target(self.memory, conv.output, block, run.output, run.output_pixel),
-                    ),
+                        to: target(self.memory, conv.output, block, run.output, run.output_pixel),
+                    },
                 };
                 // SAFETY: views and runs lie in the memory and weights are packed for them, which the plan sees to;
                 // items have pixels of their own, and no step writes what another of the same time reads.
@@ -89,6 +89,7 @@ impl Kernel for Item<'_> {
 pub fn target(memory: Memory<'_>, output: View, block: usize, offset: usize, pixel: usize) -> Target {
     let half = LANES / output.kind.lanes();
     let place = |block: usize| memory.at(output.block(block) + offset);
-    let second = (output.kind == Kind::Real && half * block + 1 < output.blocks()).then(|| place(half * block + 1));
+    let second =
+        (output.kind == Kind::Real && half * block + 1 < output.blocks()).then(|| place(half * block + 1));
     Target { start: place(half * block), pixel, second }
 }

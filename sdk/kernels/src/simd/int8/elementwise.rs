@@ -109,9 +109,8 @@ impl Item<'_> {
     unsafe fn map(&self, table: &[i8; 256], from: *const i16, to: *mut i16) {
         let values = self.pixels() * LANES;
         // SAFETY: blocks of so many values, for which the caller vouches.
-        let (from, to) = unsafe {
-            (std::slice::from_raw_parts(from, values), std::slice::from_raw_parts_mut(to, values))
-        };
+        let (from, to) =
+            unsafe { (std::slice::from_raw_parts(from, values), std::slice::from_raw_parts_mut(to, values)) };
         for (to, from) in to.iter_mut().zip(from) {
             *to = i16::from(table[usize::from(from.to_le_bytes()[0])]);
         }
@@ -122,20 +121,29 @@ impl Item<'_> {
     /// # Safety
     /// All must be blocks of the output's size.
     #[inline(always)]
-    unsafe fn add<S: Simd>(&self, simd: S, from: [*const i16; 2], quants: [Quant; 2], to: Quant, output: *mut i16) {
-        let [low, high] = to.bounds().map(|bound| simd.splat(bound));
+    unsafe fn add<S: Simd>(
+        &self,
+        simd: S,
+        from: [*const i16; 2],
+        quants: [Quant; 2],
+        to: Quant,
+        output: *mut i16,
+    ) {
+        let bounds = to.bounds();
+        let (low, high) = (simd.splat(bounds[0]), simd.splat(bounds[1]));
         let (scale, zero_point) = (simd.splat(to.scale), simd.splat_i32(to.zero_point));
         for pixel in 0..self.pixels() {
             // SAFETY: a pixel of each block, for which the caller vouches.
-            let reals = [0, 1].map(|image: usize| unsafe {
-                reals(simd, from[image].add(pixel * LANES), quants[image])
-            });
-            let codes = [0, 1].map(|half: usize| {
-                let steps = simd.div(simd.add(reals[0][half], reals[1][half]), scale);
-                simd.add_i32(simd.nearest(simd.min(simd.max(steps, low), high)), zero_point)
-            });
-            // SAFETY: as above.
-            unsafe { simd.store_i16(output.add(pixel * LANES), simd.narrow(codes)) };
+            unsafe {
+                let first = reals(simd, from[0].add(pixel * LANES), quants[0]);
+                let second = reals(simd, from[1].add(pixel * LANES), quants[1]);
+                let mut codes = [zero_point; 2];
+                for (half, code) in codes.iter_mut().enumerate() {
+                    let steps = simd.div(simd.add(first[half], second[half]), scale);
+                    *code = simd.add_i32(*code, simd.nearest(simd.min(simd.max(steps, low), high)));
+                }
+                simd.store_i16(output.add(pixel * LANES), simd.narrow(codes));
+            }
         }
     }
 
@@ -188,5 +196,10 @@ unsafe fn reals<S: Simd>(simd: S, from: *const i16, quant: Quant) -> [S::V; 2] {
     let zero_point = simd.splat_i32(quant.zero_point);
     // SAFETY: the caller vouches for sixteen values.
     let codes = simd.widen(unsafe { simd.load_i16(from) });
-    codes.map(|codes| simd.mul(simd.real(simd.sub_i32(codes, zero_point)), simd.splat(quant.scale)))
+    let scale = simd.splat(quant.scale);
+    let mut reals = [scale; 2];
+    for (real, codes) in reals.iter_mut().zip(codes) {
+        *real = simd.mul(simd.real(simd.sub_i32(codes, zero_point)), scale);
+    }
+    reals
 }

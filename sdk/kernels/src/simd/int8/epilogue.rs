@@ -47,6 +47,15 @@ pub struct Target {
     pub second: Option<*mut f32>,
 }
 
+impl Target {
+    /// From pixel `first` on.
+    #[inline(always)]
+    pub fn from(self, first: usize) -> Self {
+        let step = |start: *mut f32| start.wrapping_add(first * self.pixel);
+        Self { start: step(self.start), second: self.second.map(step), ..self }
+    }
+}
+
 /// Finishes `P` pixels of block `block`.
 ///
 /// # Safety
@@ -66,29 +75,31 @@ pub unsafe fn finish<S: Simd, const P: usize>(
                 let zero_point = simd.splat_i32(*zero_point);
                 let factors = lanes(simd, multipliers, block);
                 for (p, sums) in sums.into_iter().enumerate() {
-                    let steps = steps(simd, sums, factors, *bounds);
-                    let codes = simd.narrow(steps.map(|steps| simd.add_i32(steps, zero_point)));
-                    simd.store_i16(to.start.add(p * to.pixel).cast(), codes);
+                    let [low, high] = steps(simd, sums, factors, *bounds);
+                    let codes = [simd.add_i32(low, zero_point), simd.add_i32(high, zero_point)];
+                    simd.store_i16(to.start.add(p * to.pixel).cast(), simd.narrow(codes));
                 }
             }
             Ending::Table { multipliers, bounds, entries } => {
                 let factors = lanes(simd, multipliers, block);
                 let first = simd.splat_i32(bounds[0]);
+                let bounds = [exact(bounds[0]), exact(bounds[1])];
                 for (p, sums) in sums.into_iter().enumerate() {
-                    let steps = steps(simd, sums, factors, bounds.map(exact));
-                    let places = steps.map(|steps| simd.sub_i32(steps, first));
+                    let [low, high] = steps(simd, sums, factors, bounds);
+                    let places = [simd.sub_i32(low, first), simd.sub_i32(high, first)];
                     look_up(simd, entries, places, to.start.add(p * to.pixel).cast());
                 }
             }
             Ending::Reals { scales, bias } => {
                 let (scales, bias) = (lanes(simd, scales, block), lanes(simd, bias, block));
                 for (p, sums) in sums.into_iter().enumerate() {
-                    let real = |half: usize| {
-                        simd.add(simd.mul(simd.real(sums[half]), scales[half]), bias[half])
-                    };
-                    simd.store(to.start.add(p * to.pixel), real(0));
+                    let mut reals = [simd.splat(0.0); 2];
+                    for (half, real) in reals.iter_mut().enumerate() {
+                        *real = simd.add(simd.mul(simd.real(sums[half]), scales[half]), bias[half]);
+                    }
+                    simd.store(to.start.add(p * to.pixel), reals[0]);
                     if let Some(second) = to.second {
-                        simd.store(second.add(p * to.pixel), real(1));
+                        simd.store(second.add(p * to.pixel), reals[1]);
                     }
                 }
             }
@@ -109,15 +120,22 @@ fn exact(steps: i32) -> f32 {
 #[inline(always)]
 unsafe fn lanes<S: Simd>(simd: S, values: &[f32], block: usize) -> [S::V; 2] {
     // SAFETY: the caller vouches for sixteen entries from here on.
-    [0, BLOCK].map(|half| unsafe { simd.load(values.as_ptr().add(block * LANES + half)) })
+    unsafe {
+        let values = values.as_ptr().add(block * LANES);
+        [simd.load(values), simd.load(values.add(BLOCK))]
+    }
 }
 
 /// Sums as steps within `bounds`.
 #[inline(always)]
 fn steps<S: Simd>(simd: S, sums: [S::I; 2], factors: [S::V; 2], bounds: [f32; 2]) -> [S::I; 2] {
-    let [low, high] = bounds.map(|bound| simd.splat(bound));
-    let bounded = |half: usize| simd.min(simd.max(simd.mul(simd.real(sums[half]), factors[half]), low), high);
-    [simd.nearest(bounded(0)), simd.nearest(bounded(1))]
+    let (low, high) = (simd.splat(bounds[0]), simd.splat(bounds[1]));
+    let mut steps = sums;
+    for (half, steps) in steps.iter_mut().enumerate() {
+        let scaled = simd.mul(simd.real(sums[half]), factors[half]);
+        *steps = simd.nearest(simd.min(simd.max(scaled, low), high));
+    }
+    steps
 }
 
 /// Stores what `entries` has at `places`.

@@ -20,17 +20,56 @@ pub enum Start {
 }
 
 /// What happens to sums in the end.
+pub trait End: Copy {
+    /// Takes the sums of `P` pixels from pixel `first` of the job on.
+    ///
+    /// # Safety
+    /// Where they go must be valid to write, with nobody else writing.
+    unsafe fn take<S: Simd, const P: usize>(self, simd: S, first: usize, sums: [[S::I; 2]; P]);
+}
+
+/// They are stored, sixteen a pixel.
 #[derive(Clone, Copy)]
-pub enum End<'a> {
-    /// They are stored, sixteen a pixel.
-    Store(*mut i32),
-    /// They end as this block of an output.
-    Finish(&'a Ending, usize, Target),
+pub struct Store(pub *mut i32);
+
+impl End for Store {
+    // SAFETY: the caller keeps the trait's promise.
+    #[inline(always)]
+    unsafe fn take<S: Simd, const P: usize>(self, simd: S, first: usize, sums: [[S::I; 2]; P]) {
+        for (p, sums) in sums.into_iter().enumerate() {
+            // SAFETY: the caller vouches for the pixels.
+            unsafe {
+                let output = self.0.add((first + p) * LANES);
+                simd.store_i32(output, sums[0]);
+                simd.store_i32(output.add(BLOCK), sums[1]);
+            }
+        }
+    }
+}
+
+/// They end as this block of an output.
+#[derive(Clone, Copy)]
+pub struct Finish<'a> {
+    /// What becomes of them.
+    pub ending: &'a Ending,
+    /// Which block of sixteen channels.
+    pub block: usize,
+    /// Where that is.
+    pub to: Target,
+}
+
+impl End for Finish<'_> {
+    // SAFETY: the caller keeps the trait's promise.
+    #[inline(always)]
+    unsafe fn take<S: Simd, const P: usize>(self, simd: S, first: usize, sums: [[S::I; 2]; P]) {
+        // SAFETY: the caller vouches for the pixels, and the plan for entries of the block.
+        unsafe { epilogue::finish(simd, self.ending, self.block, sums, self.to.from(first)) }
+    }
 }
 
 /// A run of pixels to compute for a block of output channels. Strides are in stored values.
 #[derive(Clone, Copy)]
-pub struct Job<'a> {
+pub struct Job<'a, E> {
     /// The first tap of the first pixel, in the first block of input channels.
     pub input: *const i16,
     /// Number of blocks of input channels.
@@ -49,7 +88,7 @@ pub struct Job<'a> {
     /// What sums begin with.
     pub start: Start,
     /// What happens to them in the end.
-    pub end: End<'a>,
+    pub end: E,
 }
 
 /// Computes `pixels` pixels of `job`.
@@ -57,7 +96,7 @@ pub struct Job<'a> {
 /// # Safety
 /// Everything that `job` describes must be valid to read, and its output to write, with nobody else writing.
 #[inline(always)]
-pub unsafe fn run<S: Simd>(simd: S, job: &Job<'_>, pixels: usize) {
+pub unsafe fn run<S: Simd, E: End>(simd: S, job: &Job<'_, E>, pixels: usize) {
     let tiles = pixels.div_ceil(PIXELS);
     let mut done = 0;
     for tile in 0..tiles {
@@ -65,12 +104,12 @@ pub unsafe fn run<S: Simd>(simd: S, job: &Job<'_>, pixels: usize) {
         // SAFETY: pixels `done..done + now` of the job, for which the caller vouches.
         unsafe {
             match now {
-                6 => compute::<S, 6>(simd, job, done),
-                5 => compute::<S, 5>(simd, job, done),
-                4 => compute::<S, 4>(simd, job, done),
-                3 => compute::<S, 3>(simd, job, done),
-                2 => compute::<S, 2>(simd, job, done),
-                _ => compute::<S, 1>(simd, job, done),
+                6 => compute::<S, E, 6>(simd, job, done),
+                5 => compute::<S, E, 5>(simd, job, done),
+                4 => compute::<S, E, 4>(simd, job, done),
+                3 => compute::<S, E, 3>(simd, job, done),
+                2 => compute::<S, E, 2>(simd, job, done),
+                _ => compute::<S, E, 1>(simd, job, done),
             }
         }
         done += now;
@@ -82,7 +121,7 @@ pub unsafe fn run<S: Simd>(simd: S, job: &Job<'_>, pixels: usize) {
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn compute<S: Simd, const P: usize>(simd: S, job: &Job<'_>, first: usize) {
+unsafe fn compute<S: Simd, E: End, const P: usize>(simd: S, job: &Job<'_, E>, first: usize) {
     // SAFETY: the caller vouches for all that the job describes.
     unsafe {
         let begin = match job.start {
@@ -101,21 +140,7 @@ unsafe fn compute<S: Simd, const P: usize>(simd: S, job: &Job<'_>, first: usize)
             input = input.add(job.input_block);
             weights = weights.add(job.weight_block);
         }
-        match job.end {
-            End::Store(output) => {
-                for (p, sums) in sums.into_iter().enumerate() {
-                    let output = output.add((first + p) * LANES);
-                    simd.store_i32(output, sums[0]);
-                    simd.store_i32(output.add(BLOCK), sums[1]);
-                }
-            }
-            End::Finish(ending, block, to) => {
-                let step = first * to.pixel;
-                let second = to.second.map(|second| second.add(step));
-                let to = Target { start: to.start.add(step), second, ..to };
-                epilogue::finish(simd, ending, block, sums, to);
-            }
-        }
+        job.end.take(simd, first, sums);
     }
 }
 
@@ -134,7 +159,8 @@ unsafe fn accumulate<S: Simd, const P: usize>(
     for pair in 0..LANES / 2 {
         // SAFETY: within the pairs and the blocks that the caller vouches for.
         unsafe {
-            let row = [0, LANES].map(|half| simd.load_i16(weights.add(pair * 2 * LANES + half)));
+            let row = weights.add(pair * 2 * LANES);
+            let row = [simd.load_i16(row), simd.load_i16(row.add(LANES))];
             for (p, sums) in sums.iter_mut().enumerate() {
                 let values = simd.splat_pair(input.add(p * pixel + 2 * pair));
                 for (sum, weights) in sums.iter_mut().zip(row) {

@@ -12,7 +12,7 @@
 
 use super::direct::target;
 use super::epilogue::{self, Ending};
-use super::tile::{self, End, Job, Start};
+use super::tile::{self, Job, Start, Store};
 use super::{LANES, PER_FLOAT};
 use crate::layout::{BLOCK, Shape, View};
 use crate::simd::memory::Memory;
@@ -215,7 +215,7 @@ impl Item<'_> {
                     weights,
                     weight_block: LANES * LANES,
                     start: Start::Zero,
-                    end: End::Store(products.at(panel, block - group.start, position)),
+                    end: Store(products.at(panel, block - group.start, position)),
                 };
                 // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
                 unsafe { tile::run(simd, &job, tiles_of(panel, panels, tiles).len()) };
@@ -238,8 +238,10 @@ impl Item<'_> {
                 let from = products.at(panel, block - group.start, 0).wrapping_add(at * LANES);
                 // SAFETY: products of this item, computed before; lines of the output that only this item writes.
                 unsafe {
-                    let halves =
-                        [transform_back(simd, from.cast_const()), transform_back(simd, from.add(BLOCK).cast_const())];
+                    let halves = [
+                        transform_back(simd, from.cast_const()),
+                        transform_back(simd, from.add(BLOCK).cast_const()),
+                    ];
                     self.store(simd, block, self.place(tile), halves);
                 }
             }
@@ -279,10 +281,7 @@ impl Item<'_> {
                     epilogue::finish(simd, &conv.ending, block, sums, to);
                 } else {
                     for (x, sums) in sums.into_iter().enumerate().take(columns) {
-                        let step = x * BLOCK;
-                        let second = to.second.map(|second| second.add(step));
-                        let to = epilogue::Target { start: to.start.add(step), second, ..to };
-                        epilogue::finish(simd, &conv.ending, block, [sums], to);
+                        epilogue::finish(simd, &conv.ending, block, [sums], to.from(x));
                     }
                 }
             }
@@ -306,7 +305,10 @@ unsafe fn transform<S: Simd>(simd: S, from: *const i16, row: usize, to: *mut i16
         *column = forward(simd, pixels);
     }
     for y in 0..SIDE {
-        let line = columns.map(|column| column[y]);
+        let mut line = [simd.splat_i16(0); SIDE];
+        for (value, column) in line.iter_mut().zip(&columns) {
+            *value = column[y];
+        }
         for (x, value) in forward(simd, line).into_iter().enumerate() {
             // SAFETY: one of the 36 positions.
             unsafe { simd.store_i16(to.add((y * SIDE + x) * PANEL * LANES), value) };
@@ -317,19 +319,18 @@ unsafe fn transform<S: Simd>(simd: S, from: *const i16, row: usize, to: *mut i16
 /// Six inputs of an axis: at most ten times as large.
 #[inline(always)]
 fn forward<S: Simd>(simd: S, [d0, d1, d2, d3, d4, d5]: [S::H; SIDE]) -> [S::H; SIDE] {
-    let four = |value| simd.shl_i16::<2>(value);
     let outer_even = simd.sub_i16(d4, d2);
     let difference = simd.sub_i16(d3, d1);
     let outer_odd = simd.add_i16(difference, difference);
-    let even = simd.sub_i16(d4, four(d2));
-    let odd = simd.sub_i16(d3, four(d1));
+    let even = simd.sub_i16(d4, simd.shl_i16::<2>(d2));
+    let odd = simd.sub_i16(d3, simd.shl_i16::<2>(d1));
     [
-        simd.add_i16(four(simd.sub_i16(d0, d2)), outer_even),
+        simd.add_i16(simd.shl_i16::<2>(simd.sub_i16(d0, d2)), outer_even),
         simd.add_i16(even, odd),
         simd.sub_i16(even, odd),
         simd.add_i16(outer_even, outer_odd),
         simd.sub_i16(outer_even, outer_odd),
-        simd.sub_i16(simd.sub_i16(d5, d3), four(difference)),
+        simd.sub_i16(simd.sub_i16(d5, d3), simd.shl_i16::<2>(difference)),
     ]
 }
 
@@ -351,8 +352,14 @@ unsafe fn transform_back<S: Simd>(simd: S, from: *const i32) -> [[S::I; TILE]; T
     let ninth = simd.splat_i32(NINTH);
     let mut tile = [[simd.splat_i32(0); TILE]; TILE];
     for (y, pixels) in tile.iter_mut().enumerate() {
-        let sums = backward(simd, columns.map(|column| column[y]));
-        *pixels = sums.map(|sum| simd.shr_i32::<6>(simd.mul_i32(sum, ninth)));
+        let mut line = [simd.splat_i32(0); SIDE];
+        for (value, column) in line.iter_mut().zip(&columns) {
+            *value = column[y];
+        }
+        *pixels = backward(simd, line);
+        for pixel in pixels {
+            *pixel = simd.shr_i32::<6>(simd.mul_i32(*pixel, ninth));
+        }
     }
     tile
 }
