@@ -31,6 +31,12 @@ pub trait Integers: Copy {
     /// `from` must be valid for reading sixteen i16.
     unsafe fn load_i16(self, from: *const i16) -> Self::H;
 
+    /// Reads sixteen i8.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen i8.
+    unsafe fn load_i8(self, from: *const i8) -> Self::H;
+
     /// Writes sixteen i16.
     ///
     /// # Safety

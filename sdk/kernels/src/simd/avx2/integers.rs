@@ -43,6 +43,13 @@ impl Integers for Avx2 {
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
 
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_i8(self, from: *const i8) -> __m256i {
+        // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen i8.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+
     // SAFETY: the caller keeps the trait's promise about `to`.
     #[inline(always)]
     unsafe fn store_i16(self, to: *mut i16, value: __m256i) {

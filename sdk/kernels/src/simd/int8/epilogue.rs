@@ -144,13 +144,14 @@ fn steps<S: Simd>(simd: S, sums: [S::I; 2], factors: [S::V; 2], bounds: [f32; 2]
 /// `to` must be valid for writing sixteen i16, and places must be those of entries.
 #[inline(always)]
 unsafe fn look_up<S: Simd>(simd: S, entries: &[i8], places: [S::I; 2], to: *mut i16) {
-    let mut lanes = [0_i32; LANES];
-    // SAFETY: an array of sixteen, and the caller vouches for the rest.
+    let (mut lanes, mut codes) = ([0_i32; LANES], [0_i8; LANES]);
+    // SAFETY: arrays of sixteen, and the caller vouches for the rest.
     unsafe {
         simd.store_i32(lanes.as_mut_ptr(), places[0]);
         simd.store_i32(lanes.as_mut_ptr().add(BLOCK), places[1]);
-        for (lane, place) in lanes.into_iter().enumerate() {
-            *to.add(lane) = i16::from(*entries.get_unchecked(place.cast_unsigned() as usize));
+        for (code, place) in codes.iter_mut().zip(lanes) {
+            *code = *entries.get_unchecked(place.cast_unsigned() as usize);
         }
+        simd.store_i16(to, simd.load_i8(codes.as_ptr()));
     }
 }

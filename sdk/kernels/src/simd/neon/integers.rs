@@ -50,6 +50,16 @@ impl Integers for Neon {
         unsafe { [vld1q_s16(from), vld1q_s16(from.add(8))] }
     }
 
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_i8(self, from: *const i8) -> Codes {
+        // SAFETY: aarch64 has NEON, and the caller vouches for sixteen i8.
+        unsafe {
+            let bytes = vld1q_s8(from);
+            [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)]
+        }
+    }
+
     // SAFETY: the caller keeps the trait's promise about `to`.
     #[inline(always)]
     unsafe fn store_i16(self, to: *mut i16, value: Codes) {

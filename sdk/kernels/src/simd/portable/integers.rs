@@ -49,6 +49,13 @@ impl Integers for Portable {
         unsafe { from.cast::<Codes>().read_unaligned() }
     }
 
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_i8(self, from: *const i8) -> Codes {
+        // SAFETY: the caller vouches for sixteen i8.
+        unsafe { from.cast::<[i8; 2 * BLOCK]>().read_unaligned() }.map(i16::from)
+    }
+
     // SAFETY: the caller keeps the trait's promise about `to`.
     #[inline(always)]
     unsafe fn store_i16(self, to: *mut i16, value: Codes) {

@@ -3,6 +3,7 @@
 
 use kernels::{Codes, Ending, IntegerConvolution, Kind, Operator, Quant, Windows};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_core::ops::array::{Slice, TypedConcat};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
