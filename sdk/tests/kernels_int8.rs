@@ -171,7 +171,7 @@ impl Qdq {
         let scales: Vec<f32> = bytes(self.seed + 100, outputs)
             .iter()
             .map(|part| {
-                0.4 / (count as f32 / outputs as f32).sqrt() / 74.0 * (1.0 + f32::from(*part) / 300.0)
+                1.4 / (count as f32 / outputs as f32).sqrt() / 74.0 * (1.0 + f32::from(*part) / 300.0)
             })
             .collect();
         let bias: Vec<u8> = bytes(self.seed + 200, outputs)
@@ -280,7 +280,7 @@ fn outputs(mut session: TractSession) -> Vec<TensorData> {
 fn vary(output: &TensorData) -> bool {
     match output {
         TensorData::F32(values) => values.iter().any(|value| (value - values[0]).abs() > 0.1),
-        TensorData::I8(values) => values.iter().any(|value| value.abs_diff(values[0]) > 20),
+        TensorData::I8(values) => values.iter().any(|value| value.abs_diff(values[0]) > 4),
         TensorData::U8(_) => false,
     }
 }

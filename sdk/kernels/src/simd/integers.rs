@@ -7,6 +7,8 @@ pub trait Integers: Copy {
     type I: Copy;
     /// Sixteen i16.
     type H: Copy;
+    /// Eight pairs of i16, in an order of the unit's own.
+    type P: Copy;
 
     /// `value` in every lane.
     fn splat_i32(self, value: i32) -> Self::I;
@@ -43,14 +45,20 @@ pub trait Integers: Copy {
     /// `to` must be valid for writing sixteen i16.
     unsafe fn store_i16(self, to: *mut i16, value: Self::H);
 
-    /// Reads two i16 into every pair of lanes.
+    /// Reads eight pairs, one after the other.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen i16.
+    unsafe fn load_pairs(self, from: *const i16) -> Self::P;
+
+    /// Reads a pair and repeats it.
     ///
     /// # Safety
     /// `from` must be valid for reading two i16.
-    unsafe fn splat_pair(self, from: *const i16) -> Self::H;
+    unsafe fn splat_pair(self, from: *const i16) -> Self::P;
 
-    /// `sum` plus, in each lane, the products of the pair of lanes of `a` and `b`.
-    fn dot(self, sum: Self::I, a: Self::H, b: Self::H) -> Self::I;
+    /// `sum` plus, in each lane, the products of a pair of `a` and one of `b`.
+    fn dot(self, sum: Self::I, a: Self::P, b: Self::P) -> Self::I;
 
     /// `a + b`.
     fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;

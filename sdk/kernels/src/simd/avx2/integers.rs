@@ -9,6 +9,7 @@ use crate::simd::integers::Integers;
 impl Integers for Avx2 {
     type I = __m256i;
     type H = __m256i;
+    type P = __m256i;
 
     #[inline(always)]
     fn splat_i32(self, value: i32) -> __m256i {
@@ -55,6 +56,13 @@ impl Integers for Avx2 {
     unsafe fn store_i16(self, to: *mut i16, value: __m256i) {
         // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen i16.
         unsafe { _mm256_storeu_si256(to.cast(), value) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_pairs(self, from: *const i16) -> __m256i {
+        // SAFETY: the caller vouches for sixteen i16.
+        unsafe { self.load_i16(from) }
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.

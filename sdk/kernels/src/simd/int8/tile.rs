@@ -160,7 +160,7 @@ unsafe fn accumulate<S: Simd, const P: usize>(
         // SAFETY: within the pairs and the blocks that the caller vouches for.
         unsafe {
             let row = weights.add(pair * 2 * LANES);
-            let row = [simd.load_i16(row), simd.load_i16(row.add(LANES))];
+            let row = [simd.load_pairs(row), simd.load_pairs(row.add(LANES))];
             for (p, sums) in sums.iter_mut().enumerate() {
                 let values = simd.splat_pair(input.add(p * pixel + 2 * pair));
                 for (sum, weights) in sums.iter_mut().zip(row) {

@@ -9,10 +9,13 @@ use crate::simd::integers::Integers;
 pub type Sums = [int32x4_t; 2];
 /// A block of stored values.
 pub type Codes = [int16x8_t; 2];
+/// The first values of eight pairs, and the second.
+pub type Pairs = int16x8x2_t;
 
 impl Integers for Neon {
     type I = Sums;
     type H = Codes;
+    type P = Pairs;
 
     #[inline(always)]
     fn splat_i32(self, value: i32) -> Sums {
@@ -72,20 +75,25 @@ impl Integers for Neon {
 
     // SAFETY: the caller keeps the trait's promise about `from`.
     #[inline(always)]
-    unsafe fn splat_pair(self, from: *const i16) -> Codes {
+    unsafe fn load_pairs(self, from: *const i16) -> Pairs {
+        // SAFETY: aarch64 has NEON, and the caller vouches for sixteen i16.
+        unsafe { vld2q_s16(from) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn splat_pair(self, from: *const i16) -> Pairs {
         // SAFETY: aarch64 has NEON, and the caller vouches for two i16.
-        unsafe { [vreinterpretq_s16_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned())); 2] }
+        unsafe { int16x8x2_t(vld1q_dup_s16(from), vld1q_dup_s16(from.add(1))) }
     }
 
     #[inline(always)]
-    fn dot(self, sum: Sums, a: Codes, b: Codes) -> Sums {
+    fn dot(self, sum: Sums, a: Pairs, b: Pairs) -> Sums {
         // SAFETY: aarch64 has NEON.
         unsafe {
-            let half = |sum, a, b| {
-                let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
-                vaddq_s32(sum, vpaddq_s32(low, vmull_high_s16(a, b)))
-            };
-            [half(sum[0], a[0], b[0]), half(sum[1], a[1], b[1])]
+            let low = vmlal_s16(sum[0], vget_low_s16(a.0), vget_low_s16(b.0));
+            let high = vmlal_high_s16(sum[1], a.0, b.0);
+            [vmlal_s16(low, vget_low_s16(a.1), vget_low_s16(b.1)), vmlal_high_s16(high, a.1, b.1)]
         }
     }
 

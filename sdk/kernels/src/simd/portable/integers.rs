@@ -17,6 +17,7 @@ fn zip<T: Copy, const N: usize>(a: [T; N], b: [T; N], f: impl Fn(T, T) -> T) -> 
 impl Integers for Portable {
     type I = Sums;
     type H = Codes;
+    type P = Codes;
 
     #[inline(always)]
     fn splat_i32(self, value: i32) -> Sums {
@@ -61,6 +62,13 @@ impl Integers for Portable {
     unsafe fn store_i16(self, to: *mut i16, value: Codes) {
         // SAFETY: the caller vouches for sixteen i16.
         unsafe { to.cast::<Codes>().write_unaligned(value) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_pairs(self, from: *const i16) -> Codes {
+        // SAFETY: the caller vouches for sixteen i16.
+        unsafe { self.load_i16(from) }
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.
