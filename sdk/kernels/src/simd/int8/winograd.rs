@@ -265,15 +265,15 @@ impl Item<'_> {
         let rows = (shape.height - row * TILE).min(TILE);
         let columns = (shape.width - column * TILE).min(TILE);
         let bias = conv.bias[block * LANES..].as_ptr();
-        for y in 0..rows {
+        // SAFETY: the bias has as many entries as the output has lanes.
+        let bias = unsafe { [simd.load_i32(bias), simd.load_i32(bias.add(BLOCK))] };
+        let [low, high] = halves;
+        for (y, (low, high)) in low.into_iter().zip(high).enumerate().take(rows) {
             let pixel = ((row * TILE + y) * shape.width + column * TILE) * BLOCK;
             let to = target(self.memory, conv.output, block, pixel, BLOCK);
-            let mut sums = [[simd.splat_i32(0); 2]; TILE];
-            for (x, sums) in sums.iter_mut().enumerate() {
-                for (half, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: the bias has as many entries as the output has lanes.
-                    *sum = simd.add_i32(halves[half][y][x], unsafe { simd.load_i32(bias.add(half * BLOCK)) });
-                }
+            let mut sums = [bias; TILE];
+            for (sums, (low, high)) in sums.iter_mut().zip(low.into_iter().zip(high)) {
+                *sums = [simd.add_i32(sums[0], low), simd.add_i32(sums[1], high)];
             }
             // SAFETY: pixels inside the output.
             unsafe {
