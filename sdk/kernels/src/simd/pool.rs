@@ -191,8 +191,8 @@ impl<P: Pixel> Item<'_, P> {
             let mut maximum = P::least(simd);
             for at in first..end {
                 // SAFETY: within the line.
-                maximum =
-                    P::max(simd, maximum, unsafe { P::load(simd, line.from.add(at * line.from_stride)) });
+                let value = unsafe { P::load(simd, line.from.add(at * line.from_stride)) };
+                maximum = P::max(simd, maximum, value);
             }
             // SAFETY: within the line.
             unsafe { P::store(simd, line.to.add(output * line.to_stride), maximum) };

@@ -108,9 +108,10 @@ impl Item<'_> {
     #[inline(always)]
     unsafe fn map(&self, table: &[i8; 256], from: *const i16, to: *mut i16) {
         let values = self.pixels() * LANES;
-        // SAFETY: blocks of so many values, for which the caller vouches.
-        let (from, to) =
-            unsafe { (std::slice::from_raw_parts(from, values), std::slice::from_raw_parts_mut(to, values)) };
+        // SAFETY: a block of so many values, for which the caller vouches.
+        let from = unsafe { std::slice::from_raw_parts(from, values) };
+        // SAFETY: as above.
+        let to = unsafe { std::slice::from_raw_parts_mut(to, values) };
         for (to, from) in to.iter_mut().zip(from) {
             *to = i16::from(table[usize::from(from.to_le_bytes()[0])]);
         }
