@@ -3,6 +3,8 @@
 //! Blocking: as that of floats (`simd::tile`): 12 registers of eight sums each. A step takes a pair of input channels: it
 //! loads the 32 weights of the pair as they lie, and spreads the pair of each of the 6 pixels: 8 loads for 12 multiplications of
 //! 16 values (`pmaddwd`) and as many additions. Sums are exact modulo 2³², so it does not matter in which order they are made.
+//! *Measured* on Zen 3: this loop alone does 1.6 times the multiplications of the FMA peak, not twice as many, since additions
+//! get into the way of multiplications; by the example `profile` convolutions of 64 and more channels do 1.2 to 1.35 times it.
 
 use super::epilogue::{self, Ending, Target};
 use super::{LANES, PER_FLOAT};

@@ -8,7 +8,8 @@
 //! the sum itself, if that is below 2²⁵ in magnitude: plans use this kernel where the weights leave no more.
 //!
 //! Blocking: as in floats, but each product of sixteen channels is two instructions for a pair of input channels. Pixels
-//! beyond the border are the input's zero point, whose part of the sum the bias takes out.
+//! beyond the border are the input's zero point, whose part of the sum the bias takes out. *Measured* on Zen 3 by the example
+//! `profile`, counted as textbooks do: 2.4 to 3.3 times the FMA peak for 32 and more channels, 1.8 times for 16.
 
 use super::direct::target;
 use super::epilogue::{self, Ending};
