@@ -1,119 +1,19 @@
 //! Our kernels in the tract backend: a model gives what tract alone gives, also where parts of it are not ours.
 #![cfg(feature = "tract")]
-#![allow(clippy::unwrap_used, clippy::cast_possible_wrap, reason = "test code over small numbers")]
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod writer;
 
 use std::num::NonZero;
 
 use artifact::{DType, Layout, Tensor, TensorData, TensorSpec};
-use prost::Message;
 use repedge::backend::Session;
 use repedge::backend::tract::{CpuOptions, Kernels, TractSession};
 use tract_onnx::pb;
 use tract_onnx::pb::attribute_proto::AttributeType;
+use writer::{Writer, attribute, ints, text};
 
 const SIDE: usize = 64;
-
-/// Writes a model node by node; a tensor is called as the node that makes it.
-#[derive(Default)]
-struct Writer {
-    graph: pb::GraphProto,
-    state: u32,
-}
-
-impl Writer {
-    fn numbers(&mut self, count: usize, size: f32) -> Vec<f32> {
-        let mut next = || {
-            self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (f32::from(u8::try_from(self.state >> 24).unwrap()) / 127.5 - 1.0) * size
-        };
-        (0..count).map(|_| next()).collect()
-    }
-
-    fn constant(&mut self, dims: &[usize], values: &[f32]) -> String {
-        let name = format!("w{}", self.graph.initializer.len());
-        self.graph.initializer.push(pb::TensorProto {
-            name: name.clone(),
-            dims: dims.iter().map(|&dim| dim as i64).collect(),
-            data_type: 1,
-            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            ..Default::default()
-        });
-        name
-    }
-
-    fn node(&mut self, op: &str, inputs: &[&str], attributes: Vec<pb::AttributeProto>) -> String {
-        let name = format!("n{}", self.graph.node.len());
-        self.graph.node.push(pb::NodeProto {
-            op_type: op.into(),
-            name: name.clone(),
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![name.clone()],
-            attribute: attributes,
-            ..Default::default()
-        });
-        name
-    }
-
-    fn conv(
-        &mut self,
-        input: &str,
-        [inputs, outputs]: [usize; 2],
-        [kernel, stride, pad]: [usize; 3],
-    ) -> String {
-        let count = inputs * outputs * kernel * kernel;
-        let weights = self.numbers(count, 1.5 / ((inputs * kernel * kernel) as f32).sqrt());
-        let bias = self.numbers(outputs, 0.2);
-        let weights = self.constant(&[outputs, inputs, kernel, kernel], &weights);
-        let bias = self.constant(&[outputs], &bias);
-        self.node(
-            "Conv",
-            &[input, &weights, &bias],
-            vec![ints("kernel_shape", &[kernel; 2]), ints("strides", &[stride; 2]), ints("pads", &[pad; 4])],
-        )
-    }
-
-    fn silu(&mut self, input: &str) -> String {
-        let gate = self.node("Sigmoid", &[input], vec![]);
-        self.node("Mul", &[input, &gate], vec![])
-    }
-
-    fn write(mut self, outputs: &[TensorSpec]) -> Vec<u8> {
-        self.graph.name = "parts".into();
-        self.graph.input = vec![value(&image())];
-        self.graph.output = outputs.iter().map(value).collect();
-        let opset = pb::OperatorSetIdProto { version: 13, ..Default::default() };
-        let graph = Some(self.graph);
-        pb::ModelProto { ir_version: 7, opset_import: vec![opset], graph, ..Default::default() }
-            .encode_to_vec()
-    }
-}
-
-fn attribute(name: &str, r#type: AttributeType) -> pb::AttributeProto {
-    pb::AttributeProto { name: name.into(), r#type: r#type as i32, ..Default::default() }
-}
-
-fn ints(name: &str, values: &[usize]) -> pb::AttributeProto {
-    let ints = values.iter().map(|&value| value as i64).collect();
-    pb::AttributeProto { ints, ..attribute(name, AttributeType::Ints) }
-}
-
-fn text(name: &str, value: &str) -> pb::AttributeProto {
-    pb::AttributeProto { s: value.into(), ..attribute(name, AttributeType::String) }
-}
-
-fn value(spec: &TensorSpec) -> pb::ValueInfoProto {
-    let dim = |&side: &usize| pb::tensor_shape_proto::Dimension {
-        value: Some(pb::tensor_shape_proto::dimension::Value::DimValue(side as i64)),
-        ..Default::default()
-    };
-    let shape = Some(pb::TensorShapeProto { dim: spec.shape.iter().map(dim).collect() });
-    let tensor = pb::type_proto::Value::TensorType(pb::type_proto::Tensor { elem_type: 1, shape });
-    pb::ValueInfoProto {
-        name: spec.name.clone(),
-        r#type: Some(pb::TypeProto { value: Some(tensor), ..Default::default() }),
-        ..Default::default()
-    }
-}
 
 fn spec(name: &str, channels: usize, side: usize) -> TensorSpec {
     let shape = [1, channels, side, side];
@@ -156,7 +56,7 @@ fn model(between: Option<&str>) -> (Vec<u8>, Vec<TensorSpec>) {
     let large = writer.node("Resize", &[&small, "", &scales], nearest);
     let (fine, coarse) = (writer.conv(&large, [24, 21], [1, 1, 0]), writer.conv(&sum, [32, 21], [1, 1, 0]));
     let outputs = vec![spec(&fine, 21, SIDE / 2), spec(&coarse, 21, SIDE / 4)];
-    (writer.write(&outputs), outputs)
+    (writer.write(&image(), &outputs), outputs)
 }
 
 fn outputs(onnx: &[u8], specs: &[TensorSpec], options: CpuOptions) -> Vec<Vec<f32>> {

@@ -1,12 +1,14 @@
-//! Where the time of a YOLOv5 goes, step by step: `cargo run -p kernels --example profile -- WIDTH DEPTH SIDE ACTIVATION`,
-//! where 25 33 640 relu is yolov5n and 50 33 640 silu yolov5s. The best of many
-//! runs of each step, on one thread.
+//! Where the time of a YOLOv5 goes, step by step: `cargo run -p kernels --example profile -- WIDTH DEPTH SIDE ACTIVATION
+//! [int8]`, where 25 33 640 relu is yolov5n and 50 33 640 silu yolov5s. The best of many runs of each step, on one thread.
 
 use std::env;
 use std::num::NonZero;
 use std::time::Instant;
 
-use kernels::{Activation, Convolution, Isa, Network, Operator, Peak, Plan, Shape, Unsupported, Value};
+use kernels::{
+    Activation, Codes, Convolution, Ending, Given, IntegerConvolution, Isa, Network, Operator, Peak, Plan,
+    Quant, Shape, Taken, Unsupported, Value, Windows,
+};
 
 /// A YOLOv5 v6 in parts.
 struct Yolo {
@@ -14,6 +16,19 @@ struct Yolo {
     width: usize,
     depth: usize,
     activation: Activation,
+    precision: Precision,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Precision {
+    Float,
+    Int8,
+}
+
+/// A table as long as that of a SiLU.
+fn table() -> Codes {
+    let entries = (0..4000).map(|step| i8::try_from((step - 200) / 32).unwrap_or(i8::MAX)).collect();
+    Codes::Table { first: -200, entries }
 }
 
 impl Yolo {
@@ -26,13 +41,26 @@ impl Yolo {
         let channels = self.network.shape(input).channels;
         let weights = (0_u16..).map(|i| f32::from(i.wrapping_mul(40_503) >> 8) / 256.0 - 0.5);
         let count = outputs * channels * kernel * kernel;
+        let windows = Windows { kernel: [kernel; 2], stride: [stride; 2], pad: [pad; 2], pad_end: [pad; 2] };
+        if self.precision == Precision::Int8 {
+            let bytes = (0_u16..).map(|i| i.wrapping_mul(40_503).to_le_bytes()[1].cast_signed() / 3);
+            let codes = if self.activation == Activation::Silu {
+                table()
+            } else {
+                Codes::Shifted { zero_point: -128 }
+            };
+            let ending = match self.activation {
+                Activation::None => Ending::Real { scales: vec![0.01; outputs], bias: vec![0.5; outputs] },
+                _ => Ending::Stored { bias: vec![100; outputs], multipliers: vec![0.01; outputs], codes },
+            };
+            let weights = bytes.cycle().take(count).collect();
+            let conv = IntegerConvolution { weights, windows, zero_point: -128, ending };
+            return self.network.node(Operator::Integer(conv), &[input]);
+        }
         let conv = Convolution {
             weights: weights.cycle().map(|weight| weight * 0.05).take(count).collect(),
             bias: vec![0.1; outputs],
-            kernel: [kernel; 2],
-            stride: [stride; 2],
-            pad: [pad; 2],
-            pad_end: [pad; 2],
+            windows,
             activation: self.activation,
         };
         self.network.node(Operator::Convolution(conv), &[input])
@@ -61,7 +89,7 @@ impl Yolo {
             let inner = self.layer(main, channels / 2, [1, 1])?;
             let outer = self.layer(inner, channels / 2, [3, 1])?;
             main = match plus(main) {
-                Some(main) => self.network.node(Operator::Add, &[main, outer])?,
+                Some(main) => self.network.node(self.sum(), &[main, outer])?,
                 None => outer,
             };
         }
@@ -69,8 +97,22 @@ impl Yolo {
         self.layer(both, channels, [1, 1])
     }
 
+    fn sum(&self) -> Operator {
+        let quant = Quant { scale: 0.02, zero_point: -128 };
+        match self.precision {
+            Precision::Float => Operator::Add,
+            Precision::Int8 => Operator::AddStored { from: [quant; 2], to: quant },
+        }
+    }
+
     fn build(&mut self, side: usize) -> Result<(), Unsupported> {
         let image = self.network.input(Shape { channels: 3, height: side, width: side });
+        let image = match self.precision {
+            Precision::Float => image,
+            Precision::Int8 => {
+                self.network.node(Operator::Quantize { factor: 255.0, zero_point: -128 }, &[image])?
+            }
+        };
         let stem = self.layer(image, 64, [6, 2])?;
         let p2 = self.layer(stem, 128, [3, 2])?;
         let p2 = self.c3(p2, 128, 3, Some)?;
@@ -83,7 +125,8 @@ impl Yolo {
         let pools = self.layer(p5, 512, [1, 1])?;
         let mut all = vec![pools];
         for _ in 0..3 {
-            let pool = Operator::MaxPool { kernel: [5, 5], stride: [1, 1], pad: [2, 2], pad_end: [2, 2] };
+            let pool =
+                Operator::MaxPool(Windows { kernel: [5; 2], stride: [1; 2], pad: [2; 2], pad_end: [2; 2] });
             all.push(self.network.node(pool, &[all[all.len() - 1]])?);
         }
         let pools = self.network.node(Operator::Concat, &all)?;
@@ -127,21 +170,23 @@ fn peak(isa: Isa) -> f64 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [width, depth, side, activation] = arguments.as_slice() else {
-        return Err("WIDTH DEPTH SIDE ACTIVATION".into());
+    let [width, depth, side, activation, int8 @ ..] = arguments.as_slice() else {
+        return Err("WIDTH DEPTH SIDE ACTIVATION [int8]".into());
     };
+    let precision = if int8.is_empty() { Precision::Float } else { Precision::Int8 };
     let activation = if activation == "silu" { Activation::Silu } else { Activation::Relu };
-    let mut yolo = Yolo { network: Network::new(), width: width.parse()?, depth: depth.parse()?, activation };
+    let mut yolo =
+        Yolo { network: Network::new(), width: width.parse()?, depth: depth.parse()?, activation, precision };
     yolo.build(side.parse()?)?;
     let isa = Isa::detect();
     let plan = Plan::new(yolo.network.clone(), isa, NonZero::<usize>::MIN)?;
     let mut workspace = plan.workspace();
     let images: Vec<Vec<f32>> =
-        yolo.network.input_shapes().iter().map(|shape| vec![0.5; shape.len()]).collect();
-    let inputs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
+        yolo.network.input_forms().iter().map(|(shape, _)| vec![0.5; shape.len()]).collect();
+    let inputs: Vec<Given<'_>> = images.iter().map(|image| Given::Real(image)).collect();
     let mut outputs: Vec<Vec<f32>> =
-        yolo.network.output_shapes().iter().map(|shape| vec![0.0; shape.len()]).collect();
-    let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        yolo.network.output_forms().iter().map(|(shape, _)| vec![0.0; shape.len()]).collect();
+    let mut slices: Vec<Taken<'_>> = outputs.iter_mut().map(|output| Taken::Real(output)).collect();
     let mut best: Vec<(String, f64, usize)> = Vec::new();
     for _ in 0..60 {
         let times = plan.profile(&mut workspace, &inputs, &mut slices);

@@ -1,8 +1,28 @@
 //! How images lie in memory: in blocks of eight channels, each block a plane of pixels of eight floats. So vectors run
-//! along channels, any kernel size and stride reads whole vectors, and a slice of channels is a range of planes.
+//! along channels, any kernel size and stride reads whole vectors, and a slice of channels is a range of planes. Stored values of
+//! int8 models lie as 16-bit integers, sixteen channels where eight floats would be.
 
-/// Channels of a block.
+/// Channels of a block of floats, and floats of a pixel.
 pub const BLOCK: usize = 8;
+
+/// What an image holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Floats.
+    Real,
+    /// Stored values of an int8 model.
+    Stored,
+}
+
+impl Kind {
+    /// Channels of a block.
+    pub(crate) const fn lanes(self) -> usize {
+        match self {
+            Self::Real => BLOCK,
+            Self::Stored => 2 * BLOCK,
+        }
+    }
+}
 
 /// Size of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +51,7 @@ impl Shape {
         self.height * self.width
     }
 
-    /// Number of blocks; the lanes beyond the channels of the last are zero.
+    /// Number of blocks of floats; the lanes beyond the channels of the last are zero.
     pub fn blocks(self) -> usize {
         self.channels.div_ceil(BLOCK)
     }
@@ -48,6 +68,8 @@ impl std::fmt::Display for Shape {
 pub struct View {
     /// Its size.
     pub shape: Shape,
+    /// What it holds.
+    pub kind: Kind,
     /// Its first float.
     pub offset: usize,
     /// From a block to the next.
@@ -56,13 +78,18 @@ pub struct View {
 
 impl View {
     /// An image of `shape` in one piece at `offset`.
-    pub fn whole(shape: Shape, offset: usize) -> Self {
-        Self { shape, offset, block_stride: block_stride(shape) }
+    pub fn whole(shape: Shape, kind: Kind, offset: usize) -> Self {
+        Self { shape, kind, offset, block_stride: block_stride(shape) }
     }
 
     /// Floats that [`View::whole`] takes.
-    pub fn floats(shape: Shape) -> usize {
-        shape.blocks() * block_stride(shape)
+    pub fn floats(shape: Shape, kind: Kind) -> usize {
+        shape.channels.div_ceil(kind.lanes()) * block_stride(shape)
+    }
+
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.shape.channels.div_ceil(self.kind.lanes())
     }
 
     /// First float of `block`.
@@ -70,10 +97,10 @@ impl View {
         self.offset + block * self.block_stride
     }
 
-    /// The channels from `first` on, of which there are `channels`; `first` is a multiple of [`BLOCK`].
+    /// The channels from `first` on, of which there are `channels`; `first` is a multiple of a block's.
     pub fn channels(&self, first: usize, channels: usize) -> Self {
         let shape = Shape { channels, ..self.shape };
-        Self { shape, offset: self.block(first / BLOCK), block_stride: self.block_stride }
+        Self { shape, offset: self.block(first / self.kind.lanes()), ..*self }
     }
 }
 

@@ -2,17 +2,14 @@
 //! kernels over one piece of memory. Knows no model format and no engine.
 //!
 //! ```
-//! use kernels::{Activation, Convolution, Isa, Network, Operator, Plan, Shape};
+//! use kernels::{Activation, Convolution, Given, Isa, Network, Operator, Plan, Shape, Taken, Windows};
 //!
 //! let mut network = Network::new();
 //! let image = network.input(Shape { channels: 1, height: 2, width: 2 });
 //! let double = Convolution {
 //!     weights: vec![2.0],
 //!     bias: vec![-3.0],
-//!     kernel: [1, 1],
-//!     stride: [1, 1],
-//!     pad: [0, 0],
-//!     pad_end: [0, 0],
+//!     windows: Windows::POINT,
 //!     activation: Activation::Relu,
 //! };
 //! let doubled = network.node(Operator::Convolution(double), &[image])?;
@@ -20,7 +17,8 @@
 //!
 //! let plan = Plan::new(network, Isa::detect(), std::num::NonZero::<usize>::MIN)?;
 //! let mut result = [0.0; 4];
-//! plan.run(&mut plan.workspace(), &[&[1.0, 2.0, 3.0, 4.0]], &mut [&mut result]);
+//! let image = Given::Real(&[1.0, 2.0, 3.0, 4.0]);
+//! plan.run(&mut plan.workspace(), &[image], &mut [Taken::Real(&mut result)]);
 //! assert_eq!(result, [0.0, 1.0, 3.0, 5.0]);
 //! # Ok::<(), kernels::Unsupported>(())
 //! ```
@@ -32,9 +30,12 @@ pub mod reference;
 mod simd;
 mod team;
 
-pub use layout::Shape;
-pub use network::{Activation, Convolution, Network, Node, Operator, Value};
-pub use plan::{Plan, Workspace};
+pub use layout::{Kind, Shape};
+pub use network::{
+    Activation, Codes, Convolution, Ending, IntegerConvolution, Network, Node, Operator, Quant, Value,
+    Windows,
+};
+pub use plan::{Given, Plan, Taken, Workspace};
 pub use simd::Isa;
 pub use simd::peak::Peak;
 

@@ -3,7 +3,8 @@
 
 use std::num::NonZero;
 
-use kernels::{Activation, Convolution, Isa, Network, Operator, Plan, Shape, Value, reference};
+use kernels::reference::{self, Image};
+use kernels::{Activation, Convolution, Given, Isa, Network, Operator, Plan, Shape, Taken, Value, Windows};
 use proptest::prelude::*;
 
 /// Numbers between −1 and 1 that look random.
@@ -21,9 +22,13 @@ fn numbers(seed: u64, count: usize) -> Vec<f32> {
 /// Runs `network` everywhere and compares.
 fn check(network: &Network, seed: u64) {
     let images: Vec<Vec<f32>> =
-        network.input_shapes().iter().map(|shape| numbers(seed, shape.len())).collect();
-    let inputs: Vec<&[f32]> = images.iter().map(Vec::as_slice).collect();
-    let expected = reference::run(network, &inputs);
+        network.input_forms().iter().map(|(shape, _)| numbers(seed, shape.len())).collect();
+    let inputs: Vec<Given<'_>> = images.iter().map(|image| Given::Real(image)).collect();
+    let real = |image| match image {
+        Image::Real(values) => values,
+        other => panic!("{other:?}"),
+    };
+    let expected: Vec<Vec<f32>> = reference::run(network, &inputs).into_iter().map(real).collect();
     for isa in Isa::available() {
         for threads in [1, 3] {
             let plan = Plan::new(network.clone(), isa, NonZero::new(threads).unwrap()).unwrap();
@@ -31,7 +36,8 @@ fn check(network: &Network, seed: u64) {
             for _ in 0..2 {
                 let mut outputs: Vec<Vec<f32>> =
                     expected.iter().map(|output| vec![f32::NAN; output.len()]).collect();
-                let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+                let mut slices: Vec<Taken<'_>> =
+                    outputs.iter_mut().map(|output| Taken::Real(output)).collect();
                 plan.run(&mut workspace, &inputs, &mut slices);
                 for (output, expected) in outputs.iter().zip(&expected) {
                     compare(output, expected, isa);
@@ -58,10 +64,12 @@ fn convolution(channels: usize, outputs: usize, kernel: [usize; 2], seed: u64) -
     Convolution {
         weights: numbers(seed, outputs * channels * kernel[0] * kernel[1]),
         bias: numbers(seed + 1, outputs),
-        kernel,
-        stride: [1, 1],
-        pad: [kernel[0] / 2, kernel[1] / 2],
-        pad_end: [kernel[0] / 2, kernel[1] / 2],
+        windows: Windows {
+            kernel,
+            stride: [1, 1],
+            pad: [kernel[0] / 2, kernel[1] / 2],
+            pad_end: [kernel[0] / 2, kernel[1] / 2],
+        },
         activation: Activation::None,
     }
 }
@@ -104,7 +112,8 @@ proptest! {
         let pad = [pads[0] % kernel[0], pads[1] % kernel[1]];
         let pad_end = [pads[2] % kernel[0], pads[3] % kernel[1]];
         let conv = convolution(shape.channels, outputs, kernel, seed / 2);
-        let conv = Convolution { stride, pad, pad_end, activation, ..conv };
+        let windows = Windows { kernel, stride, pad, pad_end };
+        let conv = Convolution { windows, activation, ..conv };
         if let Ok(output) = network.node(Operator::Convolution(conv), &[image]) {
             network.output(output);
             check(&network, seed);
@@ -125,7 +134,8 @@ proptest! {
         let image = if first { network.input(shape) } else { behind_a_point(&mut network, shape, seed / 2) };
         let conv = convolution(shape.channels, outputs, [3, 3], seed / 2);
         let (pad, pad_end) = ([pads[0], pads[1]], [pads[2], pads[3]]);
-        let conv = Convolution { stride: [stride; 2], pad, pad_end, activation, ..conv };
+        let windows = Windows { kernel: [3, 3], stride: [stride; 2], pad, pad_end };
+        let conv = Convolution { windows, activation, ..conv };
         if let Ok(output) = network.node(Operator::Convolution(conv), &[image]) {
             network.output(output);
             check(&network, seed);
@@ -146,7 +156,8 @@ proptest! {
         let pad = [pads[0] % kernel[0], pads[1] % kernel[1]];
         let pad_end = [pads[2] % kernel[0], pads[3] % kernel[1]];
         let conv = convolution(shape.channels, outputs, kernel, seed / 2);
-        let conv = Convolution { stride: [2, 2], pad, pad_end, activation, ..conv };
+        let windows = Windows { kernel, stride: [2, 2], pad, pad_end };
+        let conv = Convolution { windows, activation, ..conv };
         if let Ok(output) = network.node(Operator::Convolution(conv), &[image]) {
             network.output(output);
             check(&network, seed);
@@ -166,7 +177,7 @@ proptest! {
         let image = network.input(shape);
         let pad = [pads[0] % kernel[0], pads[1] % kernel[1]];
         let pad_end = [pads[2] % kernel[0], pads[3] % kernel[1]];
-        if let Ok(pooled) = network.node(Operator::MaxPool { kernel, stride, pad, pad_end }, &[image]) {
+        if let Ok(pooled) = network.node(Operator::MaxPool(Windows { kernel, stride, pad, pad_end }), &[image]) {
             let large = network.node(Operator::Upsample { factors }, &[pooled]).unwrap();
             network.output(pooled);
             network.output(large);

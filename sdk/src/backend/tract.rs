@@ -1,4 +1,4 @@
-//! The CPU engine: ONNX run by tract, int8 models in integers, convolutions in floats by our own kernels. tract's and
+//! The CPU engine: ONNX run by tract, int8 models in integers, convolutions by our own kernels. tract's and
 //! ndarray's types stay in this file and folder.
 //! Models are checked before tract sees them, because some of its checks are panics.
 
@@ -20,8 +20,9 @@ mod integer;
 mod profile;
 mod regions;
 
+use kernels::Taken;
 pub use profile::OperatorTime;
-use regions::Whole;
+use regions::{Numbers, Whole};
 
 /// Version of tract that runs the models.
 pub const VERSION: &str = "0.23.9";
@@ -29,7 +30,7 @@ pub const VERSION: &str = "0.23.9";
 /// Who computes what our kernels can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
-    /// Our kernels; tract computes the rest, and all of a model with convolutions in int8.
+    /// Our kernels; tract computes the rest, and whatever is in floats in a model with convolutions in int8.
     #[default]
     Ours,
     /// tract computes everything, on one thread: what ours are measured against.
@@ -147,7 +148,7 @@ impl Session for TractSession {
         }
         match &mut self.runner {
             Runner::Whole(whole) => {
-                let outputs = floats(outputs)?;
+                let outputs = taken(outputs)?;
                 without_panic(|| {
                     whole.run(data, outputs);
                     Ok(())
@@ -164,11 +165,12 @@ impl Session for TractSession {
     }
 }
 
-/// The values of outputs in floats.
-fn floats(outputs: &mut [Tensor]) -> Result<Vec<&mut [f32]>, Error> {
+/// Outputs for our kernels to write.
+fn taken(outputs: &mut [Tensor]) -> Result<Vec<Taken<'_>>, Error> {
     let values = outputs.iter_mut().map(|output| match &mut output.data {
-        TensorData::F32(values) => Ok(values.as_mut_slice()),
-        _ => Err(wrong_tensors()),
+        TensorData::F32(values) => Ok(Taken::Real(values)),
+        TensorData::I8(values) => Ok(Taken::Stored(values)),
+        TensorData::U8(_) => Err(wrong_tensors()),
     });
     values.collect()
 }
@@ -213,12 +215,13 @@ fn typed(
 
 fn runner(mut model: TypedModel, options: CpuOptions) -> TractResult<(Runner, Arithmetic)> {
     let arithmetic = arithmetic(&model);
-    // What `int8` states is exact; floats between integers would be rounded otherwise by other kernels.
-    if options.kernels == Kernels::Ours && arithmetic.int8_convs.is_empty() {
-        if let Some(whole) = Whole::of(&model, options.threads)? {
+    if options.kernels == Kernels::Ours {
+        // What `int8` states is exact; floats between integers would be rounded otherwise by other kernels.
+        let numbers = if arithmetic.int8_convs.is_empty() { Numbers::Floats } else { Numbers::Int8 };
+        if let Some(whole) = Whole::of(&model, numbers, options.threads)? {
             return Ok((Runner::Whole(Box::new(whole)), arithmetic));
         }
-        regions::replace(&mut model, options.threads)?;
+        regions::replace(&mut model, numbers, options.threads)?;
     }
     Ok((Runner::Engine(model.into_optimized()?.into_runnable()?), arithmetic))
 }

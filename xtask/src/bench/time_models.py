@@ -155,6 +155,8 @@ def gflops_of(path):
     """What textbooks count for the convolutions of a run."""
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
     weights = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    stored = (node for node in model.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in weights)
+    weights.update({node.output[0]: weights[node.input[0]] for node in stored})
     pixels = {}
     for value in (*model.graph.value_info, *model.graph.output):
         pixels[value.name] = int(np.prod([side.dim_value for side in value.type.tensor_type.shape.dim[2:]]))
@@ -202,12 +204,12 @@ def row(path, threads, engines, times):
         if values.size == reference.size:
             agree[name] = float(np.abs(values - reference).max() / np.abs(reference).max())
     peers = [name for name in PEERS if name in engines]
-    model, activation, size = Path(path).stem.split("-")
+    model, activation, size, *precision = Path(path).stem.split("-")
     median = lambda values: float(np.median(values) * 1e3)
     best = {clock: min((ratio(times[name], times["ours"]) for name in peers), default=None)
             for clock, times in (("wall", wall), ("processor", processor))}
     return {
-        "model": model, "activation": activation, "size": int(size), "precision": "fp32", "threads": threads,
+        "model": model, "activation": activation, "size": int(size), "precision": precision[0] if precision else "fp32", "threads": threads,
         "ours_ms": median(wall["ours"]),
         "peers_ms": {name: median(values) for name, values in wall.items() if name != "ours"},
         "best_peer_over_ours": best["wall"],

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::weights;
 use crate::layout::{BLOCK, View};
-use crate::network::Convolution;
+use crate::network::{Convolution, Windows};
 use crate::simd::direct::{Direct, Run};
 use crate::simd::tile::Tap;
 use crate::simd::winograd::{self, Filtering, GROUP, TILE, Winograd};
@@ -50,8 +50,13 @@ pub fn plan(
             bias: weights::bias(conv),
             activation: conv.activation,
             filtering,
-            pad: conv.pad,
-            bounds: tile_bounds(input, output, filtering, threads),
+            pad: conv.windows.pad,
+            bounds: tile_bounds(
+                output,
+                filtering.positions(),
+                input.blocks() + output.blocks().min(GROUP),
+                threads,
+            ),
         }),
         None => Planned::Direct(direct(conv, input, output, plus, threads)),
     }
@@ -59,10 +64,10 @@ pub fn plan(
 
 /// The minimal filtering that pays, if any.
 fn filtering(conv: &Convolution, input: View, output: View) -> Option<Filtering> {
-    if conv.kernel != [3, 3] {
+    if conv.windows.kernel != [3, 3] {
         return None;
     }
-    let filtering = match conv.stride {
+    let filtering = match conv.windows.stride {
         [1, 1] => Filtering::Stride1,
         [2, 2] => Filtering::Stride2,
         _ => return None,
@@ -75,15 +80,13 @@ fn filtering(conv: &Convolution, input: View, output: View) -> Option<Filtering>
 }
 
 /// Number of tiles of an image.
-fn tiles(output: View) -> usize {
+pub fn tiles(output: View) -> usize {
     output.shape.height.div_ceil(TILE) * output.shape.width.div_ceil(TILE)
 }
 
-/// First tiles of items, and the end of the last.
-fn tile_bounds(input: View, output: View, filtering: Filtering, threads: NonZero<usize>) -> Vec<usize> {
-    let blocks = input.shape.blocks() + output.shape.blocks().min(GROUP);
-    let fitting = CACHE / (filtering.positions() * blocks * BLOCK);
-    divide(tiles(output), fitting, MIN_TILES, threads)
+/// First tiles of items, and the end of the last; a position of a tile takes `blocks` times eight floats.
+pub fn tile_bounds(output: View, positions: usize, blocks: usize, threads: NonZero<usize>) -> Vec<usize> {
+    divide(tiles(output), CACHE / (positions * blocks * BLOCK), MIN_TILES, threads)
 }
 
 /// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread.
@@ -119,19 +122,7 @@ fn direct(
     plus: Option<View>,
     threads: NonZero<usize>,
 ) -> Direct {
-    let mut taps = TapSets { conv, input, sets: Vec::new(), ranges: Vec::new() };
-    let channels = (input.shape.blocks() + output.shape.blocks()) * BLOCK;
-    let items =
-        if conv.kernel == [1, 1] && conv.stride == [1, 1] && conv.pad == [0, 0] && conv.pad_end == [0, 0] {
-            taps.set([0..1, 0..1]);
-            let bounds = divide(output.shape.pixels(), CACHE / channels, 24, threads);
-            bounds.windows(2).map(|pair| vec![points(pair[0]..pair[1])]).collect()
-        } else {
-            let row = output.shape.width
-                * (channels + input.shape.channels * (conv.stride[0] * conv.stride[1] - 1));
-            let bounds = divide(output.shape.height, CACHE / row, 2, threads);
-            bounds.windows(2).map(|pair| runs(&mut taps, output, pair[0]..pair[1])).collect()
-        };
+    let (taps, items) = items(conv.windows, input, output, threads);
     Direct {
         input,
         output,
@@ -139,10 +130,35 @@ fn direct(
         weights: weights::direct(conv, input.shape.channels),
         bias: weights::bias(conv),
         activation: conv.activation,
-        kernel: conv.kernel[0] * conv.kernel[1],
-        taps: taps.sets,
+        kernel: conv.windows.taps(),
+        taps: taps.into_iter().map(|(_, taps)| taps).collect(),
         items,
     }
+}
+
+/// Rows and columns of a set of taps, and the taps.
+pub type TapSet = ([Range<usize>; 2], Vec<Tap>);
+
+/// The sets of taps that pixels meet, and the pixels of each item.
+pub fn items(
+    windows: Windows,
+    input: View,
+    output: View,
+    threads: NonZero<usize>,
+) -> (Vec<TapSet>, Vec<Vec<Run>>) {
+    let mut taps = TapSets { windows, input, sets: Vec::new() };
+    let channels = (input.blocks() + output.blocks()) * BLOCK;
+    let items = if windows == Windows::POINT {
+        taps.set([0..1, 0..1]);
+        let bounds = divide(output.shape.pixels(), CACHE / channels, 24, threads);
+        bounds.windows(2).map(|pair| vec![points(pair[0]..pair[1])]).collect()
+    } else {
+        let [rows, columns] = windows.stride;
+        let row = output.shape.width * (channels + input.blocks() * BLOCK * (rows * columns - 1));
+        let bounds = divide(output.shape.height, CACHE / row, 2, threads);
+        bounds.windows(2).map(|pair| runs(&mut taps, output, pair[0]..pair[1])).collect()
+    };
+    (taps.sets, items)
 }
 
 fn points(pixels: Range<usize>) -> Run {
@@ -157,18 +173,18 @@ fn points(pixels: Range<usize>) -> Run {
 }
 
 /// The sets of taps that pixels meet.
-struct TapSets<'a> {
-    conv: &'a Convolution,
+struct TapSets {
+    windows: Windows,
     input: View,
-    sets: Vec<Vec<Tap>>,
-    ranges: Vec<[Range<usize>; 2]>,
+    sets: Vec<TapSet>,
 }
 
-impl TapSets<'_> {
+impl TapSets {
     /// The taps along `axis` that lie inside for output `at`.
     fn inside(&self, axis: usize, at: usize) -> Range<usize> {
         let side = [self.input.shape.height, self.input.shape.width][axis];
-        let (kernel, pad, first) = (self.conv.kernel[axis], self.conv.pad[axis], at * self.conv.stride[axis]);
+        let Windows { kernel, stride, pad, .. } = self.windows;
+        let (kernel, pad, first) = (kernel[axis], pad[axis], at * stride[axis]);
         let end = (side + pad).saturating_sub(first).min(kernel);
         pad.saturating_sub(first).min(end)..end
     }
@@ -176,27 +192,26 @@ impl TapSets<'_> {
     /// The set of `rows` and columns of taps.
     fn set(&mut self, [rows, columns]: [Range<usize>; 2]) -> usize {
         let range = [rows.clone(), columns.clone()];
-        if let Some(known) = self.ranges.iter().position(|known| *known == range) {
+        if let Some(known) = self.sets.iter().position(|(known, _)| *known == range) {
             return known;
         }
         let mut taps = Vec::new();
         for y in rows.clone() {
             for x in columns.clone() {
                 let input = ((y - rows.start) * self.input.shape.width + x - columns.start) * BLOCK;
-                taps.push(Tap { input, weights: (y * self.conv.kernel[1] + x) * BLOCK * BLOCK });
+                taps.push(Tap { input, weights: y * self.windows.kernel[1] + x });
             }
         }
-        self.ranges.push(range);
-        self.sets.push(taps);
+        self.sets.push((range, taps));
         self.sets.len() - 1
     }
 }
 
 /// The runs of some rows: along rows where all columns of taps lie inside, along columns at the sides.
-fn runs(taps: &mut TapSets<'_>, output: View, rows: Range<usize>) -> Vec<Run> {
-    let whole = 0..taps.conv.kernel[1];
+fn runs(taps: &mut TapSets, output: View, rows: Range<usize>) -> Vec<Run> {
+    let whole = 0..taps.windows.kernel[1];
     let width = output.shape.width;
-    let is_whole = |taps: &TapSets<'_>, x: &usize| taps.inside(1, *x) == whole;
+    let is_whole = |taps: &TapSets, x: &usize| taps.inside(1, *x) == whole;
     let middle: Vec<usize> = (0..width).filter(|x| is_whole(taps, x)).collect();
     let mut runs = Vec::new();
     if let (Some(&first), count) = (middle.first(), middle.len()) {
@@ -224,9 +239,9 @@ struct Along {
     count: usize,
 }
 
-fn run(taps: &mut TapSets<'_>, output: View, [y, x]: [usize; 2], along: Along) -> Run {
+fn run(taps: &mut TapSets, output: View, [y, x]: [usize; 2], along: Along) -> Run {
     let inside = [taps.inside(0, y), taps.inside(1, x)];
-    let [stride, pad] = [taps.conv.stride, taps.conv.pad];
+    let Windows { stride, pad, .. } = taps.windows;
     // Where the first tap inside lies; an empty set reads nothing.
     let row = (y * stride[0] + inside[0].start).saturating_sub(pad[0]);
     let column = (x * stride[1] + inside[1].start).saturating_sub(pad[1]);

@@ -56,16 +56,13 @@ fn join(maker: &Node, node: &Node, value: Value) -> Option<Node> {
 mod tests {
     use super::*;
     use crate::layout::Shape;
-    use crate::network::Convolution;
+    use crate::network::{Convolution, Windows};
 
     fn point() -> Operator {
         Operator::Convolution(Convolution {
             weights: vec![1.0],
             bias: vec![0.0],
-            kernel: [1, 1],
-            stride: [1, 1],
-            pad: [0, 0],
-            pad_end: [0, 0],
+            windows: Windows::POINT,
             activation: Activation::None,
         })
     }

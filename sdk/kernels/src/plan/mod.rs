@@ -2,6 +2,8 @@
 
 mod convolution;
 mod fuse;
+mod image;
+pub mod int8;
 mod place;
 mod stem;
 mod step;
@@ -10,13 +12,15 @@ mod weights;
 use std::num::NonZero;
 
 use crate::Unsupported;
-use crate::layout::Shape;
+use crate::layout::{Kind, Shape};
 use crate::network::Network;
 use crate::simd::Isa;
 use crate::simd::memory::Memory;
 use crate::team;
+use image::{Buffers, Wanted, check};
+pub use image::{Given, Taken};
 use place::Places;
-use step::{Buffers, Step};
+use step::Step;
 
 /// A network ready to run: weights packed, memory placed, work divided.
 #[derive(Debug)]
@@ -24,8 +28,8 @@ pub struct Plan {
     steps: Vec<Step>,
     isa: Isa,
     threads: NonZero<usize>,
-    inputs: Vec<Shape>,
-    outputs: Vec<Shape>,
+    inputs: Vec<(Shape, Kind)>,
+    outputs: Vec<(Shape, Kind)>,
     /// Floats of the images.
     images: usize,
     /// Floats that each worker has for itself.
@@ -40,9 +44,9 @@ impl Plan {
     /// Plans `network` for `threads` threads of a processor that has `isa`.
     ///
     /// # Errors
-    /// [`Unsupported`] where images are concatenated that meet within a block of eight channels.
+    /// [`Unsupported`] where images meet within a block of channels: eight of floats, sixteen of stored values.
     pub fn new(mut network: Network, isa: Isa, threads: NonZero<usize>) -> Result<Self, Unsupported> {
-        let (inputs, outputs) = (network.input_shapes(), network.output_shapes());
+        let (inputs, outputs) = (network.input_forms(), network.output_forms());
         fuse::fuse(&mut network);
         stem::convert_inputs(&mut network);
         let places = Places::of(&network)?;
@@ -59,13 +63,13 @@ impl Plan {
     /// Runs the network. Inputs and outputs lie plane by plane, in the order of the network's.
     ///
     /// # Panics
-    /// Where the number of images or their sizes are not the network's, or the workspace is another plan's.
-    pub fn run(&self, workspace: &mut Workspace, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) {
-        check(&self.inputs, inputs.iter().map(|input| input.len()));
-        check(&self.outputs, outputs.iter().map(|output| output.len()));
+    /// Where the number of images, their kinds or sizes are not the network's, or the workspace is another plan's.
+    pub fn run(&self, workspace: &mut Workspace, inputs: &[Given<'_>], outputs: &mut [Taken<'_>]) {
+        check(&self.inputs, inputs.iter().map(Given::form));
+        check(&self.outputs, outputs.iter().map(Taken::form));
         let floats = self.images + self.threads.get() * self.scratch;
         assert_eq!(workspace.0.len(), floats, "the workspace of another plan");
-        let outputs: Vec<Memory<'_>> = outputs.iter_mut().map(|output| Memory::of(output)).collect();
+        let outputs: Vec<Wanted<'_>> = outputs.iter_mut().map(Taken::shared).collect();
         let buffers = Buffers { memory: Memory::of(&mut workspace.0), inputs, outputs: &outputs };
         let items: Vec<usize> = self.steps.iter().map(Step::items).collect();
         team::run(self.threads, &items, |step, item, worker| {
@@ -82,12 +86,12 @@ impl Plan {
     pub fn profile(
         &self,
         workspace: &mut Workspace,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
+        inputs: &[Given<'_>],
+        outputs: &mut [Taken<'_>],
     ) -> Vec<(String, f64, usize)> {
-        check(&self.inputs, inputs.iter().map(|input| input.len()));
-        check(&self.outputs, outputs.iter().map(|output| output.len()));
-        let outputs: Vec<Memory<'_>> = outputs.iter_mut().map(|output| Memory::of(output)).collect();
+        check(&self.inputs, inputs.iter().map(Given::form));
+        check(&self.outputs, outputs.iter().map(Taken::form));
+        let outputs: Vec<Wanted<'_>> = outputs.iter_mut().map(Taken::shared).collect();
         let buffers = Buffers { memory: Memory::of(&mut workspace.0), inputs, outputs: &outputs };
         let timed = self.steps.iter().map(|step| {
             let started = std::time::Instant::now();
@@ -97,12 +101,5 @@ impl Plan {
             (step.name(), started.elapsed().as_secs_f64(), step.flops())
         });
         timed.collect()
-    }
-}
-
-fn check(shapes: &[Shape], lengths: impl ExactSizeIterator<Item = usize>) {
-    assert_eq!(shapes.len(), lengths.len(), "number of images");
-    for (shape, length) in shapes.iter().zip(lengths) {
-        assert_eq!(shape.len(), length, "values of an image");
     }
 }

@@ -1,9 +1,9 @@
-//! Where images lie: what a concatenation reads is made inside of its output, and images whose times do not overlap share
-//! memory. Only places; nothing is computed here.
+//! Where images lie: what a concatenation reads is made inside of its output, a slice lies in what it is of, and images whose
+//! times do not overlap share memory. Only places; nothing is computed here.
 
 use crate::Unsupported;
-use crate::layout::{BLOCK, View};
-use crate::network::{Network, Operator, Value};
+use crate::layout::View;
+use crate::network::{Network, Node, Operator, Value};
 
 /// A slice of channels of another image.
 #[derive(Debug, Clone, Copy)]
@@ -16,47 +16,41 @@ struct Part {
 #[derive(Debug)]
 pub struct Places {
     views: Vec<Option<View>>,
-    /// Inputs of concatenations that lie elsewhere and have to be copied: the node, its input, and where that goes.
-    pub copies: Vec<(usize, usize, View)>,
+    /// What has to be copied because it lies elsewhere, in front of a node: the node, what lies where, and where it goes.
+    pub copies: Vec<(usize, View, View)>,
     /// Floats in all.
     pub floats: usize,
 }
 
 impl Places {
-    /// Places the images of `network`, whose concatenations must meet at multiples of [`BLOCK`] channels.
+    /// Places the images of `network`, whose concatenations and slices must meet at multiples of a block's channels.
     pub fn of(network: &Network) -> Result<Self, Unsupported> {
         let mut parts: Vec<Option<Part>> = vec![None; network.shapes.len()];
-        let mut copies = Vec::new();
+        let mut copies: Vec<(usize, Part, Part, usize)> = Vec::new();
         // The last first: so a concatenation has its place before what it reads.
         for (at, node) in network.nodes.iter().enumerate().rev() {
-            if node.operator != Operator::Concat {
-                continue;
-            }
-            let mut first = 0;
-            for (number, &input) in node.inputs.iter().enumerate() {
-                if first % BLOCK != 0 {
-                    return Err(Unsupported::new(format!("images that meet at channel {first}")));
+            for (value, part) in shares(network, node)? {
+                let whole = Part { whole: value, first: 0 };
+                match (&mut parts[value.0], &node.operator) {
+                    (free @ None, _) => *free = Some(part),
+                    (_, Operator::Slice(channels)) => copies.push((at, part, whole, channels.len())),
+                    _ => copies.push((at, whole, part, network.shape(value).channels)),
                 }
-                let part = Part { whole: node.output, first };
-                match &mut parts[input.0] {
-                    Some(_) => copies.push((at, number, part)),
-                    free => *free = Some(part),
-                }
-                first += network.shape(input).channels;
             }
         }
         let roots: Vec<(Value, usize)> = (0..network.shapes.len())
             .map(|value| root(&parts, Part { whole: Value(value), first: 0 }))
             .collect();
         let (offsets, floats) = allocate(network, &roots);
-        let view = |value: Value, (whole, first): (Value, usize)| {
+        let view = |(whole, first): (Value, usize), channels: usize| {
             let offset = offsets[whole.0]?;
-            Some(View::whole(network.shape(whole), offset).channels(first, network.shape(value).channels))
+            let whole = View::whole(network.shape(whole), network.kind(whole), offset);
+            Some(whole.channels(first, channels))
         };
-        let views = roots.iter().enumerate().map(|(value, &root)| view(Value(value), root)).collect();
-        let copies = copies.into_iter().filter_map(|(at, number, part)| {
-            let input = network.nodes[at].inputs[number];
-            Some((at, number, view(input, root(&parts, part))?))
+        let views =
+            roots.iter().zip(&network.shapes).map(|(&root, shape)| view(root, shape.channels)).collect();
+        let copies = copies.into_iter().filter_map(|(at, from, to, channels)| {
+            Some((at, view(root(&parts, from), channels)?, view(root(&parts, to), channels)?))
         });
         Ok(Self { copies: copies.collect(), views, floats })
     }
@@ -64,6 +58,29 @@ impl Places {
     /// Where `value` lies.
     pub fn view(&self, value: Value) -> Result<View, Unsupported> {
         self.views[value.0].ok_or_else(|| Unsupported::new("an image that nothing makes"))
+    }
+}
+
+/// The images that `node` could leave where they are made or lie: each, and where that is.
+fn shares(network: &Network, node: &Node) -> Result<Vec<(Value, Part)>, Unsupported> {
+    let mut shares = Vec::new();
+    match &node.operator {
+        Operator::Concat => {
+            let mut first = 0;
+            for &input in &node.inputs {
+                shares.push((input, Part { whole: node.output, first }));
+                first += network.shape(input).channels;
+            }
+        }
+        Operator::Slice(channels) => {
+            shares.push((node.output, Part { whole: node.inputs[0], first: channels.start }));
+        }
+        _ => {}
+    }
+    let lanes = network.kind(node.output).lanes();
+    match shares.iter().find(|(_, part)| part.first % lanes != 0) {
+        Some((_, part)) => Err(Unsupported::new(format!("images that meet at channel {}", part.first))),
+        None => Ok(shares),
     }
 }
 
@@ -93,7 +110,7 @@ fn allocate(network: &Network, roots: &[(Value, usize)]) -> (Vec<Option<usize>>,
             if network.inputs.contains(&whole) {
                 continue;
             }
-            let floats = View::floats(network.shape(whole));
+            let floats = View::floats(network.shape(whole), network.kind(whole));
             let life = lives[whole.0].get_or_insert(Life { value: whole, floats, from: time, to: time });
             life.to = time;
         }

@@ -1,21 +1,25 @@
 //! The steps of a plan: which kernel runs, on which images, in how many items.
 
+use std::marker::PhantomData;
 use std::num::NonZero;
 
 use super::convolution::{self, Planned};
+use super::image::{Buffers, Given, Wanted};
+use super::int8;
 use super::place::Places;
 use crate::Unsupported;
-use crate::layout::View;
-use crate::network::{Activation, Network, Node, Operator, Value};
+use crate::layout::{Kind, View};
+use crate::network::{Activation, Network, Node, Operator, Value, Windows};
 use crate::simd::convert::{Pack, PackItem, Unpack, UnpackItem};
 use crate::simd::elementwise::{self, Elementwise};
-use crate::simd::memory::Memory;
-use crate::simd::pool::{self, MaxPool};
+use crate::simd::int8::convert::{self, Source};
+use crate::simd::int8::elementwise::Function;
+use crate::simd::pool::{self, MaxPool, Reals};
 use crate::simd::upsample::{self, Upsample};
 use crate::simd::{Isa, direct, winograd};
 
 /// Rows of an item of a [`Pack`].
-const PACKED_ROWS: usize = 16;
+pub const PACKED_ROWS: usize = 16;
 
 /// One kernel on its images.
 #[derive(Debug)]
@@ -32,30 +36,25 @@ pub enum Step {
     Upsample(Upsample),
     /// An image out of blocks, to a caller's by number.
     Unpack(Unpack, usize),
-}
-
-/// What a run reads and writes.
-pub struct Buffers<'a> {
-    /// Images in blocks, and what workers have for themselves.
-    pub memory: Memory<'a>,
-    /// Images of the caller.
-    pub inputs: &'a [&'a [f32]],
-    /// Images for the caller.
-    pub outputs: &'a [Memory<'a>],
+    /// Of stored values.
+    Int8(int8::Step),
 }
 
 /// The steps of `network`, whose images lie at `places`.
 pub fn steps(network: &Network, places: &Places, threads: NonZero<usize>) -> Result<Vec<Step>, Unsupported> {
     let mut steps = Vec::new();
     for (at, node) in network.nodes.iter().enumerate() {
-        for (_, number, output) in places.copies.iter().filter(|(copied, ..)| *copied == at) {
-            let input = places.view(node.inputs[*number])?;
-            steps.push(Step::Elementwise(copy(input, *output)));
+        for &(_, input, output) in places.copies.iter().filter(|(copied, ..)| *copied == at) {
+            steps.push(Step::Elementwise(copy(input, output)));
         }
         steps.extend(step(network, places, node, threads)?);
         let given = network.outputs.iter().enumerate().filter(|(_, value)| **value == node.output);
         for (number, &value) in given {
-            steps.push(Step::Unpack(Unpack { input: places.view(value)? }, number));
+            let input = places.view(value)?;
+            steps.push(match input.kind {
+                Kind::Real => Step::Unpack(Unpack { input }, number),
+                Kind::Stored => Step::Int8(int8::Step::Unpack(convert::Unpack { input }, number)),
+            });
         }
     }
     Ok(steps)
@@ -65,7 +64,7 @@ fn copy(input: View, output: View) -> Elementwise {
     Elementwise { input, plus: None, activation: Activation::None, output }
 }
 
-/// The step of a node; a concatenation has none, since what it reads was made in its place.
+/// The step of a node, if it has one.
 fn step(
     network: &Network,
     places: &Places,
@@ -83,19 +82,43 @@ fn step(
         Operator::Activate(activation) => {
             Step::Elementwise(Elementwise { activation: *activation, ..copy(view(0)?, output) })
         }
-        Operator::Concat => return Ok(None),
-        Operator::MaxPool { kernel, stride, pad, .. } => {
-            let (kernel, stride, pad) = (*kernel, *stride, *pad);
+        // What they read or make lies where it belongs, or was copied there.
+        Operator::Concat | Operator::Slice(_) => return Ok(None),
+        Operator::MaxPool(windows) if output.kind == Kind::Stored => {
+            Step::Int8(int8::Step::max_pool(view(0)?, output, *windows))
+        }
+        Operator::MaxPool(windows) => {
+            let Windows { kernel, stride, pad, .. } = *windows;
             Step::MaxPool(MaxPool { input: view(0)?, output, kernel, stride, pad })
         }
         Operator::Upsample { .. } => Step::Upsample(Upsample { input: view(0)?, output }),
-        Operator::SpaceToDepth { factor } => {
+        Operator::Integer(conv) => Step::Int8(int8::Step::convolution(conv, view(0)?, output, threads)),
+        Operator::Map(table) => elementwise(view(0)?, output, Function::Map(table.clone())),
+        Operator::AddStored { from, to } => {
+            elementwise(view(0)?, output, Function::Add { plus: view(1)?, from: *from, to: *to })
+        }
+        Operator::Dequantize(quant) => elementwise(view(0)?, output, Function::Real(*quant)),
+        Operator::Quantize { factor, zero_point } => {
+            let (factor, zero_point) = (*factor, i16::from(*zero_point));
+            elementwise(view(0)?, output, Function::Quantize { factor, zero_point })
+        }
+        Operator::Enter { factor, quantize, border } => {
             let given = network.inputs.iter().position(|value| *value == node.inputs[0]);
-            let given = given.ok_or_else(|| Unsupported::new("space to depth inside a network"))?;
-            let input = network.shape(node.inputs[0]);
-            Step::Pack(Pack { input, output, factor: *factor }, given)
+            let given = given.ok_or_else(|| Unsupported::new("an entry inside a network"))?;
+            let (input, factor) = (network.shape(node.inputs[0]), *factor);
+            if output.kind == Kind::Real {
+                return Ok(Some(Step::Pack(Pack { input, output, factor }, given)));
+            }
+            let real = |(factor, zero_point)| Source::Reals { factor, zero_point: i16::from(zero_point) };
+            let (source, border) = (quantize.map_or(Source::Codes, real), i16::from(*border));
+            let pack = convert::Pack { input, output, factor, source, border };
+            Step::Int8(int8::Step::Pack(pack, given))
         }
     }))
+}
+
+fn elementwise(input: View, output: View, function: Function) -> Step {
+    Step::Int8(int8::Step::elementwise(input, output, function))
 }
 
 impl Step {
@@ -105,10 +128,11 @@ impl Step {
             Self::Pack(pack, _) => pack.output.shape.height.div_ceil(PACKED_ROWS),
             Self::Convolution(Planned::Direct(conv)) => conv.items.len(),
             Self::Convolution(Planned::Winograd(conv)) => conv.bounds.len() - 1,
-            Self::Elementwise(step) => step.output.shape.blocks(),
-            Self::MaxPool(step) => step.output.shape.blocks(),
-            Self::Upsample(step) => step.output.shape.blocks(),
-            Self::Unpack(step, _) => step.input.shape.blocks(),
+            Self::Elementwise(step) => step.output.blocks(),
+            Self::MaxPool(step) => step.output.blocks(),
+            Self::Upsample(step) => step.output.blocks(),
+            Self::Unpack(step, _) => step.input.blocks(),
+            Self::Int8(step) => step.items(),
         }
     }
 
@@ -117,6 +141,7 @@ impl Step {
         match self {
             Self::Convolution(Planned::Winograd(conv)) => convolution::scratch(conv),
             Self::MaxPool(step) => step.scratch(),
+            Self::Int8(step) => step.scratch(),
             _ => 0,
         }
     }
@@ -127,18 +152,25 @@ impl Step {
         match self {
             Self::Pack(step, input) => {
                 let rows = item * PACKED_ROWS..((item + 1) * PACKED_ROWS).min(step.output.shape.height);
-                isa.run(PackItem { step, rows, planes: buffers.inputs[*input], memory });
+                if let Given::Real(planes) = buffers.inputs[*input] {
+                    isa.run(PackItem { step, rows, planes, memory });
+                }
             }
             Self::Convolution(Planned::Direct(conv)) => isa.run(direct::Item { conv, item, memory }),
             Self::Convolution(Planned::Winograd(conv)) => {
                 isa.run(winograd::Item { conv, item, memory, scratch });
             }
             Self::Elementwise(step) => isa.run(elementwise::Item { step, block: item, memory }),
-            Self::MaxPool(step) => isa.run(pool::Item { step, block: item, memory, scratch }),
+            Self::MaxPool(step) => {
+                isa.run(pool::Item { step, block: item, memory, scratch, pixel: PhantomData::<Reals> });
+            }
             Self::Upsample(step) => isa.run(upsample::Item { step, block: item, memory }),
             Self::Unpack(step, output) => {
-                isa.run(UnpackItem { step, block: item, memory, planes: buffers.outputs[*output] });
+                if let Wanted::Real(planes) = buffers.outputs[*output] {
+                    isa.run(UnpackItem { step, block: item, memory, planes });
+                }
             }
+            Self::Int8(step) => step.run(isa, item, buffers, scratch),
         }
     }
 
@@ -151,6 +183,7 @@ impl Step {
             Self::Convolution(Planned::Winograd(conv)) => {
                 2 * 9 * conv.input.shape.channels * conv.output.shape.len()
             }
+            Self::Int8(step) => step.flops(),
             _ => 0,
         }
     }
@@ -172,6 +205,7 @@ impl Step {
             Self::MaxPool(step) => ("max pooling", step.output),
             Self::Upsample(step) => ("enlargement", step.output),
             Self::Unpack(step, _) => ("unpack", step.input),
+            Self::Int8(step) => return step.name(),
         };
         format!("{name} {}", view.shape)
     }

@@ -21,7 +21,7 @@ pub fn bias(conv: &Convolution) -> Vec<f32> {
 
 /// For [`crate::simd::direct`]: pair of blocks, block of input channels, tap, input channel, output channel.
 pub fn direct(conv: &Convolution, channels: usize) -> Vec<f32> {
-    let taps = conv.kernel[0] * conv.kernel[1];
+    let taps = conv.windows.taps();
     let mut packed = Vec::new();
     for (first, lanes) in pairs(conv.bias.len()) {
         for block in 0..channels.div_ceil(BLOCK) {

@@ -1,5 +1,7 @@
 //! AVX2 with FMA: a block of channels is one register. Only arithmetic; what is computed stands in the kernels.
 
+mod integers;
+
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
@@ -97,6 +99,18 @@ impl Simd for Avx2 {
             let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));
             _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), exponent))
         }
+    }
+
+    #[inline(always)]
+    fn real(self, sums: __m256i) -> __m256 {
+        // SAFETY: `self` is proof of AVX.
+        unsafe { _mm256_cvtepi32_ps(sums) }
+    }
+
+    #[inline(always)]
+    fn nearest(self, values: __m256) -> __m256i {
+        // SAFETY: `self` is proof of AVX; rounding is to nearest, as Rust asks of the environment.
+        unsafe { _mm256_cvtps_epi32(values) }
     }
 
     #[inline(always)]

@@ -1,32 +1,32 @@
-//! Floats that several workers write to at once, each its own part. Hands out pointers, never reads or writes.
+//! Values that several workers write to at once, each its own part. Hands out pointers, never reads or writes.
 
 use std::marker::PhantomData;
 
 /// A slice that workers share while they write to disjoint parts of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory<'a> {
-    base: *mut f32,
+pub struct Memory<'a, T = f32> {
+    base: *mut T,
     len: usize,
-    slice: PhantomData<&'a mut [f32]>,
+    slice: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: it is a pointer and a length; whoever writes through the pointer answers for it.
-unsafe impl Send for Memory<'_> {}
+unsafe impl<T> Send for Memory<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Memory<'_> {}
+unsafe impl<T> Sync for Memory<'_, T> {}
 
-impl<'a> Memory<'a> {
+impl<'a, T> Memory<'a, T> {
     /// Shares `slice`.
-    pub fn of(slice: &'a mut [f32]) -> Self {
+    pub fn of(slice: &'a mut [T]) -> Self {
         Self { base: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// A pointer to float `index`.
+    /// A pointer to value `index`.
     ///
     /// # Panics
     /// Where that lies beyond the end.
-    pub fn at(self, index: usize) -> *mut f32 {
-        assert!(index <= self.len, "float {index} of {}", self.len);
+    pub fn at(self, index: usize) -> *mut T {
+        assert!(index <= self.len, "value {index} of {}", self.len);
         self.base.wrapping_add(index)
     }
 }

@@ -10,6 +10,8 @@ pub mod convert;
 pub mod direct;
 pub mod elementwise;
 pub mod epilogue;
+pub mod int8;
+pub mod integers;
 pub mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -21,10 +23,11 @@ pub mod upsample;
 pub mod winograd;
 
 pub use crate::layout::BLOCK;
+use integers::Integers;
 
 /// A vector unit, seen as lanes for one block of channels: eight floats, in as many registers as that takes. A value of
 /// such a type is proof that the processor has the unit.
-pub trait Simd: Copy {
+pub trait Simd: Integers {
     /// Eight floats.
     type V: Copy;
 
@@ -59,6 +62,11 @@ pub trait Simd: Copy {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` times 2 to the power of n, where `shifted` is 1.5 · 2²³ + n and the result is a normal number.
     fn scale(self, a: Self::V, shifted: Self::V) -> Self::V;
+
+    /// The numbers of `sums`, rounded to the nearest float, halves to even.
+    fn real(self, sums: Self::I) -> Self::V;
+    /// The whole numbers nearest to `values`, which are below 2²² in magnitude, halves to even.
+    fn nearest(self, values: Self::V) -> Self::I;
 
     /// Asks for the cache line at `address`, which need not be valid, to be brought close.
     fn prefetch(self, _address: *const f32) {}

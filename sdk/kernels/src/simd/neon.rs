@@ -1,5 +1,7 @@
 //! NEON: a block of channels is two registers of four lanes. Only arithmetic; what is computed stands in the kernels.
 
+mod integers;
+
 use std::arch::aarch64::*;
 
 use super::Simd;
@@ -83,6 +85,18 @@ impl Simd for Neon {
     fn scale(self, a: Pair, shifted: Pair) -> Pair {
         // SAFETY: aarch64 has NEON.
         unsafe { [scale(a[0], shifted[0]), scale(a[1], shifted[1])] }
+    }
+
+    #[inline(always)]
+    fn real(self, sums: integers::Sums) -> Pair {
+        // SAFETY: aarch64 has NEON.
+        unsafe { sums.map(|half| vcvtq_f32_s32(half)) }
+    }
+
+    #[inline(always)]
+    fn nearest(self, values: Pair) -> integers::Sums {
+        // SAFETY: aarch64 has NEON.
+        unsafe { values.map(|half| vcvtnq_s32_f32(half)) }
     }
 }
 

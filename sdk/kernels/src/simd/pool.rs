@@ -3,9 +3,97 @@
 //! Blocking: an item is a block of channels, whose row maxima lie in the worker's own memory, in L2 for the image sizes at
 //! which detectors pool. Bound by loads: one a maximum.
 
+use std::marker::PhantomData;
+
 use super::memory::Memory;
 use super::{BLOCK, Kernel, Simd};
 use crate::layout::View;
+
+/// What the lanes of a pixel hold; pixels of either kind take as many bytes.
+pub trait Pixel {
+    /// A pixel in registers.
+    type V<S: Simd>: Copy;
+
+    /// Reads a pixel.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading it.
+    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> Self::V<S>;
+
+    /// Writes a pixel.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing it.
+    unsafe fn store<S: Simd>(simd: S, to: *mut f32, value: Self::V<S>);
+
+    /// The greater in each lane.
+    fn max<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+
+    /// No greater than anything.
+    fn least<S: Simd>(simd: S) -> Self::V<S>;
+}
+
+/// Floats.
+pub struct Reals;
+
+impl Pixel for Reals {
+    type V<S: Simd> = S::V;
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::V {
+        // SAFETY: the caller vouches for a pixel.
+        unsafe { simd.load(from) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(simd: S, to: *mut f32, value: S::V) {
+        // SAFETY: the caller vouches for a pixel.
+        unsafe { simd.store(to, value) }
+    }
+
+    #[inline(always)]
+    fn max<S: Simd>(simd: S, a: S::V, b: S::V) -> S::V {
+        simd.max(a, b)
+    }
+
+    #[inline(always)]
+    fn least<S: Simd>(simd: S) -> S::V {
+        simd.splat(f32::NEG_INFINITY)
+    }
+}
+
+/// Stored values of int8 models.
+pub struct Codes;
+
+impl Pixel for Codes {
+    type V<S: Simd> = S::H;
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::H {
+        // SAFETY: the caller vouches for a pixel.
+        unsafe { simd.load_i16(from.cast()) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(simd: S, to: *mut f32, value: S::H) {
+        // SAFETY: the caller vouches for a pixel.
+        unsafe { simd.store_i16(to.cast(), value) }
+    }
+
+    #[inline(always)]
+    fn max<S: Simd>(simd: S, a: S::H, b: S::H) -> S::H {
+        simd.max_i16(a, b)
+    }
+
+    #[inline(always)]
+    fn least<S: Simd>(simd: S) -> S::H {
+        simd.splat_i16(i16::MIN)
+    }
+}
 
 /// A max pooling, planned.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +117,8 @@ impl MaxPool {
     }
 }
 
-/// One block of channels.
-pub struct Item<'a> {
+/// One block of channels, of pixels `P`.
+pub struct Item<'a, P> {
     /// What is done.
     pub step: &'a MaxPool,
     /// Which block.
@@ -39,6 +127,8 @@ pub struct Item<'a> {
     pub memory: Memory<'a>,
     /// The worker's own part of the memory: its first float.
     pub scratch: usize,
+    /// What pixels hold.
+    pub pixel: PhantomData<P>,
 }
 
 /// A line to pool along. Strides are in floats.
@@ -52,7 +142,7 @@ struct Line {
     outputs: usize,
 }
 
-impl Kernel for Item<'_> {
+impl<P: Pixel> Kernel for Item<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let (input, output) = (self.step.input.shape, self.step.output.shape);
@@ -86,7 +176,7 @@ impl Kernel for Item<'_> {
     }
 }
 
-impl Item<'_> {
+impl<P: Pixel> Item<'_, P> {
     /// Pools along `line`, which is an image's `axis`.
     ///
     /// # Safety
@@ -98,13 +188,14 @@ impl Item<'_> {
         for output in 0..line.outputs {
             let first = (output * stride).saturating_sub(pad);
             let end = (output * stride + kernel).saturating_sub(pad).min(line.length);
-            let mut maximum = simd.splat(f32::NEG_INFINITY);
+            let mut maximum = P::least(simd);
             for at in first..end {
                 // SAFETY: within the line.
-                maximum = simd.max(maximum, unsafe { simd.load(line.from.add(at * line.from_stride)) });
+                let value = unsafe { P::load(simd, line.from.add(at * line.from_stride)) };
+                maximum = P::max(simd, maximum, value);
             }
             // SAFETY: within the line.
-            unsafe { simd.store(line.to.add(output * line.to_stride), maximum) };
+            unsafe { P::store(simd, line.to.add(output * line.to_stride), maximum) };
         }
     }
 }

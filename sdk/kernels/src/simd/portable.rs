@@ -1,6 +1,11 @@
 //! The portable path: a block of channels is an array, and the compiler makes of it what the target has.
 
+mod integers;
+
 use super::{BLOCK, Simd};
+
+/// Adding and subtracting it rounds floats below 2²² in magnitude to whole numbers, halves to even, without a call.
+const ROUND: f32 = 12_582_912.0;
 
 /// Any processor.
 #[derive(Debug, Clone, Copy)]
@@ -75,5 +80,17 @@ impl Simd for Portable {
     #[inline(always)]
     fn scale(self, a: Lanes, shifted: Lanes) -> Lanes {
         zip(a, shifted, |a, shifted| f32::from_bits(a.to_bits().wrapping_add(shifted.to_bits() << 23)))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_precision_loss, reason = "rounded, as stated")]
+    fn real(self, sums: [i32; BLOCK]) -> Lanes {
+        sums.map(|sum| sum as f32)
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "whole numbers within bounds, as stated")]
+    fn nearest(self, values: Lanes) -> [i32; BLOCK] {
+        values.map(|value| (value + ROUND - ROUND) as i32)
     }
 }

@@ -14,12 +14,12 @@ use crate::network::Activation;
 /// Most pixels of a tile.
 pub const PIXELS: usize = 6;
 
-/// Which pixel and which weights meet: offsets in floats.
+/// Which pixel and which weights meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tap {
-    /// From a pixel's first tap to this one.
+    /// From a pixel's first tap to this one, in floats.
     pub input: usize,
-    /// From the weights of a block of input channels to those of this tap, for each block of output channels.
+    /// Its number in the kernel.
     pub weights: usize,
 }
 
@@ -129,7 +129,7 @@ unsafe fn compute<S: Simd, const P: usize, const O: usize>(simd: S, job: &Job<'_
                     sums,
                     input.add(tap.input),
                     job.input_pixel,
-                    weights.add(tap.weights * O),
+                    weights.add(tap.weights * BLOCK * BLOCK * O),
                 );
             }
             input = input.add(job.input_block);

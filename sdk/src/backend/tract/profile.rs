@@ -7,7 +7,7 @@ use artifact::Tensor;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan;
 
-use super::{Runner, TractSession, floats, without_panic};
+use super::{Runner, TractSession, taken, without_panic};
 use crate::Error;
 
 /// What one operator took.
@@ -29,7 +29,7 @@ impl TractSession {
         match &mut self.runner {
             Runner::Whole(whole) => {
                 let mut outputs: Vec<Tensor> = self.outputs.iter().map(Tensor::zeroed).collect();
-                let outputs = floats(&mut outputs)?;
+                let outputs = taken(&mut outputs)?;
                 let steps = without_panic(|| Ok(whole.profile(data, outputs)))?;
                 let took = |(name, seconds)| OperatorTime { name, took: Duration::from_secs_f64(seconds) };
                 Ok(steps.into_iter().map(took).collect())

@@ -108,7 +108,7 @@ impl Panels {
 
 /// The tiles of panel `panel` of `panels`, which share `tiles` as evenly as they can.
 #[inline(always)]
-fn tiles_of(panel: usize, panels: usize, tiles: usize) -> std::ops::Range<usize> {
+pub fn tiles_of(panel: usize, panels: usize, tiles: usize) -> std::ops::Range<usize> {
     panel * tiles / panels..(panel + 1) * tiles / panels
 }
 

@@ -18,7 +18,8 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 use crate::int8;
 use index::{Dequantized, Index, Stored};
 use ops::{ADD, TABLE, bytes, floats, ints};
-use requantize::{Codes, Requantize};
+pub(super) use ops::{Add, Table};
+pub(super) use requantize::{Codes, Requantize};
 
 /// ONNX's `TensorProto.DataType.INT8`.
 const INT8: i32 = 3;

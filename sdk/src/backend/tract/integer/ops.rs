@@ -40,7 +40,7 @@ fn parse_add(_: &ParsingContext<'_>, node: &NodeProto) -> Parsed {
     let mut quants = scales.iter().zip(zero_points).map(quant).collect::<TractResult<Vec<Quant>>>()?;
     let to = quants.pop().context("scales of a sum")?;
     ensure!(!quants.is_empty() && quants.len() == node.input.len(), "a sum with a scale for each input");
-    Ok((expand(Add { inputs: quants.into_iter().map(reals).collect(), to }), vec![]))
+    Ok((expand(Add { inputs: quants.iter().map(|&quant| reals(quant)).collect(), from: quants, to }), vec![]))
 }
 
 pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
@@ -63,7 +63,14 @@ pub(super) fn ints(name: &str, values: impl Iterator<Item = i64>) -> AttributePr
 
 /// Entry for each stored value by its bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Table(Box<int8::Table>);
+pub struct Table(Box<int8::Table>);
+
+impl Table {
+    /// Its entries.
+    pub fn entries(&self) -> &Box<int8::Table> {
+        &self.0
+    }
+}
 
 impl ElementWiseMiniOp for Table {
     fn name(&self) -> String {
@@ -90,10 +97,19 @@ fn reals(quant: Quant) -> Reals {
     reals
 }
 
+/// A sum of stored values.
 #[derive(Debug, Clone, PartialEq)]
-struct Add {
+pub struct Add {
+    from: Vec<Quant>,
     inputs: Vec<Reals>,
     to: Quant,
+}
+
+impl Add {
+    /// What the inputs mean, and what the sum is stored as.
+    pub fn quants(&self) -> (Vec<Quant>, Quant) {
+        (self.from.clone(), self.to)
+    }
 }
 
 /// Scales are finite: they were read as such.

@@ -24,7 +24,7 @@ pub(super) fn register(onnx: &mut Onnx) {
 
 /// How sums become stored values.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Requantize {
+pub struct Requantize {
     /// For each channel.
     pub bias: Vec<i32>,
     /// For each channel, finite: see [`int8::multiplier`].
@@ -34,7 +34,7 @@ pub(super) struct Requantize {
 
 /// What a requantized sum is stored as.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Codes {
+pub enum Codes {
     /// Itself plus the zero point, saturated.
     Shifted { zero_point: i32 },
     /// What a table of an activation has for it.

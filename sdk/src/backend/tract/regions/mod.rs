@@ -1,6 +1,7 @@
-//! Replaces parts of tract's graph by our own kernels: the largest regions of images in floats that they compute and that hold
-//! a convolution. What no region takes stays tract's, so that any model runs.
+//! Replaces parts of tract's graph by our own kernels: the largest regions of images, in floats or in int8, that they compute and
+//! that hold a convolution. What no region takes stays tract's, so that any model runs.
 
+mod int8;
 mod op;
 mod translate;
 mod whole;
@@ -13,13 +14,31 @@ use kernels::{Isa, Network, Operator, Plan, Value};
 use tract_onnx::prelude::*;
 
 use op::RegionOp;
-use translate::{Translated, image, translate};
+use translate::{Translated, form};
 pub(super) use whole::Whole;
+
+/// Which nodes become ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// Those that compute in floats.
+    Floats,
+    /// Those that compute in int8, or lead to it or away.
+    Int8,
+}
+
+impl Numbers {
+    fn translate(self, model: &TypedModel, node: &TypedNode) -> Option<Translated> {
+        match self {
+            Self::Floats => translate::translate(model, node),
+            Self::Int8 => int8::translate(model, node),
+        }
+    }
+}
 
 /// Replaces regions of `model`, which is typed and not decluttered: that takes convolutions apart. What our kernels refuse
 /// stays as it was.
-pub(super) fn replace(model: &mut TypedModel, threads: NonZero<usize>) -> TractResult<()> {
-    for region in regions(model)? {
+pub(super) fn replace(model: &mut TypedModel, numbers: Numbers, threads: NonZero<usize>) -> TractResult<()> {
+    for region in regions(model, numbers)? {
         if let Some(patch) = patch(model, region, threads)? {
             patch.apply(model)?;
         }
@@ -32,13 +51,13 @@ type Region = Vec<(usize, Translated)>;
 
 /// Regions whose nodes reach each other through no other node. Each node counts how often paths to it have left our nodes;
 /// those of ours with the same count form a region.
-fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
+fn regions(model: &TypedModel, numbers: Numbers) -> TractResult<Vec<Region>> {
     let mut counts: HashMap<usize, usize> = HashMap::new();
     let mut ours: BTreeSet<usize> = BTreeSet::new();
     let mut regions: BTreeMap<usize, Region> = BTreeMap::new();
     for id in model.eval_order()? {
         let node = model.node(id);
-        let translated = translate(model, node);
+        let translated = numbers.translate(model, node);
         let before = node.inputs.iter().map(|input| {
             let left = usize::from(translated.is_none() && ours.contains(&input.node));
             counts.get(&input.node).copied().unwrap_or(0) + left
@@ -51,7 +70,9 @@ fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
         }
     }
     let has_conv = |region: &Region| {
-        region.iter().any(|(_, node)| matches!(node.operator, Some(Operator::Convolution(_))))
+        region
+            .iter()
+            .any(|(_, node)| matches!(node.operator, Some(Operator::Convolution(_) | Operator::Integer(_))))
     };
     Ok(regions.into_values().filter(has_conv).collect())
 }
@@ -64,7 +85,7 @@ fn patch(
 ) -> TractResult<Option<TypedModelPatch>> {
     let name = region.first().map_or("", |(id, _)| &model.node(*id).name);
     let Some(built) = build(model, region) else { return Ok(None) };
-    let (inputs, outputs) = (built.network.input_shapes(), built.network.output_shapes());
+    let (inputs, outputs) = (built.network.input_forms(), built.network.output_forms());
     let Ok(plan) = Plan::new(built.network, Isa::detect(), threads) else { return Ok(None) };
     let op = RegionOp::new(plan, inputs, outputs);
     let mut patch = TypedModelPatch::new("our kernels");
@@ -91,7 +112,8 @@ fn build(model: &TypedModel, region: Region) -> Option<Built> {
         let Some(operator) = node.operator else { continue };
         for &input in node.inputs.iter().filter(|input| !inside.contains(&input.node)) {
             if let Entry::Vacant(entry) = values.entry(input) {
-                entry.insert(built.network.input(image(model, input)?));
+                let (shape, kind) = form(model, input)?;
+                entry.insert(built.network.input_of(shape, kind));
                 built.inputs.push(input);
             }
         }
@@ -99,7 +121,7 @@ fn build(model: &TypedModel, region: Region) -> Option<Built> {
             node.inputs.iter().map(|input| values.get(input).copied()).collect::<Option<_>>()?;
         let outlet = OutletId::from(id);
         let value = built.network.node(operator, &inputs).ok()?;
-        if built.network.shape(value) != image(model, outlet)? {
+        if (built.network.shape(value), built.network.kind(value)) != form(model, outlet)? {
             return None;
         }
         values.insert(outlet, value);

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use kernels::{Plan, Shape, Workspace};
+use kernels::{Given, Kind, Plan, Shape, Taken, Workspace};
 use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
+
+/// Size of an image and what it holds.
+type Form = (Shape, Kind);
 
 /// A region, planned.
 #[derive(Debug, Clone)]
@@ -14,14 +17,14 @@ pub(super) struct RegionOp(Arc<Region>);
 #[derive(Debug)]
 struct Region {
     plan: Plan,
-    inputs: Vec<Shape>,
-    outputs: Vec<Shape>,
+    inputs: Vec<Form>,
+    outputs: Vec<Form>,
     /// Memory of runs that have ended, for those to come.
     idle: Mutex<Vec<Workspace>>,
 }
 
 impl RegionOp {
-    pub fn new(plan: Plan, inputs: Vec<Shape>, outputs: Vec<Shape>) -> Self {
+    pub fn new(plan: Plan, inputs: Vec<Form>, outputs: Vec<Form>) -> Self {
         Self(Arc::new(Region { plan, inputs, outputs, idle: Mutex::default() }))
     }
 }
@@ -37,19 +40,24 @@ impl Eq for RegionOp {}
 
 impl Region {
     fn run(&self, inputs: &[TValue]) -> TractResult<TVec<TValue>> {
-        let images: Vec<_> = inputs.iter().map(|input| input.try_as_plain_ram()).try_collect()?;
-        let images: Vec<&[f32]> = images.iter().map(|image| image.as_slice::<f32>()).try_collect()?;
-        ensure!(images.len() == self.inputs.len(), "{} images for a region", images.len());
-        for (image, shape) in images.iter().zip(&self.inputs) {
-            ensure!(image.len() == shape.len(), "{} values for {shape}", image.len());
+        ensure!(inputs.len() == self.inputs.len(), "{} images for a region", inputs.len());
+        let views: Vec<_> = inputs.iter().map(|input| input.try_as_plain_ram()).try_collect()?;
+        let mut images = Vec::with_capacity(views.len());
+        for (view, (shape, kind)) in views.iter().zip(&self.inputs) {
+            let (image, len) = match kind {
+                Kind::Real => (Given::Real(view.as_slice()?), view.as_slice::<f32>()?.len()),
+                Kind::Stored => (Given::Stored(view.as_slice()?), view.as_slice::<i8>()?.len()),
+            };
+            ensure!(len == shape.len(), "{len} values for {shape}");
+            images.push(image);
         }
-        let mut results: Vec<Vec<f32>> = self.outputs.iter().map(|shape| vec![0.0; shape.len()]).collect();
-        let mut slices: Vec<&mut [f32]> = results.iter_mut().map(Vec::as_mut_slice).collect();
+        let mut results: Vec<Made> = self.outputs.iter().map(Made::blank).collect();
+        let mut taken: Vec<Taken<'_>> = results.iter_mut().map(Made::taken).collect();
         let mut workspace = self.take();
-        self.plan.run(&mut workspace, &images, &mut slices);
+        self.plan.run(&mut workspace, &images, &mut taken);
         self.give_back(workspace);
         let tensors = results.into_iter().zip(&self.outputs);
-        tensors.map(|(values, shape)| Ok(tensor(values, *shape)?.into_tvalue())).collect()
+        tensors.map(|(values, (shape, _))| Ok(values.tensor(*shape)?.into_tvalue())).collect()
     }
 
     fn take(&self) -> Workspace {
@@ -64,8 +72,37 @@ impl Region {
     }
 }
 
+/// An image that a region makes.
+enum Made {
+    Real(Vec<f32>),
+    Stored(Vec<i8>),
+}
+
+impl Made {
+    fn blank((shape, kind): &Form) -> Self {
+        match kind {
+            Kind::Real => Self::Real(vec![0.0; shape.len()]),
+            Kind::Stored => Self::Stored(vec![0; shape.len()]),
+        }
+    }
+
+    fn taken(&mut self) -> Taken<'_> {
+        match self {
+            Self::Real(values) => Taken::Real(values),
+            Self::Stored(values) => Taken::Stored(values),
+        }
+    }
+
+    fn tensor(self, shape: Shape) -> TractResult<Tensor> {
+        match self {
+            Self::Real(values) => tensor(values, shape),
+            Self::Stored(values) => tensor(values, shape),
+        }
+    }
+}
+
 /// `values` without a copy.
-fn tensor(values: Vec<f32>, shape: Shape) -> TractResult<Tensor> {
+fn tensor<T: Datum>(values: Vec<T>, shape: Shape) -> TractResult<Tensor> {
     let array =
         tract_ndarray::Array4::from_shape_vec((1, shape.channels, shape.height, shape.width), values)?;
     Ok(array.into_tensor())
@@ -93,7 +130,13 @@ impl TypedOp for RegionOp {
     as_op!();
 
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let facts = self.0.outputs.iter();
-        Ok(facts.map(|shape| f32::fact([1, shape.channels, shape.height, shape.width])).collect())
+        let fact = |(shape, kind): &Form| {
+            let sides = [1, shape.channels, shape.height, shape.width];
+            match kind {
+                Kind::Real => f32::fact(sides),
+                Kind::Stored => i8::fact(sides),
+            }
+        };
+        Ok(self.0.outputs.iter().map(fact).collect())
     }
 }

@@ -1,6 +1,6 @@
 //! What a node of tract's graph is to our kernels, if they compute it. Only looks: graphs are taken apart in `mod.rs`.
 
-use kernels::{Activation, Convolution, Operator, Shape};
+use kernels::{Activation, Convolution, Kind, Operator, Shape, Windows};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::array::TypedConcat;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
@@ -25,15 +25,21 @@ pub(super) struct Translated {
     pub inputs: Vec<OutletId>,
 }
 
-/// The size of one image in floats; none where `outlet` is anything else.
-pub(super) fn image(model: &TypedModel, outlet: OutletId) -> Option<Shape> {
+/// The size of one image and what it holds; none where `outlet` is anything else.
+pub(super) fn form(model: &TypedModel, outlet: OutletId) -> Option<(Shape, Kind)> {
     let fact = model.outlet_fact(outlet).ok()?;
-    match fact.shape.as_concrete()? {
-        &[1, channels, height, width] if fact.datum_type == f32::datum_type() => {
-            Some(Shape { channels, height, width })
-        }
-        _ => None,
-    }
+    let kind = match fact.datum_type {
+        DatumType::F32 => Kind::Real,
+        DatumType::I8 => Kind::Stored,
+        _ => return None,
+    };
+    let &[1, channels, height, width] = fact.shape.as_concrete()? else { return None };
+    Some((Shape { channels, height, width }, kind))
+}
+
+/// The size of one image in floats.
+fn image(model: &TypedModel, outlet: OutletId) -> Option<Shape> {
+    form(model, outlet).filter(|(_, kind)| *kind == Kind::Real).map(|(shape, _)| shape)
 }
 
 /// What `node` is to our kernels.
@@ -90,9 +96,8 @@ fn operator(model: &TypedModel, node: &TypedNode, images: &[Shape], output: Shap
         return all.then_some(Operator::Concat);
     }
     if let Some(pool) = node.op_as::<MaxPool>() {
-        let window = window(&pool.pool_spec).filter(|_| one && pool.with_index_outputs.is_none())?;
-        let Window { kernel, stride, pad, pad_end } = window;
-        return Some(Operator::MaxPool { kernel, stride, pad, pad_end });
+        let windows = window(&pool.pool_spec).filter(|_| one && pool.with_index_outputs.is_none())?;
+        return Some(Operator::MaxPool(windows));
     }
     if let Some(resize) = node.op_as::<Resize>() {
         return enlargement(resize, images[0], output).filter(|_| one);
@@ -122,26 +127,19 @@ fn activation(function: &ElementWiseOp) -> Option<Activation> {
 fn convolution(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<Convolution> {
     let [_, kernel, bias] = node.inputs.as_slice() else { return None };
     let plain = conv.group == 1 && conv.q_params.is_none() && conv.kernel_fmt == KernelFormat::OIHW;
-    let Window { kernel: sides, stride, pad, pad_end } = window(&conv.pool_spec).filter(|_| plain)?;
-    let weights = floats(&*constant(model, *kernel)?)?;
+    let windows = window(&conv.pool_spec).filter(|_| plain)?;
+    let weights = floats(model, *kernel)?;
     let channels = conv.pool_spec.output_channels;
-    let bias = match floats(&*constant(model, *bias)?)?.as_slice() {
+    let bias = match floats(model, *bias)?.as_slice() {
         [all] => vec![*all; channels],
         each if each.len() == channels => each.to_vec(),
         _ => return None,
     };
-    Some(Convolution { weights, bias, kernel: sides, stride, pad, pad_end, activation: Activation::None })
-}
-
-struct Window {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    pad: [usize; 2],
-    pad_end: [usize; 2],
+    Some(Convolution { weights, bias, windows, activation: Activation::None })
 }
 
 /// The windows of a convolution or pooling over planes, without dilation.
-fn window(spec: &PoolSpec) -> Option<Window> {
+pub(super) fn window(spec: &PoolSpec) -> Option<Windows> {
     let pair = |values: &[usize]| <[usize; 2]>::try_from(values).ok();
     let dense = spec.dilations.as_ref().is_none_or(|all| all.iter().all(|&dilation| dilation == 1));
     let (pad, pad_end) = match &spec.padding {
@@ -152,12 +150,12 @@ fn window(spec: &PoolSpec) -> Option<Window> {
         _ => return None,
     };
     let stride = spec.strides.as_ref().map_or(Some([1; 2]), |strides| pair(strides))?;
-    let window = Window { kernel: pair(&spec.kernel_shape)?, stride, pad, pad_end };
-    (dense && spec.data_format == DataFormat::NCHW).then_some(window)
+    let windows = Windows { kernel: pair(&spec.kernel_shape)?, stride, pad, pad_end };
+    (dense && spec.data_format == DataFormat::NCHW).then_some(windows)
 }
 
 /// Nearest neighbor by whole factors: where outputs lie evenly over inputs, every rounding but up finds the same ones.
-fn enlargement(resize: &Resize, input: Shape, output: Shape) -> Option<Operator> {
+pub(super) fn enlargement(resize: &Resize, input: Shape, output: Shape) -> Option<Operator> {
     let factors = [output.height / input.height, output.width / input.width];
     let whole = [input.height * factors[0], input.width * factors[1]] == [output.height, output.width];
     let rounded = matches!(resize.nearest, Nearest::RoundPreferFloor | Nearest::RoundPreferCeil);
@@ -174,12 +172,11 @@ fn enlargement(resize: &Resize, input: Shape, output: Shape) -> Option<Operator>
 }
 
 fn is_zero(model: &TypedModel, outlet: OutletId) -> bool {
-    let values = constant(model, outlet).and_then(|constant| floats(&constant));
-    values.is_some_and(|values| values.iter().all(|&value| value == 0.0))
+    floats(model, outlet).is_some_and(|values| values.iter().all(|&value| value == 0.0))
 }
 
 /// The value of `outlet`, where it is known; also behind a few operators on constants, such as the cast of a bias.
-fn constant(model: &TypedModel, outlet: OutletId) -> Option<Arc<Tensor>> {
+pub(super) fn constant(model: &TypedModel, outlet: OutletId) -> Option<Arc<Tensor>> {
     computed(model, outlet, MAX_DEPTH)
 }
 
@@ -196,7 +193,13 @@ fn computed(model: &TypedModel, outlet: OutletId, depth: usize) -> Option<Arc<Te
     Some(outputs.get(outlet.slot)?.clone().into_arc_tensor())
 }
 
-fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
-    let view = tensor.to_plain_array_view::<f32>().ok()?;
+/// The values of `outlet`, where they are known and of this type.
+pub(super) fn values<T: Datum + Copy>(model: &TypedModel, outlet: OutletId) -> Option<Vec<T>> {
+    let tensor = constant(model, outlet)?;
+    let view = tensor.to_plain_array_view::<T>().ok()?;
     Some(view.iter().copied().collect())
+}
+
+pub(super) fn floats(model: &TypedModel, outlet: OutletId) -> Option<Vec<f32>> {
+    values(model, outlet)
 }

@@ -3,10 +3,10 @@
 
 use std::num::NonZero;
 
-use kernels::{Isa, Plan, Workspace};
+use kernels::{Given, Isa, Plan, Taken, Workspace};
 use tract_onnx::prelude::*;
 
-use super::{build, regions};
+use super::{Numbers, build, regions};
 
 /// A whole model, planned.
 pub(crate) struct Whole {
@@ -18,8 +18,8 @@ pub(crate) struct Whole {
 
 impl Whole {
     /// Plans `model`; none where a part of it is not ours.
-    pub fn of(model: &TypedModel, threads: NonZero<usize>) -> TractResult<Option<Self>> {
-        let mut regions = regions(model)?;
+    pub fn of(model: &TypedModel, numbers: Numbers, threads: NonZero<usize>) -> TractResult<Option<Self>> {
+        let mut regions = regions(model, numbers)?;
         let (Some(region), None) = (regions.pop(), regions.pop()) else { return Ok(None) };
         let Some(built) = build(model, region) else { return Ok(None) };
         let places = built.outputs.iter().map(|made| model.outputs.iter().position(|output| output == made));
@@ -32,21 +32,21 @@ impl Whole {
     }
 
     /// Runs the model on `image`, into its `outputs` in order.
-    pub fn run(&mut self, image: &[f32], outputs: Vec<&mut [f32]>) {
+    pub fn run(&mut self, image: &[f32], outputs: Vec<Taken<'_>>) {
         let mut outputs = self.ordered(outputs);
-        self.plan.run(&mut self.workspace, &[image], &mut outputs);
+        self.plan.run(&mut self.workspace, &[Given::Real(image)], &mut outputs);
     }
 
     /// As [`Whole::run`]; gives what each step is called and how many seconds it took on one thread.
-    pub fn profile(&mut self, image: &[f32], outputs: Vec<&mut [f32]>) -> Vec<(String, f64)> {
+    pub fn profile(&mut self, image: &[f32], outputs: Vec<Taken<'_>>) -> Vec<(String, f64)> {
         let mut outputs = self.ordered(outputs);
-        let steps = self.plan.profile(&mut self.workspace, &[image], &mut outputs);
+        let steps = self.plan.profile(&mut self.workspace, &[Given::Real(image)], &mut outputs);
         steps.into_iter().map(|(name, seconds, _)| (name, seconds)).collect()
     }
 
     /// `outputs` in the order of the plan's.
-    fn ordered<'a>(&self, outputs: Vec<&'a mut [f32]>) -> Vec<&'a mut [f32]> {
-        let mut outputs: Vec<Option<&mut [f32]>> = outputs.into_iter().map(Some).collect();
+    fn ordered<'a>(&self, outputs: Vec<Taken<'a>>) -> Vec<Taken<'a>> {
+        let mut outputs: Vec<Option<Taken<'a>>> = outputs.into_iter().map(Some).collect();
         self.order.iter().filter_map(|&at| outputs.get_mut(at)?.take()).collect()
     }
 }
