@@ -16,11 +16,14 @@ use repedge::backend::Session;
 use support::attention::attention_model;
 use support::calibration::{calibrated, images, pixels};
 use train_host::evaluate::Progress;
+use train_host::export::bundle::{Deployed, Fallback, Release};
 use train_host::export::{self, onnx, qdq};
 use train_host::fuse::fuse;
 use train_host::model::{Activation, FusedModel, Overrides};
-use train_host::quantize::{Method, Plan, observe, quantize, run_integer};
-use train_host::rknn::{Algorithm, Job, Quantizer, Toolkit, compile, computable, declared, simulate};
+use train_host::quantize::{Method, Plan, QuantizedModel, observe, quantize, run_integer};
+use train_host::rknn::{
+    Algorithm, Delivery, Job, NpuModel, Quantizer, Toolkit, compile, computable, declared, deliver, simulate,
+};
 
 const SIDE_PX: usize = 64;
 /// Longer than any step takes on a busy machine.
@@ -71,7 +74,9 @@ print(json.dumps({"event": "failed", "message": "build returned -1"}))
 #[test]
 fn a_worker_that_breaks_off_is_an_error() {
     let error = refused("import sys; sys.stdin.readline(); sys.exit(3)", PATIENT);
-    assert!(error.contains("ended without an answer"), "{error}");
+    assert!(error.contains("ended without an answer (exit status: 3)"), "{error}");
+    let error = refused("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", PATIENT);
+    assert!(error.contains("signal: 11") && error.contains("another --quantizer or --precision"), "{error}");
     let error = refused("print(\"W a warning on the wrong stream\")", PATIENT);
     assert!(error.contains("cannot be read"), "{error}");
 }
@@ -153,17 +158,22 @@ fn assert_agrees_in_floats(model: &FusedModel) {
 /// floats lies between two codes elsewhere than in floats.
 const ATTENDED: (u32, f64) = (8, 1.0);
 
+/// A model with attention in our int8.
+fn quantized_attention() -> QuantizedModel {
+    let model = attention_model(SIDE_PX);
+    let folder = tempfile::tempdir().unwrap();
+    let observed = observe(&model, &images(folder.path(), SIDE_PX)).unwrap();
+    let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept: BTreeMap::new() };
+    computable(&quantize(&model, &observed, &plan).unwrap())
+}
+
 #[test]
 #[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
 fn attention_is_compiled_and_simulated() {
     let toolkit = Toolkit::find().unwrap();
-    let model = attention_model(SIDE_PX);
-    assert_agrees_in_floats(&model);
+    assert_agrees_in_floats(&attention_model(SIDE_PX));
 
-    let folder = tempfile::tempdir().unwrap();
-    let observed = observe(&model, &images(folder.path(), SIDE_PX)).unwrap();
-    let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept: BTreeMap::new() };
-    let model = computable(&quantize(&model, &observed, &plan).unwrap());
+    let model = quantized_attention();
     let (onnx, specs) = (qdq::write(&declared(&model)).unwrap(), qdq::device_specs(&model).unwrap());
     let job = Job { outputs: &specs.outputs, ..job(&onnx) };
     let (compiled, mut simulator) = simulate(&toolkit, &job, Progress::Hidden).unwrap();
@@ -186,6 +196,45 @@ fn attention_is_compiled_and_simulated() {
     let mean = f64::from(sum) / steps.len() as f64;
     eprintln!("attention: {most} steps apart at most, {mean:.4} on average");
     assert!(*most <= ATTENDED.0 && mean <= ATTENDED.1, "{most} at most, {mean} on average");
+}
+
+/// A chip that computes in int8 alone.
+const WITHOUT_FLOATS: &str = "rv1106";
+
+#[test]
+fn our_attention_is_refused_where_there_are_no_floats_and_the_way_that_works_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, out) = (quantized_attention(), folder.path().join("x.bundle"));
+    let delivery = Delivery {
+        board: &Board::find(WITHOUT_FLOATS).unwrap(),
+        npu: NpuModel::Quantized(&model),
+        fallback: Fallback::None(Deployed::Quantized(&model)),
+        images: &[],
+        release: Release::default(),
+        out: &out,
+        limit: PATIENT,
+        progress: Progress::Hidden,
+    };
+    let error = deliver(&played(folder.path(), ""), &delivery).unwrap_err().to_string();
+    assert!(error.contains("attn") && error.contains("--quantizer toolkit"), "{error}");
+    assert!(!out.exists());
+}
+
+/// What the error above recommends.
+#[test]
+#[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
+fn the_toolkit_quantizes_attention_where_there_are_no_floats() {
+    let toolkit = Toolkit::find().unwrap();
+    let model = attention_model(SIDE_PX);
+    let onnx = onnx::write(&model).unwrap();
+    let specs = onnx::model_specs(&model.architecture, SIDE_PX).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let images = pictures(folder.path());
+    let quantizer = Quantizer::Toolkit { algorithm: Algorithm::Normal, images: &images };
+    let job = Job { platform: WITHOUT_FLOATS, quantizer, outputs: &specs.outputs, ..job(&onnx) };
+    let compiled = compile(&toolkit, &job, Progress::Hidden).unwrap();
+    assert_eq!(compiled.half_tensors, [""; 0]);
+    assert!(compiled.outputs.iter().all(|output| output.quant.is_some()));
 }
 
 /// A tensor, the part of its codes that may differ from our integer reference, and by how much they may.
@@ -278,6 +327,16 @@ fn what_stays_in_floats_is_compiled_to_half_floats_and_named() {
     assert!(compiled.half_tensors.len() < 10, "{:?}", compiled.half_tensors);
 }
 
+/// Two pictures to calibrate on.
+fn pictures(folder: &Path) -> [PathBuf; 2] {
+    [60, 200].map(|value: u8| {
+        let path = folder.join(format!("{value}.png"));
+        let image = repedge::frame::Image::filled(80, 60, [value, 255 - value, 9]);
+        repedge::frame::write_png(&path, &image).unwrap();
+        path
+    })
+}
+
 #[test]
 #[ignore = "needs rknn-toolkit2 of cargo xtask setup rknn"]
 fn every_chip_gets_a_quantized_model() {
@@ -285,13 +344,7 @@ fn every_chip_gets_a_quantized_model() {
     let (model, onnx) = real_model();
     let specs = onnx::model_specs(&model.architecture, SIDE_PX).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let picture = |value: u8| {
-        let path = dir.path().join(format!("{value}.png"));
-        let image = repedge::frame::Image::filled(80, 60, [value, 255 - value, 9]);
-        repedge::frame::write_png(&path, &image).unwrap();
-        path
-    };
-    let images: Vec<PathBuf> = [60, 200].map(picture).into();
+    let images = pictures(dir.path());
     let calibrated = calibrated("yolov5n", Activation::Silu, SIDE_PX);
     let plan = Plan { method: Method::Mse, rules: rk3588().int8, kept: BTreeMap::new() };
     let ours = computable(&quantize(&calibrated.model, &calibrated.observed, &plan).unwrap());

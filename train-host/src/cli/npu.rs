@@ -188,7 +188,10 @@ impl fmt::Display for NpuSummary {
         write!(f, "build record for eval --simulate: {}", self.build_record.display())?;
         match self.half_tensors.len() {
             0 => Ok(()),
-            count => write!(f, "\n{count} tensors in half floats; --float-macs 0 keeps all in int8"),
+            count => write!(
+                f,
+                "\n{count} tensors in half floats: attention's, and what --float-macs leaves in floats"
+            ),
         }
     }
 }

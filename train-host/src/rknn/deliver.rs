@@ -136,7 +136,8 @@ fn check_floats(board: &Board, model: NpuModel<'_>) -> Result<()> {
         Some((node, why)) if !board.precisions.contains(&boards::Precision::Fp16) => Err(Error::input(
             format!("node {node:?} stays in floats: {why}"),
             format!("int8 throughout, all that {} computes in", board.name),
-            "quantize with --float-macs 0, or for the board with --target",
+            "quantize with --float-macs 0, or for the board with --target; attention is computed in int8 only as \
+             rknn-toolkit2 quantizes it: --quantizer toolkit",
         )),
         _ => Ok(()),
     }

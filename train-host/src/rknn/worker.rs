@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -21,6 +21,10 @@ const PROGRAM: &str = include_str!("worker.py");
 const QUOTED_BYTES: u64 = 2000;
 /// How much of them is looked at; all that it prints of yolov5x is less.
 const MAX_LOG_BYTES: u64 = 64 << 20;
+/// Most time between the end of a worker's answers and its own, on a busy machine.
+const DYING: Duration = Duration::from_secs(10);
+/// Time between two looks at whether it has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// What the toolkit prints before the name of a tensor that it computes in half floats in an int8 model.
 const HALF_TENSOR: &str = "Meet hybrid type, dtype: float16, tensor: ";
 
@@ -103,7 +107,7 @@ impl Worker {
                 }
                 Ok(Ok(Some(Message { answer: Answer::Failed { message }, .. }))) => message,
                 Ok(Ok(Some(message))) => return Ok(message),
-                Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => "it ended without an answer".to_owned(),
+                Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => self.ended(),
                 Ok(Err(error)) => format!("what it said cannot be read: {error}"),
                 Err(RecvTimeoutError::Timeout) => {
                     let _ = self.child.kill();
@@ -123,12 +127,26 @@ impl Worker {
         if read.is_err() { Vec::new() } else { half_tensors(&String::from_utf8_lossy(&log)) }
     }
 
+    /// How it ended before it answered: the toolkit's compiled parts crash on some models.
+    fn ended(&mut self) -> String {
+        let said = "it ended without an answer";
+        let deadline = Instant::now() + DYING.min(self.limit);
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return format!("{said} ({status})"),
+                Ok(None) if Instant::now() < deadline => thread::sleep(LOOK_AGAIN),
+                _ => return said.to_owned(),
+            }
+        }
+    }
+
     fn failed(&mut self, problem: &str) -> Error {
         let quoted = self.end_of_log();
         Error::backend(
             format!("rknn-toolkit2 failed: {problem}\n    {}", quoted.trim().replace('\n', "\n    ")),
             "a model that it compiles",
-            "its messages above say which operator or setting it refuses",
+            "its messages above say which operator or setting it refuses; \
+             another --quantizer or --precision takes another way through it",
         )
     }
 

@@ -26,8 +26,7 @@ pub fn attention_model(imgsz: usize) -> FusedModel {
 fn graph(outputs: usize) -> Graph {
     let mut graph = Graph::default();
     let image = graph.push("images", Op::Input { channels: 3 }, &[]);
-    let stem = conv(&mut graph, "stem", image, Conv { kernel: 8, stride: 8, ..pointwise(3, CHANNELS) });
-    let stem = graph.push("stem.act", Op::Act(Activation::Silu), &[stem]);
+    let stem = stem(&mut graph, image);
     let half = CHANNELS / 2;
     let rest = graph.push("rest", Op::Slice { start: 0, len: half }, &[stem]);
     let part = graph.push("part", Op::Slice { start: half, len: half }, &[stem]);
@@ -37,6 +36,17 @@ fn graph(outputs: usize) -> Graph {
     let raw = conv(&mut graph, "raw", joined, pointwise(CHANNELS, outputs));
     graph.outputs = vec![raw];
     graph
+}
+
+/// From pixels to a map at stride 8, in steps of 2: rknn-toolkit2 crashes on a single convolution of that stride in int8.
+fn stem(graph: &mut Graph, image: NodeId) -> NodeId {
+    let mut map = image;
+    for (level, [cin, cout]) in [[3, 8], [8, 16], [16, CHANNELS]].into_iter().enumerate() {
+        let halving = Conv { kernel: 3, stride: 2, pad: 1, ..pointwise(cin, cout) };
+        let sums = conv(graph, &format!("stem.{level}"), map, halving);
+        map = graph.push(format!("stem.{level}.act"), Op::Act(Activation::Silu), &[sums]);
+    }
+    map
 }
 
 /// Attention over `part`, and its values by where they are.
