@@ -8,7 +8,6 @@ mod package;
 pub mod programs;
 mod record;
 mod signer;
-mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -157,10 +156,8 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
 
 fn announce(programs: &Programs, package: &Package, bundle: &Bundle) {
     eprintln!("version {}, built with {}", package.version, programs.toolchain);
-    for program in &programs.all {
-        let glibc = program.needs.glibc.map_or("no glibc".into(), |version| format!("glibc {version}"));
-        eprintln!("{:16} {:>10} bytes, needs {glibc}", program.name, program.bytes.len());
-    }
+    let glibc = programs.needs.glibc.map_or("no glibc".into(), |version| format!("glibc {version}"));
+    eprintln!("{}: {} bytes, needs {glibc}", programs.names.join(", "), programs.bytes.len());
     if !bundle.is_signed {
         eprintln!(
             "the bundle is not signed: etc/repedge/flags tells the board to run it all the same; sign with --sign \

@@ -15,7 +15,7 @@ use super::rootfs;
 use super::scenario::Scenario;
 use crate::build_board;
 use crate::image;
-use crate::image::tree::{Content, Node, Tree};
+use crate::tree::{Content, Node, Tree};
 use crate::workspace::Workspace;
 
 /// The part of `build-board`'s folder that is our package's content.
