@@ -66,7 +66,8 @@ pub fn build(
     let programs = Programs { names, bytes, needs, debian_arch, toolchain, profile: profile.into() };
     check(board, &programs)?;
     if board.target.is_some() {
-        expect_no_path(&programs.bytes, &[workspace.root().to_owned(), cargo_home()?])?;
+        let paths = [workspace.root().to_owned(), workspace.target_folder()?, cargo_home()?];
+        expect_no_path(&programs.bytes, &paths)?;
     }
     Ok(programs)
 }
