@@ -314,7 +314,7 @@ mod tests {
         fs::create_dir(host.path().join("bin")).unwrap();
         fs::write(host.path().join("bin/run"), "#!").unwrap();
         fs::set_permissions(host.path().join("bin/run"), fs::Permissions::from_mode(0o755)).unwrap();
-        std::os::unix::fs::symlink("bin/run", host.path().join("link")).unwrap();
+        symlink("bin/run", host.path().join("link")).unwrap();
         let mut tree = Tree::default();
         tree.add_folder(host.path()).unwrap();
         let run = Node::file(Content::Path(host.path().join("bin/run")), 0o755);

@@ -116,8 +116,8 @@ pub fn library(workspace: &Workspace, board: &Board, package: &str) -> Result<Pa
     let toolchain = Toolchain::find(workspace, target, None)?;
     let folder = workspace.target_folder()?.join("board-programs");
     let mut command = cargo_build(workspace, &toolchain, &folder)?;
-    // With the programs' package, so that what both depend on has the same features and is compiled once.
-    run(command.args(["--package", "examples", "--package", package, "--lib"]))?;
+    // Alone: with the programs it would have all that they depend on compiled once more, as cargo compiles for libraries.
+    run(command.args(["--package", package, "--lib"]))?;
     let name = format!("lib{}.so", package.replace('-', "_"));
     Ok(folder.join(&target.triple).join(PROFILE).join(name))
 }
