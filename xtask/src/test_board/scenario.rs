@@ -128,7 +128,7 @@ impl Scenario {
 }
 
 const fn default_limit_s() -> u32 {
-    30
+    300
 }
 
 /// The name under which the host gets a file.
@@ -170,7 +170,7 @@ mod tests {
             other => panic!("{path} is {other:?}"),
         };
         assert_eq!(text("run/scenario/step-0"), "self-test --json /tmp/report.json");
-        let plan = "\nstep 0 50\nsend report.json /tmp/report.json\nstep 1 30\nsay done\n";
+        let plan = "\nstep 0 50\nsend report.json /tmp/report.json\nstep 1 300\nsay done\n";
         assert!(text("run/scenario/run").ends_with(plan));
     }
 
