@@ -19,8 +19,6 @@ const DEFAULT: &str = "camera-demo";
 pub const FILE: &str = "board-programs";
 /// The profile of Cargo.toml that ships.
 const PROFILE: &str = "board";
-/// What cargo is told to build.
-const BUILD: [&str; 4] = ["--package", "examples", "--bin", FILE];
 /// The file may not be larger.
 const MOST_BYTES: usize = 12_000_000;
 
@@ -103,7 +101,7 @@ fn available(workspace: &Workspace) -> Result<Vec<String>> {
 /// Builds with a cross toolchain, in a folder that all boards of a target share.
 fn cross(workspace: &Workspace, toolchain: &Toolchain, target: &Target) -> Result<PathBuf> {
     let folder = workspace.target_folder()?.join("board-programs");
-    run(cargo_build(workspace, toolchain, &folder)?.args(BUILD))?;
+    run(cargo_build(workspace, toolchain, &folder)?.args(["--package", "examples", "--bin", FILE]))?;
     Ok(folder.join(&target.triple).join(PROFILE))
 }
 
@@ -131,7 +129,8 @@ fn cargo_build(workspace: &Workspace, toolchain: &Toolchain, folder: &Path) -> R
 
 /// Builds for this machine, in the profile that everything here is built with.
 fn native(workspace: &Workspace) -> Result<PathBuf> {
-    run(workspace.cargo("build").arg("--locked").args(BUILD))?;
+    // As a part of the workspace, so that it has the features, and with them the engine, that everything here is built with.
+    run(workspace.cargo("build").args(["--locked", "--workspace", "--bin", FILE]))?;
     Ok(workspace.target_folder()?.join("debug"))
 }
 
