@@ -70,7 +70,8 @@ struct Args {
     json: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
+/// Where the program begins, also when it is called by its name in `board-programs`.
+pub fn main() -> ExitCode {
     let done = Config::read(Args::parse()).and_then(|settings| run(&settings));
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,7 +47,8 @@ struct Args {
     skip_broken: bool,
 }
 
-fn main() -> ExitCode {
+/// Where the program begins, also when it is called by its name in `board-programs`.
+pub fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => console::exit_code(&error),

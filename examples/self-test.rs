@@ -59,7 +59,8 @@ struct Args {
     commit: bool,
 }
 
-fn main() -> ExitCode {
+/// Where the program begins, also when it is called by its name in `board-programs`.
+pub fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(Verdict::Pass) => ExitCode::SUCCESS,
         Ok(Verdict::Fail) => ExitCode::FAILURE,

@@ -7,10 +7,11 @@ mod common;
 #[path = "../../sdk/tests/common/npu.rs"]
 mod npu;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use artifact::{BackendKind, Bundle};
+use artifact::{BackendKind, Bundle, CheckImage, ExpectedBox, Manifest};
 use prost::Message;
 use repedge::{Image, frame};
 use serde_json::{Value, json};
@@ -26,6 +27,24 @@ fn scene(scenario: &Scenario) -> tempfile::TempDir {
     Bundle::write(&dir.path().join("squares.bundle"), &manifest, &[&file, &onnx]).unwrap();
     frame::write_png(&dir.path().join("red.png"), &Image::filled(64, 64, [255, 0, 0])).unwrap();
     dir
+}
+
+/// The bundle that guests of `cargo xtask test-board` run on the NPU that the stand-in plays there, without computing: its
+/// model replays what this one computes for a red picture.
+fn guest_bundle(folder: &Path) -> PathBuf {
+    let picture = folder.join("red.png");
+    frame::write_png(&picture, &Image::filled(64, 64, [255, 0, 0])).unwrap();
+    let picture = fs::read(picture).unwrap();
+    let square = |x, y| ExpectedBox { class: 0, score: 0.99, box_px: [x, y, x + 32.0, y + 32.0] };
+    let squares = vec![square(0.0, 0.0), square(32.0, 0.0), square(0.0, 32.0), square(32.0, 32.0)];
+    let model = npu::replay(npu::scenario("guest"), &[0], &[255]).pack();
+    let manifest = Manifest {
+        check_images: vec![CheckImage::new("red.png", squares, &picture)],
+        ..common::manifest(vec![npu::payload(&model)])
+    };
+    let bundle = folder.join("npu.bundle");
+    Bundle::write(&bundle, &manifest, &[&model, &picture]).unwrap();
+    bundle
 }
 
 fn detect(dir: &Path, backend: &str) -> Output {
@@ -54,6 +73,25 @@ fn the_npu_is_used_where_its_runtime_is_found() {
     assert_eq!(on_cpu["npu"], Value::Null);
     assert_eq!(with_npu["images"][0]["detections"], on_cpu["images"][0]["detections"]);
     assert_eq!(with_npu["images"][0]["detections"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn guests_get_the_bundle_that_is_made_here_and_it_passes() {
+    let made = guest_bundle(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/boards/npu.bundle");
+    assert!(
+        fs::read(&committed).is_ok_and(|bytes| bytes == fs::read(&made).unwrap()),
+        "{} is another one than {}: copy it if that is meant",
+        committed.display(),
+        made.display()
+    );
+    let dir = scene(&npu::scenario("runtime for guests"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
+    command.arg(committed).args(["--board", "rk3588", "--backend", "rknn", "--quick", "--allow-unsigned"]);
+    command.args(["--json", "-"]).current_dir(dir.path()).env("LD_LIBRARY_PATH", dir.path());
+    let report = report(&command.output().unwrap());
+    assert_eq!((&report["verdict"], &report["backend"]), (&"pass".into(), &"rknn".into()));
+    assert_eq!(report["accuracy"]["found"], 4);
 }
 
 #[test]

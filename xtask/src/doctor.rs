@@ -113,7 +113,14 @@ fn of_machine(workspace: &Workspace) -> Vec<Finding> {
         succeeds("cargo", &["nextest", "--version"]),
         "`cargo install --locked cargo-nextest`",
     ));
-    findings.extend([aarch64::EMULATOR, test_board::EMULATOR].iter().map(of_need));
+    findings.push(of_need(&aarch64::EMULATOR));
+    findings.push(of_need(&test_board::EMULATOR));
+    findings.push(finding(
+        "a kernel for guests",
+        "booting a board in qemu",
+        test_board::is_ready().unwrap_or(false),
+        "`cargo xtask setup qemu`",
+    ));
     findings.extend([SSH, SSHD, GENIMAGE, E2FSPROGS].iter().map(of_need));
     findings
 }

@@ -2,48 +2,14 @@
 //! It never touches a folder that has no stamp of ours, and never a LIBTORCH that the user exported.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use anyhow::{Result, bail, ensure};
 
-use crate::system::{self, PIP};
-use crate::unpack;
-use crate::wheels::{self, Wheel};
+use crate::pins::{self, Pins};
 use crate::workspace::Workspace;
 
-const STAMP: &str = "repedge-stamp";
-
-/// The contents of `toolchains/libtorch.toml`.
-#[derive(Debug, Clone, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-struct Pins {
-    version: String,
-    host: String,
-    #[serde(rename = "wheel")]
-    wheels: Vec<Wheel>,
-    #[serde(rename = "text")]
-    texts: Vec<Text>,
-    #[serde(rename = "link")]
-    links: Vec<Link>,
-}
-
-/// A small file written as it stands.
-#[derive(Debug, Clone, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-struct Text {
-    path: PathBuf,
-    content: String,
-}
-
-/// A symbolic link.
-#[derive(Debug, Clone, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-struct Link {
-    path: PathBuf,
-    target: PathBuf,
-}
+const PINS: &str = "toolchains/libtorch.toml";
 
 /// Gives a usable libtorch: the exported one after a look at it, else ours, unpacked where it is not yet.
 ///
@@ -51,7 +17,7 @@ struct Link {
 /// When the exported LIBTORCH is none, on hosts without pinned wheels, and whatever downloading and unpacking meet.
 pub fn provide(workspace: &Workspace) -> Result<PathBuf> {
     match workspace.exported_libtorch() {
-        Some(path) if path.join(STAMP).exists() => provide_at(workspace, &path),
+        Some(path) if pins::is_ours(&path) => provide_at(workspace, &path),
         Some(path) => {
             expect_libtorch(&path)?;
             Ok(path)
@@ -65,23 +31,13 @@ pub fn provide(workspace: &Workspace) -> Result<PathBuf> {
 /// # Errors
 /// On hosts without pinned wheels, when `destination` is someone else's, and whatever downloading and unpacking meet.
 pub fn provide_at(workspace: &Workspace, destination: &Path) -> Result<PathBuf> {
-    let text = fs::read_to_string(workspace.join("toolchains/libtorch.toml"))
-        .context("cannot read toolchains/libtorch.toml")?;
-    let stamp = wheels::sha256_of(text.as_bytes());
-    if fs::read_to_string(destination.join(STAMP)).is_ok_and(|found| found.trim() == stamp) {
-        return Ok(destination.to_owned());
-    }
-    let pins: Pins = toml::from_str(&text).context("toolchains/libtorch.toml")?;
-    expect_host(&pins)?;
+    let pins = Pins::read(&workspace.join(PINS))?;
     expect_ours(destination)?;
-    system::provide(&[PIP])?;
-    let staged = unpack::beside(destination, "unpacking");
-    assemble(&pins, &staged).and_then(|()| seal(&staged, &stamp)).inspect_err(|_| {
-        // The error that stopped us matters more than one about the remains.
-        let _ = fs::remove_dir_all(&staged);
-    })?;
-    unpack::swap(&staged, destination)?;
-    eprintln!("libtorch {} is in {}", pins.version, destination.display());
+    let elsewhere = format!(
+        "install PyTorch {} (for example with pip into a virtual environment) and export LIBTORCH=…/site-packages/torch",
+        pins.version
+    );
+    pins.unpack("libtorch", destination, &elsewhere)?;
     Ok(destination.to_owned())
 }
 
@@ -100,21 +56,9 @@ pub fn expect_libtorch(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn expect_host(pins: &Pins) -> Result<()> {
-    let host = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    ensure!(
-        host == pins.host,
-        "the pinned libtorch is for {}, this machine is {host}: install PyTorch {} (for example with pip into a \
-         virtual environment) and export LIBTORCH=…/site-packages/torch",
-        pins.host,
-        pins.version
-    );
-    Ok(())
-}
-
 fn expect_ours(destination: &Path) -> Result<()> {
     let is_empty = fs::read_dir(destination).map_or(true, |mut entries| entries.next().is_none());
-    if is_empty || destination.join(STAMP).exists() {
+    if is_empty || pins::is_ours(destination) {
         return Ok(());
     }
     bail!(
@@ -123,56 +67,15 @@ fn expect_ours(destination: &Path) -> Result<()> {
     )
 }
 
-fn assemble(pins: &Pins, staged: &Path) -> Result<()> {
-    let files = wheels::fetch(&pins.wheels)?;
-    for (wheel, file) in pins.wheels.iter().zip(&files) {
-        unpack::members(file, &wheel.unpack, staged)?;
-    }
-    for Text { path, content } in &pins.texts {
-        let path = unpack::make_room(&staged.join(path))?;
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    for Link { path, target } in &pins.links {
-        let path = unpack::make_room(&staged.join(path))?;
-        symlink(target, &path).with_context(|| format!("cannot link {}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn seal(staged: &Path, stamp: &str) -> Result<()> {
-    let path = staged.join(STAMP);
-    fs::write(&path, format!("{stamp}\n")).with_context(|| format!("cannot write {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PINS: &str = include_str!("../../toolchains/libtorch.toml");
-
-    #[test]
-    fn the_committed_pins_are_complete() {
-        let pins: Pins = toml::from_str(PINS).unwrap();
-        assert_eq!(pins.wheels.len(), 3);
-        for wheel in &pins.wheels {
-            assert_eq!(wheel.sha256.len(), 64, "{}", wheel.file);
-            assert!(!wheel.unpack.is_empty(), "{}", wheel.file);
-        }
-    }
-
     #[test]
     fn the_version_written_for_torch_sys_is_the_pinned_one() {
-        let pins: Pins = toml::from_str(PINS).unwrap();
+        let pins = Pins::parse(include_str!("../../toolchains/libtorch.toml")).unwrap();
         let written = pins.texts.iter().find(|text| text.path == Path::new("build-version")).unwrap();
         assert_eq!(written.content.trim(), pins.version);
-        assert!(pins.wheels[0].requirement.ends_with(&pins.version));
-    }
-
-    #[test]
-    fn another_host_is_told_about_libtorch() {
-        let pins = Pins { host: "pdp11-bsd".into(), ..toml::from_str(PINS).unwrap() };
-        let error = expect_host(&pins).unwrap_err().to_string();
-        assert!(error.contains("pdp11-bsd") && error.contains("LIBTORCH"), "{error}");
     }
 
     #[test]
@@ -182,7 +85,7 @@ mod tests {
         expect_ours(&folder.path().join("absent")).unwrap();
         fs::write(folder.path().join("precious"), "data").unwrap();
         assert!(expect_ours(folder.path()).is_err());
-        fs::write(folder.path().join(STAMP), "old").unwrap();
+        fs::write(folder.path().join("repedge-stamp"), "old").unwrap();
         expect_ours(folder.path()).unwrap();
     }
 

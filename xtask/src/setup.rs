@@ -34,7 +34,7 @@ enum Part {
     Qemu,
     /// toolchains/rknn, the Python environment of Rockchip's compiler: for `train-host convert --target rk3588`.
     Rknn,
-    /// toolchains/zig, the linker that `cargo xtask build-board` needs for boards with an old glibc.
+    /// zig, the linker that `cargo xtask build-board` needs for boards with an old glibc; it is unpacked in your cache.
     Zig,
     /// What disk images are made with, and the ssh server that flashing is tested with.
     Flash,

@@ -59,7 +59,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.arguments.is_empty() {
         // First, so that the last lines printed are the summary of the tests proper.
         run_inheriting(bench.cargo("test")?.args(["--doc", "--workspace", "--quiet"]))?;
-        test_board::run_all(&bench.workspace)?;
+        let programs = bench.workspace.target_folder()?.join("debug");
+        test_board::run_all(&bench.workspace, programs.join("train-host"))?;
     }
     report_left_out(&left_out);
     if succeeds("cargo", &["nextest", "--version"]) {

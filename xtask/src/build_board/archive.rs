@@ -3,11 +3,11 @@
 use std::env;
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-use super::tree::{File, Mode, Tree};
+use crate::tree::{Kind, Tree};
 
 /// What files are dated where nothing else is asked for: 2025-01-01.
 const EPOCH_S: u64 = 1_735_689_600;
@@ -26,43 +26,57 @@ pub fn date_s() -> Result<u64> {
 /// The tree as tar.gz, owned by root.
 ///
 /// # Errors
-/// When a path is too long.
+/// When a path is too long, a file of the host cannot be read, or there is a device or a second name.
 pub fn tar_gz(tree: &Tree) -> Result<Vec<u8>> {
-    let date_s = date_s()?;
-    let mut tar = Builder::new(Vec::new());
-    append(&mut tar, "./", EntryType::Directory, Mode::Program, &[], date_s)?;
-    for folder in tree.folders() {
-        append(&mut tar, &format!("./{folder}/"), EntryType::Directory, Mode::Program, &[], date_s)?;
+    let mut archive = Archive { tar: Builder::new(Vec::new()), date_s: date_s()? };
+    archive.append("./", &archive.header(EntryType::Directory, 0o755), &[])?;
+    for (path, node) in tree.nodes() {
+        let header = |kind| archive.header(kind, node.mode);
+        match &node.kind {
+            Kind::Folder => archive.append(&format!("./{path}/"), &header(EntryType::Directory), &[])?,
+            Kind::File(content) => {
+                archive.append(&format!("./{path}"), &header(EntryType::Regular), &content.read()?)?;
+            }
+            Kind::Symlink(target) => {
+                let mut header = header(EntryType::Symlink);
+                header.set_link_name(target).with_context(|| format!("cannot pack {path}"))?;
+                archive.append(&format!("./{path}"), &header, &[])?;
+            }
+            other => bail!("{path} is {other:?}: a package holds folders, files and symbolic links"),
+        }
     }
-    for (path, File { mode, bytes }) in tree.files() {
-        append(&mut tar, &format!("./{path}"), EntryType::Regular, *mode, bytes, date_s)?;
-    }
-    let tar = tar.into_inner().context("cannot end the archive")?;
+    let tar = archive.tar.into_inner().context("cannot end the archive")?;
     let mut gz = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     gz.write_all(&tar).and_then(|()| gz.finish()).context("cannot compress the archive")
 }
 
-fn append(
-    tar: &mut Builder<Vec<u8>>,
-    path: &str,
-    kind: EntryType,
-    mode: Mode,
-    bytes: &[u8],
+/// An archive that is being written.
+struct Archive {
+    tar: Builder<Vec<u8>>,
     date_s: u64,
-) -> Result<()> {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode.bits());
-    header.set_size(bytes.len() as u64);
-    header.set_mtime(date_s);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_username("root").and_then(|()| header.set_groupname("root"))?;
-    // Not `append_data`, which drops the leading dot that dpkg's archives have.
-    let name = header.as_old_mut().name.get_mut(..path.len()).filter(|name| name.len() < 100);
-    name.with_context(|| format!("{path} is too long for an archive"))?.copy_from_slice(path.as_bytes());
-    header.set_cksum();
-    tar.append(&header, bytes).with_context(|| format!("cannot pack {path}"))
+}
+
+impl Archive {
+    fn header(&self, kind: EntryType, mode: u32) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_mtime(self.date_s);
+        header
+    }
+
+    fn append(&mut self, path: &str, header: &Header, bytes: &[u8]) -> Result<()> {
+        let mut header = header.clone();
+        header.set_size(bytes.len() as u64);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_username("root").and_then(|()| header.set_groupname("root"))?;
+        // Not `append_data`, which drops the leading dot that dpkg's archives have.
+        let name = header.as_old_mut().name.get_mut(..path.len()).filter(|name| name.len() < 100);
+        name.with_context(|| format!("{path} is too long for an archive"))?.copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        self.tar.append(&header, bytes).with_context(|| format!("cannot pack {path}"))
+    }
 }
 
 #[cfg(test)]
@@ -72,11 +86,13 @@ mod tests {
     use flate2::read::GzDecoder;
 
     use super::*;
+    use crate::tree::{Content, Node};
 
     #[test]
     fn an_archive_holds_the_tree_and_nothing_of_this_machine() {
         let mut tree = Tree::default();
-        tree.add("usr/bin/x", Mode::Program, b"hello".into());
+        tree.put("usr/bin/x", Node::file(Content::Bytes(b"hello".into()), 0o755)).unwrap();
+        tree.put("usr/bin/y", Node::symlink("x")).unwrap();
         let bytes = tar_gz(&tree).unwrap();
         assert_eq!(bytes, tar_gz(&tree).unwrap());
         let mut archive = tar::Archive::new(GzDecoder::new(&*bytes));
@@ -88,6 +104,9 @@ mod tests {
             let mode = header.mode().unwrap();
             let name = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
             let mut content = String::new();
+            if let Some(target) = entry.link_name().unwrap() {
+                content = format!("-> {}", target.display());
+            }
             entry.read_to_string(&mut content).unwrap();
             found.push((name, mode, content));
         }
@@ -97,6 +116,7 @@ mod tests {
             folder("./usr/"),
             folder("./usr/bin/"),
             ("./usr/bin/x".into(), 0o755, "hello".into()),
+            ("./usr/bin/y".into(), 0o777, "-> x".into()),
         ];
         assert_eq!(found, expected);
     }
@@ -104,7 +124,7 @@ mod tests {
     #[test]
     fn a_path_that_does_not_fit_is_named() {
         let mut tree = Tree::default();
-        tree.add(&"x".repeat(200), Mode::Data, Vec::new());
+        tree.put(&"x".repeat(200), Node::file(Content::Bytes(Vec::new()), 0o644)).unwrap();
         assert!(tar_gz(&tree).unwrap_err().to_string().contains("too long"));
     }
 }

@@ -7,7 +7,7 @@ use boards::Board;
 use super::archive::{self, tar_gz};
 use super::package::Package;
 use super::programs::Programs;
-use super::tree::{Mode, Tree};
+use crate::tree::{Content, Kind, Node, Tree};
 
 /// Shared libraries that programs may need, and the packages that have them.
 const PACKAGES: [(&str, &str); 7] = [
@@ -26,14 +26,12 @@ const PACKAGES: [(&str, &str); 7] = [
 /// When a program needs a library of no known package.
 pub fn write(board: &Board, programs: &Programs, package: &Package) -> Result<Vec<u8>> {
     let mut control = Tree::default();
-    control.add("control", Mode::Data, control_file(board, programs, package)?.into_bytes());
-    control.add(
-        "conffiles",
-        Mode::Data,
-        package.settings.iter().map(|path| format!("/{path}\n")).collect::<String>().into_bytes(),
-    );
+    let settings: String = package.settings.iter().map(|path| format!("/{path}\n")).collect();
+    let file = |bytes: Vec<u8>, mode| Node::file(Content::Bytes(bytes), mode);
+    control.put("control", file(control_file(board, programs, package)?.into_bytes(), 0o644))?;
+    control.put("conffiles", file(settings.into_bytes(), 0o644))?;
     for (name, text) in &package.scripts {
-        control.add(name, Mode::Program, text.clone());
+        control.put(name, file(text.clone(), 0o755))?;
     }
     let members = [
         ("debian-binary", b"2.0\n".to_vec()),
@@ -52,7 +50,7 @@ pub fn write(board: &Board, programs: &Programs, package: &Package) -> Result<Ve
 }
 
 fn control_file(board: &Board, programs: &Programs, package: &Package) -> Result<String> {
-    let installed_kib = package.tree.files().map(|(_, file)| file.bytes.len().div_ceil(1024)).sum::<usize>();
+    let installed_kib = installed_kib(&package.tree)?;
     Ok(format!(
         "Package: repedge\n\
          Version: {}\n\
@@ -72,21 +70,27 @@ fn control_file(board: &Board, programs: &Programs, package: &Package) -> Result
     ))
 }
 
-/// Packages of the libraries that the programs need, glibc in the newest version that one of them uses.
+/// What dpkg asks for: the size of the files, each in whole KiB.
+fn installed_kib(tree: &Tree) -> Result<u64> {
+    let size = |node: &Node| match &node.kind {
+        Kind::File(content) => content.size(),
+        _ => Ok(0),
+    };
+    tree.nodes().map(|(_, node)| Ok(size(node)?.div_ceil(1024))).sum()
+}
+
+/// Packages of the libraries that the programs need, glibc in the version that they use.
 fn depends(programs: &Programs) -> Result<String> {
     let mut packages = vec!["passwd".to_owned()];
-    for program in &programs.all {
-        for library in &program.needs.libraries {
-            let known = PACKAGES.iter().find(|(name, _)| library.starts_with(name));
-            let Some((_, package)) = known else {
-                bail!("{} needs {library}, which no package that we know has", program.name);
-            };
-            let glibc = programs.all.iter().filter_map(|program| program.needs.glibc).max();
-            packages.push(match glibc.filter(|_| *package == "libc6") {
-                Some(version) => format!("libc6 (>= {version})"),
-                None => (*package).to_owned(),
-            });
-        }
+    for library in &programs.needs.libraries {
+        let known = PACKAGES.iter().find(|(name, _)| library.starts_with(name));
+        let Some((_, package)) = known else {
+            bail!("the programs need {library}, which no package that we know has");
+        };
+        packages.push(match programs.needs.glibc.filter(|_| *package == "libc6") {
+            Some(version) => format!("libc6 (>= {version})"),
+            None => (*package).to_owned(),
+        });
     }
     packages.sort();
     packages.dedup();
@@ -98,24 +102,17 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::build_board::programs::Program;
     use crate::cross::elf::Needs;
 
     fn programs(library: &str) -> Programs {
         let libraries = vec!["libc.so.6".to_owned(), library.to_owned()];
         let needs = Needs { libraries, glibc: Some(boards::Version::new(2, 29)), ..Needs::default() };
-        let program = Program { name: "p".into(), bytes: Vec::new(), needs };
-        Programs {
-            all: vec![program],
-            debian_arch: "arm64",
-            toolchain: String::new(),
-            profile: String::new(),
-        }
+        Programs { needs, ..Programs::of(&["p"], Vec::new()) }
     }
 
     fn package() -> Package {
         let mut tree = Tree::default();
-        tree.add("etc/x.toml", Mode::Data, b"x".into());
+        tree.put("etc/x.toml", Node::file(Content::Bytes(b"x".into()), 0o644)).unwrap();
         let scripts = vec![("postinst", b"#!/bin/sh\n".to_vec())];
         Package {
             tree,

@@ -8,7 +8,6 @@ mod package;
 pub mod programs;
 mod record;
 mod signer;
-mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +22,7 @@ use crate::test_board;
 use crate::unpack;
 use crate::workspace::Workspace;
 use model::Bundle;
+pub use model::Converter;
 use package::Package;
 use programs::Programs;
 use signer::Signer;
@@ -59,6 +59,9 @@ pub struct Args {
     /// The parts.
     #[command(flatten)]
     pub sources: Sources,
+    /// Who makes the bundle where none is named.
+    #[arg(skip)]
+    pub converter: Converter,
 }
 
 /// Runs the command.
@@ -83,15 +86,16 @@ pub fn run(args: &Args) -> Result<()> {
 pub fn build(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
     let board = Board::find(&args.board)?;
     let has_own_parts = test_board::is_emulated(&board) && args.sources.are_absent();
+    // What is missing is said before anything is built, which takes minutes.
     if let Some(medium) = args.image
         && !has_own_parts
     {
-        // Before anything is built, because what is missing comes from elsewhere.
         image::expect_parts(&board, medium, &args.sources)?;
     }
+    model::expect_compiler(workspace, &board, args)?;
+    let signer = args.sign.as_deref().map(Signer::read).transpose()?;
     let folder = workspace.target_folder()?.join("boards").join(&board.name);
     let programs = programs::build(workspace, &board, &args.examples, args.with)?;
-    let signer = args.sign.as_deref().map(Signer::read).transpose()?;
     let bundle = model::provide(workspace, &board, args, signer.as_ref())?;
     let own_key = signer.iter().map(|signer| signer.public.clone());
     let keys: Vec<_> = own_key.chain(args.trusted.iter().cloned()).collect();
@@ -157,10 +161,8 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
 
 fn announce(programs: &Programs, package: &Package, bundle: &Bundle) {
     eprintln!("version {}, built with {}", package.version, programs.toolchain);
-    for program in &programs.all {
-        let glibc = program.needs.glibc.map_or("no glibc".into(), |version| format!("glibc {version}"));
-        eprintln!("{:16} {:>10} bytes, needs {glibc}", program.name, program.bytes.len());
-    }
+    let glibc = programs.needs.glibc.map_or("no glibc".into(), |version| format!("glibc {version}"));
+    eprintln!("{}: {} bytes, needs {glibc}", programs.names.join(", "), programs.bytes.len());
     if !bundle.is_signed {
         eprintln!(
             "the bundle is not signed: etc/repedge/flags tells the board to run it all the same; sign with --sign \

@@ -27,6 +27,16 @@ const CONVERTER: [&str; 4] = ["train-host", "sdk", "boards", "Cargo.lock"];
 /// No payload of the shipped model may be larger.
 const MOST_PAYLOAD_BYTES: u64 = 3_000_000;
 
+/// Who makes a bundle of the shipped model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Converter {
+    /// train-host, built for it without libtorch, which converting does not need.
+    #[default]
+    BuiltForIt,
+    /// A train-host that is there.
+    At(PathBuf),
+}
+
 /// A bundle.
 #[derive(Debug, Clone)]
 pub struct Bundle {
@@ -76,33 +86,40 @@ pub fn provide(workspace: &Workspace, board: &Board, args: &Args, signer: Option
     Ok(Bundle { bytes, is_signed, source })
 }
 
+/// Checks that there is a compiler for the board's NPU if a bundle has to be made for it.
+///
+/// # Errors
+/// Says how to get it, and how to do without.
+pub fn expect_compiler(workspace: &Workspace, board: &Board, args: &Args) -> Result<()> {
+    ensure!(
+        !is_compiled(board, args) || python::RKNN.is_there(workspace),
+        "the model for the NPU of {} is compiled by rknn-toolkit2, which is not set up\n  help: `cargo xtask setup \
+         rknn`, or give a bundle with --bundle, or build with --cpu-only",
+        board.name
+    );
+    Ok(())
+}
+
+/// Whether the shipped model is compiled for the board's NPU.
+fn is_compiled(board: &Board, args: &Args) -> bool {
+    args.bundle.is_none() && !args.cpu_only && board.backends.first() == Some(&Backend::Rknn)
+}
+
 /// Makes a bundle of the shipped model, or gives the one made from the same inputs before: compilers of NPUs do not give
 /// the same bytes twice.
 fn make(workspace: &Workspace, board: &Board, args: &Args) -> Result<PathBuf> {
-    let on_npu = board.backends.first() == Some(&Backend::Rknn) && !args.cpu_only;
-    if on_npu {
-        ensure!(
-            python::RKNN.is_there(workspace),
-            "the model for the NPU of {} is compiled by rknn-toolkit2, which is not set up\n  help: `cargo xtask setup \
-             rknn`, or give a bundle with --bundle, or build with --cpu-only",
-            board.name
-        );
-    }
-    let target = if on_npu { board.name.as_str() } else { "host" };
-    let key = key(workspace, board, target)?;
+    let target = if is_compiled(board, args) { board.name.as_str() } else { "host" };
+    let key = key(workspace, target)?;
     let bundle = workspace.target_folder()?.join(format!("boards/models/{target}-{}.bundle", &key[..16]));
     if !bundle.is_file() {
-        convert(workspace, target, &make_room(&bundle)?)?;
+        convert(workspace, &args.converter, target, &make_room(&bundle)?)?;
     }
     Ok(bundle)
 }
 
-/// What the bundle depends on.
-fn key(workspace: &Workspace, board: &Board, target: &str) -> Result<String> {
+/// What the bundle depends on, the files of boards among it.
+fn key(workspace: &Workspace, target: &str) -> Result<String> {
     let mut lines = format!("{target}\n");
-    for (name, text) in boards::sources(&board.name)? {
-        lines += &format!("{name} {}\n", sha256_of(text.as_bytes()));
-    }
     for source in CONVERTER.into_iter().chain([WEIGHTS]) {
         let digest = digest(&workspace.join(source)).with_context(|| format!("cannot read {source}"))?;
         lines += &format!("{source} {digest}\n");
@@ -110,11 +127,11 @@ fn key(workspace: &Workspace, board: &Board, target: &str) -> Result<String> {
     Ok(sha256_of(lines.as_bytes()))
 }
 
-fn convert(workspace: &Workspace, target: &str, bundle: &Path) -> Result<()> {
+fn convert(workspace: &Workspace, converter: &Converter, target: &str, bundle: &Path) -> Result<()> {
     let images = beside(bundle, "images");
-    let made = run(train_host(workspace).args(IMAGES).arg("--out").arg(&images)).and_then(|()| {
+    let made = run(converter.command(workspace).args(IMAGES).arg("--out").arg(&images)).and_then(|()| {
         let data = images.join("data.yaml");
-        let mut convert = train_host(workspace);
+        let mut convert = converter.command(workspace);
         convert.args(["convert", WEIGHTS, "--target", target, "--check-images"]).arg(&data);
         if target != "host" {
             convert.arg("--calib").arg(&data);
@@ -125,9 +142,26 @@ fn convert(workspace: &Workspace, target: &str, bundle: &Path) -> Result<()> {
     made.with_context(|| format!("cannot make the bundle for {target}"))
 }
 
-/// The converter, built without libtorch, which converting does not need.
-fn train_host(workspace: &Workspace) -> Command {
-    let mut command = workspace.cargo("run");
-    command.args(["--locked", "--quiet", "--package", "train-host", "--no-default-features", "--"]);
-    command
+impl Converter {
+    fn command(&self, workspace: &Workspace) -> Command {
+        match self {
+            Self::BuiltForIt => {
+                let mut command = workspace.cargo("run");
+                command.args([
+                    "--locked",
+                    "--quiet",
+                    "--package",
+                    "train-host",
+                    "--no-default-features",
+                    "--",
+                ]);
+                command
+            }
+            Self::At(program) => {
+                let mut command = Command::new(program);
+                command.current_dir(workspace.root());
+                command
+            }
+        }
+    }
 }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use boards::Board;
 
 use super::model::Bundle;
-use super::programs::Programs;
-use super::tree::{Mode, Tree};
+use super::programs::{self, Programs};
+use crate::tree::{Content, Node, Tree};
 use crate::wheels::sha256_of;
 use crate::workspace::Workspace;
 
@@ -20,6 +20,9 @@ const SETTINGS: &str = "examples/camera-demo/camera-demo.toml";
 const PACKAGE: &str = "usr/lib/repedge/package";
 /// The program that runs as a service.
 const SERVICE: &str = "camera-demo";
+/// Modes: everybody reads, root writes.
+const DATA: u32 = 0o644;
+const PROGRAM: u32 = 0o755;
 /// Digits of the content's hash in a version.
 const HASH_DIGITS: usize = 12;
 
@@ -50,34 +53,30 @@ pub fn compose(
     keys: &[PathBuf],
 ) -> Result<Package> {
     let mut composer = Composer { workspace, package: Package::empty() };
-    for program in &programs.all {
-        let path = format!("{PACKAGE}/bin/{}", program.name);
-        composer.package.tree.add(&path, Mode::Program, program.bytes.clone());
+    composer.add(&format!("{PACKAGE}/bin/{}", programs::FILE), PROGRAM, programs.bytes.clone())?;
+    for name in &programs.names {
+        composer.package.tree.put(&format!("{PACKAGE}/bin/{name}"), Node::symlink(programs::FILE))?;
     }
     let facts = serde_json::to_string_pretty(board).context("cannot write the board as JSON")?;
-    composer.package.tree.add(
-        &format!("{PACKAGE}/board.json"),
-        Mode::Data,
-        format!("{facts}\n").into_bytes(),
-    );
+    composer.add(&format!("{PACKAGE}/board.json"), DATA, format!("{facts}\n").into_bytes())?;
     composer.package.inputs.push((bundle.source.clone(), sha256_of(&bundle.bytes)));
-    composer.package.tree.add(&format!("{PACKAGE}/model.bundle"), Mode::Data, bundle.bytes.clone());
-    composer.own("activate", &format!("{PACKAGE}/activate"), Mode::Program)?;
-    composer.own("60-repedge.rules", "usr/lib/udev/rules.d/60-repedge.rules", Mode::Data)?;
-    composer.own("repedge.sysusers", "usr/lib/sysusers.d/repedge.conf", Mode::Data)?;
+    composer.add(&format!("{PACKAGE}/model.bundle"), DATA, bundle.bytes.clone())?;
+    composer.own("activate", &format!("{PACKAGE}/activate"), PROGRAM)?;
+    composer.own("60-repedge.rules", "usr/lib/udev/rules.d/60-repedge.rules", DATA)?;
+    composer.own("repedge.sysusers", "usr/lib/sysusers.d/repedge.conf", DATA)?;
     if programs.has(SERVICE) {
         let service = "repedge-camera-demo.service";
-        composer.own(service, &format!("usr/lib/systemd/system/{service}"), Mode::Data)?;
+        composer.own(service, &format!("usr/lib/systemd/system/{service}"), DATA)?;
         let settings = composer.read(Path::new(SETTINGS))?;
-        composer.setting("etc/repedge/camera-demo.toml", settings);
+        composer.setting("etc/repedge/camera-demo.toml", settings)?;
     }
-    composer.flags(bundle);
+    composer.flags(bundle)?;
     composer.keys(keys)?;
     for script in ["postinst", "prerm", "postrm"] {
         let bytes = composer.read(&Path::new(FILES).join(script))?;
         composer.package.scripts.push((script, bytes));
     }
-    Ok(composer.finish())
+    composer.finish()
 }
 
 struct Composer<'a> {
@@ -94,49 +93,53 @@ impl Composer<'_> {
         Ok(bytes)
     }
 
+    fn add(&mut self, path: &str, mode: u32, bytes: Vec<u8>) -> Result<()> {
+        self.package.tree.put(path, Node::file(Content::Bytes(bytes), mode))
+    }
+
     /// Adds one of the package's own files.
-    fn own(&mut self, name: &str, path: &str, mode: Mode) -> Result<()> {
+    fn own(&mut self, name: &str, path: &str, mode: u32) -> Result<()> {
         let bytes = self.read(&Path::new(FILES).join(name))?;
-        self.package.tree.add(path, mode, bytes);
-        Ok(())
+        self.add(path, mode, bytes)
     }
 
     /// Adds a file that is the user's once installed.
-    fn setting(&mut self, path: &str, bytes: Vec<u8>) {
-        self.package.tree.add(path, Mode::Data, bytes);
+    fn setting(&mut self, path: &str, bytes: Vec<u8>) -> Result<()> {
         self.package.settings.push(path.to_owned());
+        self.add(path, DATA, bytes)
     }
 
     /// What programs are started with: the device takes an unsigned bundle only where a file of its own says so.
-    fn flags(&mut self, bundle: &Bundle) {
+    fn flags(&mut self, bundle: &Bundle) -> Result<()> {
         let flags = if bundle.is_signed { "" } else { "--allow-unsigned" };
         let text = format!(
             "# Flags of every RepEdge program on this board. --allow-unsigned runs models that nobody has signed.\n\
              REPEDGE_FLAGS={flags}\n"
         );
-        self.setting("etc/repedge/flags", text.into_bytes());
+        self.setting("etc/repedge/flags", text.into_bytes())
     }
 
     fn keys(&mut self, keys: &[PathBuf]) -> Result<()> {
-        self.package.tree.add_folder("etc/repedge/keys");
+        self.package.tree.put("etc/repedge/keys", Node::folder(0o755))?;
         for key in keys {
             let bytes = fs::read(key).with_context(|| format!("cannot read the key {}", key.display()))?;
             let name = key.file_name().and_then(|name| name.to_str()).context("a key without a name")?;
             ensure!(name.ends_with(".pub"), "{name} does not end in .pub: only public keys go onto a board");
             self.package.inputs.push((name.to_owned(), sha256_of(&bytes)));
-            self.setting(&format!("etc/repedge/keys/{name}"), bytes);
+            self.setting(&format!("etc/repedge/keys/{name}"), bytes)?;
         }
         Ok(())
     }
 
     /// The version comes from everything else, so it is added last.
-    fn finish(mut self) -> Package {
-        let hash = sha256_of(format!("{}{:?}", self.package.tree.digest(), self.package.inputs).as_bytes());
+    fn finish(mut self) -> Result<Package> {
+        let Package { tree, inputs, .. } = &self.package;
+        let hash = sha256_of(format!("{:?}{inputs:?}", tree.digest()?).as_bytes());
         let version = format!("{}+{}", env!("CARGO_PKG_VERSION"), &hash[..HASH_DIGITS]);
         let text = format!("{version}\n").into_bytes();
-        self.package.tree.add(&format!("{PACKAGE}/VERSION"), Mode::Data, text);
+        self.add(&format!("{PACKAGE}/VERSION"), DATA, text)?;
         self.package.version = version;
-        self.package
+        Ok(self.package)
     }
 }
 
@@ -155,36 +158,28 @@ impl Package {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build_board::programs::Program;
-    use crate::cross::elf::Needs;
+    use crate::tree::Kind;
 
     fn composed(names: &[&str], model: &str, is_signed: bool, keys: &[PathBuf]) -> Package {
-        let program = |name: &&str| Program {
-            name: (*name).into(),
-            bytes: name.as_bytes().to_vec(),
-            needs: Needs::default(),
-        };
-        let programs = Programs {
-            all: names.iter().map(program).collect(),
-            debian_arch: "arm64",
-            toolchain: String::new(),
-            profile: String::new(),
-        };
+        let programs = Programs::of(names, b"programs".into());
         let bundle = Bundle { bytes: model.into(), is_signed, source: "x.bundle".into() };
         let board = Board::find("rk3588").unwrap();
         compose(&Workspace::find().unwrap(), &board, &programs, &bundle, keys).unwrap()
     }
 
     fn text(package: &Package, path: &str) -> String {
-        let (_, file) =
-            package.tree.files().find(|(found, _)| *found == path).unwrap_or_else(|| panic!("no {path}"));
-        String::from_utf8(file.bytes.clone()).unwrap()
+        match package.tree.get(path).map(|node| &node.kind) {
+            Some(Kind::File(content)) => String::from_utf8(content.read().unwrap().into_owned()).unwrap(),
+            other => panic!("{path} is {other:?}"),
+        }
     }
 
     #[test]
     fn a_package_holds_what_the_board_needs() {
         let package = composed(&["camera-demo", "self-test"], "model", false, &[]);
-        assert_eq!(text(&package, "usr/lib/repedge/package/bin/self-test"), "self-test");
+        assert_eq!(text(&package, "usr/lib/repedge/package/bin/board-programs"), "programs");
+        let self_test = package.tree.get("usr/lib/repedge/package/bin/self-test");
+        assert_eq!(self_test, Some(&Node::symlink("board-programs")));
         assert_eq!(text(&package, "usr/lib/repedge/package/model.bundle"), "model");
         assert_eq!(text(&package, "usr/lib/repedge/package/VERSION"), format!("{}\n", package.version));
         let board: Board =
@@ -229,12 +224,7 @@ mod tests {
         let package = composed(&[], "model", true, &[key("ours.pub")]);
         assert_eq!(text(&package, "etc/repedge/keys/ours.pub"), "# key");
         let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
-        let programs = Programs {
-            all: Vec::new(),
-            debian_arch: "arm64",
-            toolchain: String::new(),
-            profile: String::new(),
-        };
+        let programs = Programs::of(&[], Vec::new());
         let bundle = Bundle { bytes: Vec::new(), is_signed: true, source: String::new() };
         let error = compose(&workspace, &board, &programs, &bundle, &[key("ours.key")]).unwrap_err();
         assert!(error.to_string().contains("only public keys"), "{error}");

@@ -15,27 +15,22 @@ use crate::workspace::{Workspace, capture, cargo_home, run};
 const ALWAYS: [&str; 2] = ["self-test", "detect-image"];
 /// What it gets beside them where nothing else is asked for.
 const DEFAULT: &str = "camera-demo";
+/// The one file that all of them are.
+pub const FILE: &str = "board-programs";
 /// The profile of Cargo.toml that ships.
 const PROFILE: &str = "board";
-/// No program of a board may be larger.
+/// The file may not be larger.
 const MOST_BYTES: usize = 12_000_000;
 
-/// A program and what it needs.
+/// The programs of a board: one file, called by several names.
 #[derive(Debug, Clone)]
-pub struct Program {
-    /// Its name.
-    pub name: String,
+pub struct Programs {
+    /// The names, in order.
+    pub names: Vec<String>,
     /// The file.
     pub bytes: Vec<u8>,
     /// What it needs.
     pub needs: Needs,
-}
-
-/// The programs of a board.
-#[derive(Debug, Clone)]
-pub struct Programs {
-    /// In the order of their names.
-    pub all: Vec<Program>,
     /// The architecture as Debian's packages name it.
     pub debian_arch: &'static str,
     /// What built them.
@@ -47,7 +42,7 @@ pub struct Programs {
 /// Builds and checks the programs.
 ///
 /// # Errors
-/// When there is no such program, no toolchain, when building fails, or when a program would not run on the board.
+/// When there is no such program, no toolchain, when building fails, or when the programs would not run on the board.
 pub fn build(
     workspace: &Workspace,
     board: &Board,
@@ -58,24 +53,24 @@ pub fn build(
     let (folder, debian_arch, toolchain, profile) = match &board.target {
         Some(target) => {
             let toolchain = Toolchain::find(workspace, target, with)?;
-            let folder = cross(workspace, &toolchain, target, &names)?;
+            let folder = cross(workspace, &toolchain, target)?;
             (folder, target.debian_arch(), toolchain.describe(workspace)?, PROFILE)
         }
-        None => (native(workspace, &names)?, debian_arch_of_this_machine()?, native_version()?, "dev"),
+        None => (native(workspace)?, debian_arch_of_this_machine()?, native_version()?, "dev"),
     };
-    let mut all = Vec::new();
-    for name in names {
-        let path = folder.join(&name);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        all.push(Program { needs: elf::needs(&path)?, name, bytes });
+    let path = folder.join(FILE);
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let needs = elf::needs(&path)?;
+    let programs = Programs { names, bytes, needs, debian_arch, toolchain, profile: profile.into() };
+    check(board, &programs)?;
+    if board.target.is_some() {
+        let paths = [workspace.root().to_owned(), workspace.target_folder()?, cargo_home()?];
+        expect_no_path(&programs.bytes, &paths)?;
     }
-    for program in &all {
-        check(board, program)?;
-    }
-    Ok(Programs { all, debian_arch, toolchain, profile: profile.into() })
+    Ok(programs)
 }
 
-/// The names of what is built, each once, in order.
+/// The names that the programs are called by, each once, in order.
 fn choose(workspace: &Workspace, examples: &[String]) -> Result<Vec<String>> {
     let there = available(workspace)?;
     let mut names = ALWAYS.map(String::from).to_vec();
@@ -99,13 +94,14 @@ fn available(workspace: &Workspace) -> Result<Vec<String>> {
         packages.iter().find(|package| package["name"] == "examples").context("no package examples")?;
     let targets = examples["targets"].as_array().context("a package without targets")?;
     let programs = targets.iter().filter(|target| target["kind"][0] == "bin");
-    Ok(programs.filter_map(|target| target["name"].as_str()).map(String::from).collect())
+    let names = programs.filter_map(|target| target["name"].as_str());
+    Ok(names.filter(|name| *name != FILE).map(String::from).collect())
 }
 
 /// Builds with a cross toolchain, in a folder that all boards of a target share.
-fn cross(workspace: &Workspace, toolchain: &Toolchain, target: &Target, names: &[String]) -> Result<PathBuf> {
+fn cross(workspace: &Workspace, toolchain: &Toolchain, target: &Target) -> Result<PathBuf> {
     let folder = workspace.target_folder()?.join("board-programs");
-    run(with_programs(&mut cargo_build(workspace, toolchain, &folder)?, names))?;
+    run(cargo_build(workspace, toolchain, &folder)?.args(["--package", "examples", "--bin", FILE]))?;
     Ok(folder.join(&target.triple).join(PROFILE))
 }
 
@@ -118,8 +114,8 @@ pub fn library(workspace: &Workspace, board: &Board, package: &str) -> Result<Pa
     let toolchain = Toolchain::find(workspace, target, None)?;
     let folder = workspace.target_folder()?.join("board-programs");
     let mut command = cargo_build(workspace, &toolchain, &folder)?;
-    // With the programs' package, so that what both depend on has the same features and is compiled once.
-    run(command.args(["--package", "examples", "--package", package, "--lib"]))?;
+    // Alone: with the programs it would have all that they depend on compiled once more, as cargo compiles for libraries.
+    run(command.args(["--package", package, "--lib"]))?;
     let name = format!("lib{}.so", package.replace('-', "_"));
     Ok(folder.join(&target.triple).join(PROFILE).join(name))
 }
@@ -127,34 +123,38 @@ pub fn library(workspace: &Workspace, board: &Board, package: &str) -> Result<Pa
 fn cargo_build(workspace: &Workspace, toolchain: &Toolchain, folder: &Path) -> Result<Command> {
     let mut command = toolchain.cargo_build(workspace)?;
     command.args(["--profile", PROFILE]).env("CARGO_TARGET_DIR", folder);
-    command.env(toolchain.flags_variable(), hide_paths(workspace)?);
+    command.env(toolchain.flags_variable(), hide_paths()?);
     Ok(command)
 }
 
 /// Builds for this machine, in the profile that everything here is built with.
-fn native(workspace: &Workspace, names: &[String]) -> Result<PathBuf> {
-    run(with_programs(workspace.cargo("build").arg("--locked"), names))?;
+fn native(workspace: &Workspace) -> Result<PathBuf> {
+    // As a part of the workspace, so that it has the features, and with them the engine, that everything here is built with.
+    run(workspace.cargo("build").args(["--locked", "--workspace", "--bin", FILE]))?;
     Ok(workspace.target_folder()?.join("debug"))
 }
 
-fn with_programs<'a>(command: &'a mut Command, names: &[String]) -> &'a mut Command {
-    command.args(["--package", "examples"]);
-    for name in names {
-        command.args(["--bin", name]);
-    }
-    command
+/// The compiler flag that keeps this machine's paths out of the programs: they would differ from machine to machine. The
+/// workspace's own path is not in them anyway, and a flag that named it would have each clone compile everything anew.
+fn hide_paths() -> Result<String> {
+    let flag = format!("--remap-path-prefix={}=registry", cargo_home()?.join("registry/src").display());
+    ensure!(!flag.contains(' '), "a folder with a space in its name cannot be told to the compiler: {flag}");
+    Ok(flag)
 }
 
-/// Compiler flags that keep the paths of this machine out of the programs: they would differ from machine to machine.
-fn hide_paths(workspace: &Workspace) -> Result<String> {
-    let home = cargo_home()?;
-    let shown = [(workspace.root().to_owned(), "repedge"), (home.join("registry/src"), "registry")];
-    let flag = |(path, name): &(PathBuf, &str)| format!("--remap-path-prefix={}={name}", path.display());
-    let flags: Vec<_> = shown.iter().map(flag).collect();
-    if flags.iter().any(|flag| flag.contains(' ')) {
-        bail!("a folder with a space in its name cannot be told to the compiler: {}", flags.join(" "));
+/// Checks that none of the paths that differ from machine to machine, or from clone to clone, is in the programs.
+fn expect_no_path(bytes: &[u8], paths: &[PathBuf]) -> Result<()> {
+    for path in paths {
+        let text = path.as_os_str().as_encoded_bytes();
+        // The root alone, or a folder in it such as `/src`, says nothing of this machine.
+        let is_telling = path.components().count() > 2;
+        ensure!(
+            !is_telling || !bytes.windows(text.len()).any(|window| window == text),
+            "{FILE} holds the path {}: on another machine it would be another program",
+            path.display()
+        );
     }
-    Ok(flags.join(" "))
+    Ok(())
 }
 
 fn debian_arch_of_this_machine() -> Result<&'static str> {
@@ -170,14 +170,14 @@ fn native_version() -> Result<String> {
     Ok(capture(Command::new("rustc").arg("--version"))?.trim().to_owned())
 }
 
-/// What a program must be to run on a board.
-fn check(board: &Board, program: &Program) -> Result<()> {
-    let Program { name, bytes, needs } = program;
+/// What the programs must be to run on a board.
+fn check(board: &Board, programs: &Programs) -> Result<()> {
+    let Programs { bytes, needs, .. } = programs;
     let Some(target) = &board.target else { return Ok(()) };
     let machine = machine_of(target);
     ensure!(
         needs.machine == machine,
-        "{name} is for ELF machine {}, {} is {machine}: the toolchain built for another target",
+        "{FILE} is for ELF machine {}, {} is {machine}: the toolchain built for another target",
         needs.machine,
         target.triple
     );
@@ -185,13 +185,13 @@ fn check(board: &Board, program: &Program) -> Result<()> {
         needs.glibc.zip(target.glibc_floor).filter(|(needed, floor)| needed > floor)
     {
         bail!(
-            "{name} needs glibc {needed}, images for {} may have {floor}: build with zig (`cargo xtask setup zig`)",
+            "{FILE} needs glibc {needed}, images for {} may have {floor}: build with zig (`cargo xtask setup zig`)",
             board.name
         );
     }
     ensure!(
         bytes.len() <= MOST_BYTES,
-        "{name} has {} bytes, a program for a board may have {MOST_BYTES}",
+        "{FILE} has {} bytes, programs for a board may have {MOST_BYTES}",
         bytes.len()
     );
     Ok(())
@@ -205,7 +205,19 @@ fn machine_of(target: &Target) -> u16 {
 impl Programs {
     /// Whether a program of this name is among them.
     pub fn has(&self, name: &str) -> bool {
-        self.all.iter().any(|program| program.name == name)
+        self.names.iter().any(|found| found == name)
+    }
+
+    #[cfg(test)]
+    pub fn of(names: &[&str], bytes: Vec<u8>) -> Self {
+        Self {
+            names: names.iter().copied().map(String::from).collect(),
+            bytes,
+            needs: Needs::default(),
+            debian_arch: "arm64",
+            toolchain: String::new(),
+            profile: String::new(),
+        }
     }
 }
 
@@ -215,20 +227,28 @@ mod tests {
 
     use super::*;
 
-    fn program(machine: u16, glibc: Version, size: usize) -> Program {
+    fn programs(machine: u16, glibc: Version, size: usize) -> Programs {
         let needs = Needs { machine, glibc: Some(glibc), ..Needs::default() };
-        Program { name: "p".into(), bytes: vec![0; size], needs }
+        Programs { needs, ..Programs::of(&[], vec![0; size]) }
     }
 
     #[test]
-    fn a_program_must_run_on_the_board() {
+    fn the_programs_must_run_on_the_board() {
         let board = Board::find("rk3588").unwrap();
-        let error = |program: &Program| check(&board, program).unwrap_err().to_string();
+        let error = |programs: &Programs| check(&board, programs).unwrap_err().to_string();
         let (arm, floor) = (object::elf::EM_AARCH64, Version::new(2, 31));
-        check(&board, &program(arm, floor, 100)).unwrap();
-        assert!(error(&program(object::elf::EM_X86_64, floor, 100)).contains("another target"));
-        let new = error(&program(arm, Version::new(2, 34), 100));
+        check(&board, &programs(arm, floor, 100)).unwrap();
+        assert!(error(&programs(object::elf::EM_X86_64, floor, 100)).contains("another target"));
+        let new = error(&programs(arm, Version::new(2, 34), 100));
         assert!(new.contains("2.34") && new.contains("setup zig"), "{new}");
-        assert!(error(&program(arm, floor, MOST_BYTES + 1)).contains("may have"));
+        assert!(error(&programs(arm, floor, MOST_BYTES + 1)).contains("may have"));
+    }
+
+    #[test]
+    fn paths_of_this_machine_are_found_in_programs() {
+        let paths = ["/home/somebody/clone", "/src"].map(PathBuf::from);
+        expect_no_path(b"registry/x.rs /src/main.rs", &paths).unwrap();
+        let error = expect_no_path(b"at /home/somebody/clone/sdk/x.rs", &paths).unwrap_err().to_string();
+        assert!(error.contains("/home/somebody/clone"), "{error}");
     }
 }

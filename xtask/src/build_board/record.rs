@@ -8,7 +8,7 @@ use boards::Board;
 use serde::Serialize;
 
 use super::package::Package;
-use super::programs::Programs;
+use super::programs::{self, Programs};
 use crate::wheels::sha256_of;
 use crate::workspace::Workspace;
 
@@ -21,11 +21,13 @@ struct Record<'a> {
     version: &'a str,
     toolchain: &'a str,
     profile: &'a str,
-    /// The newest glibc that a program needs, and the oldest that images for the board have.
+    /// The newest glibc that the programs need, and the oldest that images for the board have.
     glibc_needed: Option<String>,
     glibc_floor: Option<String>,
     inputs: Vec<Item>,
-    programs: Vec<Item>,
+    /// The file of all programs, and the names that it is called by.
+    programs: Item,
+    names: &'a [String],
     outputs: Vec<Item>,
 }
 
@@ -54,17 +56,17 @@ pub fn of(
     package: &Package,
     outputs: &[(String, Vec<u8>)],
 ) -> Result<String> {
-    let glibc_needed = programs.all.iter().filter_map(|program| program.needs.glibc).max();
     let glibc_floor = board.target.as_ref().and_then(|target| target.glibc_floor);
     let record = Record {
         board: &board.name,
         version: &package.version,
         toolchain: &programs.toolchain,
         profile: &programs.profile,
-        glibc_needed: glibc_needed.map(|version| version.to_string()),
+        glibc_needed: programs.needs.glibc.map(|version| version.to_string()),
         glibc_floor: glibc_floor.map(|version| version.to_string()),
         inputs: inputs(workspace, board, package)?,
-        programs: programs.all.iter().map(|program| Item::of(&program.name, &program.bytes)).collect(),
+        programs: Item::of(programs::FILE, &programs.bytes),
+        names: &programs.names,
         outputs: outputs.iter().map(|(name, bytes)| Item::of(name, bytes)).collect(),
     };
     let text = serde_json::to_string_pretty(&record).context("cannot write the record")?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use tar::EntryType;
 
-use super::tree::{Content, Device, Kind, Node, Tree};
+use crate::tree::{Content, Device, Kind, Node, Tree};
 
 /// Reads an archive; gzip is recognized by its first bytes.
 ///

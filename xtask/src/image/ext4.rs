@@ -11,8 +11,8 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::identity::Uuid;
-use super::tree::{Content, Device, Kind, Node, Tree};
 use crate::system;
+use crate::tree::{Content, Device, Kind, Node, Tree};
 
 /// Every time in a filesystem, in seconds since 1970: the first of 2020. Clocks of boards start before it or run after.
 const EPOCH_S: u64 = 1_577_836_800;

@@ -2,13 +2,11 @@
 //! random number goes in.
 
 use std::fmt;
-use std::fs::File;
-use std::io;
 
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::Result;
+use sha2::{Digest as _, Sha256};
 
-use super::tree::{Content, Kind, Tree};
+use crate::tree::{Digest, Tree};
 
 /// A UUID of version 8 (RFC 9562), whose bits are a digest's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +14,7 @@ pub struct Uuid([u8; 16]);
 
 /// The digest of something that goes into an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContentDigest([u8; 32]);
+pub struct ContentDigest(Digest);
 
 impl Uuid {
     /// The identity that something called `purpose` has in an image of this content.
@@ -43,46 +41,23 @@ impl fmt::Display for Uuid {
 }
 
 impl ContentDigest {
-    /// The digest of trees and files, in the order given.
+    /// The digest of trees, in the order given.
     ///
     /// # Errors
     /// When a file of the host cannot be read.
     pub fn of<'a>(trees: impl IntoIterator<Item = &'a Tree>) -> Result<Self> {
         let mut hasher = Sha256::new();
         for tree in trees {
-            hasher.update(b"tree\n");
-            for (path, node) in tree.nodes() {
-                let what = match &node.kind {
-                    Kind::File(content) => hex(&digest_of(content)?),
-                    other => format!("{other:?}"),
-                };
-                hasher.update(format!("{path:?} {what} {:o} {} {}\n", node.mode, node.uid, node.gid));
-            }
+            hasher.update(tree.digest()?);
         }
         Ok(Self(hasher.finalize().into()))
     }
 }
 
-fn digest_of(content: &Content) -> Result<[u8; 32]> {
-    let mut hasher = Sha256::new();
-    match content {
-        Content::Bytes(bytes) => hasher.update(bytes),
-        Content::Path(path) => {
-            let mut read = || io::copy(&mut File::open(path)?, &mut hasher);
-            read().with_context(|| format!("cannot read {}", path.display()))?;
-        }
-    }
-    Ok(hasher.finalize().into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Node;
     use super::*;
+    use crate::tree::{Content, Node};
 
     fn tree(text: &str, mode: u32) -> Tree {
         let mut tree = Tree::default();

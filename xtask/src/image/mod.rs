@@ -8,7 +8,6 @@ mod identity;
 mod parts;
 #[cfg(test)]
 mod tests;
-pub mod tree;
 
 use std::path::{Path, PathBuf};
 

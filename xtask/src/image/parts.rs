@@ -9,7 +9,7 @@ use boards::{Board, Layout};
 
 use super::archive;
 use super::identity::{ContentDigest, Uuid};
-use super::tree::{Content, Node, Tree};
+use crate::tree::{Content, Node, Tree};
 
 /// Where the package lies on a device.
 const PACKAGE: &str = "usr/lib/repedge/package";

@@ -13,9 +13,9 @@ use super::machine::{self, Boot, Ended, Machine, Writes};
 use super::packages::Packages;
 use super::rootfs;
 use super::scenario::Scenario;
-use crate::build_board;
+use crate::build_board::{self, Converter};
 use crate::image;
-use crate::image::tree::{Content, Node, Tree};
+use crate::tree::{Content, Node, Tree};
 use crate::workspace::Workspace;
 
 /// The part of `build-board`'s folder that is our package's content.
@@ -51,9 +51,15 @@ impl Bench {
     ///
     /// # Errors
     /// When something is missing on this machine, or building fails.
-    pub fn prepare(workspace: &Workspace, board: &Board, medium: Medium) -> Result<Self> {
+    pub fn prepare(
+        workspace: &Workspace,
+        board: &Board,
+        medium: Medium,
+        converter: Converter,
+    ) -> Result<Self> {
         let image = (medium == Medium::Disk).then_some(image::Medium::Sd);
-        let args = build_board::Args { board: board.name.clone(), image, ..build_board::Args::default() };
+        let board_name = board.name.clone();
+        let args = build_board::Args { board: board_name, image, converter, ..build_board::Args::default() };
         let folder = build_board::build(workspace, &args)?;
         let stand_in = build_board::programs::library(workspace, board, STAND_IN)?;
         let packages = Packages::provide()?;

@@ -2,13 +2,12 @@
 //! The same tree gives the same bytes: no time, no user and no inode of the host gets in.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use cpio::newc::{self, Builder};
 
-use crate::image::tree::{Content, Kind, Tree};
+use crate::tree::{Kind, Tree};
 
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
@@ -25,11 +24,7 @@ pub fn pack(tree: &Tree) -> Result<Vec<u8>> {
     for (inode, (path, node)) in (1..).zip(tree.nodes()) {
         let (kind, bytes) = match &node.kind {
             Kind::Folder => (FOLDER, Cow::default()),
-            Kind::File(Content::Bytes(bytes)) => (FILE, Cow::from(bytes)),
-            Kind::File(Content::Path(file)) => {
-                let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-                (FILE, Cow::from(bytes))
-            }
+            Kind::File(content) => (FILE, content.read()?),
             Kind::Symlink(target) => (LINK, Cow::from(target.as_bytes())),
             other => bail!("{path} is {other:?}: a first root holds folders, files and symbolic links"),
         };
@@ -48,7 +43,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::image::tree::{Device, Node};
+    use crate::tree::{Content, Device, Node};
 
     #[test]
     fn what_is_packed_can_be_read() {

@@ -22,6 +22,7 @@ use serde_json::json;
 
 pub use emulator::EMULATOR;
 
+use crate::build_board::Converter;
 use crate::cross;
 use crate::image::Sources;
 use crate::workspace::Workspace;
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     let scenario = Scenario::read(&scenario_path(&workspace, &args.scenario))?;
     emulator::provide()?;
     let medium = if args.disk { Medium::Disk } else { Medium::Memory };
-    let bench = Bench::prepare(&workspace, &Board::find(&args.board)?, medium)?;
+    let bench = Bench::prepare(&workspace, &Board::find(&args.board)?, medium, Converter::default())?;
     let ended = bench.run(&scenario)?;
     let verdict = verdict::judge(&scenario, &ended);
     if let Some(path) = &args.json {
@@ -75,16 +76,17 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Runs every scenario of the workspace, as a part of `cargo xtask test`; says so where something for it is not set up.
+/// `train_host` is the one that the tests are run with: another one, without libtorch, would have to be compiled for it.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_all(workspace: &Workspace) -> Result<()> {
+pub fn run_all(workspace: &Workspace, train_host: PathBuf) -> Result<()> {
     let board = Board::find(BOARD)?;
     if let Some(lack) = lack(workspace, &board)? {
         eprintln!("left out: test-board {BOARD}, which needs {lack}");
         return Ok(());
     }
-    let bench = Bench::prepare(workspace, &board, Medium::Memory)?;
+    let bench = Bench::prepare(workspace, &board, Medium::Memory, Converter::At(train_host))?;
     for scenario in scenarios(&workspace.join(SCENARIOS))? {
         let ended = bench.run(&scenario)?;
         conclude(&scenario, &bench.log(), &ended, &verdict::judge(&scenario, &ended))?;

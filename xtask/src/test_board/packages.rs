@@ -2,6 +2,7 @@
 //! Debian replaces versions as it mends them, so none is pinned; what was used is recorded with its digest, in the cache
 //! and in every report. apt verifies what it downloads. It never installs a package on the host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,16 +63,20 @@ impl Packages {
         Ok(list.map(|list| Self { folder, list }))
     }
 
-    /// Downloads the newest and puts them in the place of those in the cache.
+    /// Puts the newest that apt knows in the place of those in the cache, or returns at once where they are the same.
     ///
     /// # Errors
     /// When apt or dpkg fails.
     pub fn renew() -> Result<Self> {
+        let wanted = Wanted::newest()?;
+        if let Some(packages) = Self::cached()?.filter(|packages| wanted.are(&packages.list)) {
+            return Ok(packages);
+        }
         let folder = cache_folder()?.join("debian-arm64");
         let staged = unpack::beside(&folder, "unpacking");
         let debs = staged.join("debs");
         fs::create_dir_all(&debs).with_context(|| format!("cannot make {}", debs.display()))?;
-        let done = fill(&staged, &debs).and_then(|list| {
+        let done = wanted.fill(&staged, &debs).and_then(|list| {
             fs::remove_dir_all(&debs)?;
             fs::write(staged.join(RECORD), serde_json::to_string_pretty(&list)? + "\n")?;
             unpack::swap(&staged, &folder)?;
@@ -107,23 +112,59 @@ impl Packages {
     }
 }
 
-/// Downloads and unpacks below `staged`.
-fn fill(staged: &Path, debs: &Path) -> Result<Vec<Package>> {
-    system::provide_foreign_lists("arm64", KERNEL)?;
-    let kernel = newest_kernel(&capture(Command::new("apt-cache").args(["depends", &foreign(KERNEL)]))?)?;
-    let mut download = Command::new("apt-get");
-    // As the user who owns the cache: apt's own user could not write there.
-    download.args(["-o", "APT::Sandbox::User=root", "download", &foreign(&kernel)]);
-    run(download.args(OTHERS.map(foreign)).current_dir(debs))?;
-    let mut list = Vec::new();
-    for deb in entries(debs)? {
-        let package = describe(&deb)?;
-        let place = if package.name == kernel { KERNEL_FOLDER } else { ROOT_FOLDER };
-        run(Command::new("dpkg-deb").arg("--extract").arg(&deb).arg(staged.join(place)))?;
-        list.push(package);
+/// The packages to have, as apt knows them.
+#[derive(Debug)]
+struct Wanted {
+    kernel: String,
+    /// SHA-256 of each `.deb`.
+    digests: BTreeSet<String>,
+}
+
+impl Wanted {
+    fn newest() -> Result<Self> {
+        system::provide_foreign_lists("arm64", KERNEL)?;
+        let depends = capture(Command::new("apt-cache").args(["depends", &foreign(KERNEL)]))?;
+        let mut wanted = Self { kernel: newest_kernel(&depends)?, digests: BTreeSet::new() };
+        wanted.digests = digests(&capture(wanted.download().arg("--print-uris"))?);
+        Ok(wanted)
     }
-    ensure!(list.len() == OTHERS.len() + 1, "apt-get downloaded {} packages instead of {}", list.len(), 4);
-    Ok(list)
+
+    fn are(&self, list: &[Package]) -> bool {
+        self.digests == list.iter().map(|package| package.sha256.clone()).collect()
+    }
+
+    fn download(&self) -> Command {
+        let mut download = Command::new("apt-get");
+        // As the user who owns the cache: apt's own user could not write there.
+        download.args(["-o", "APT::Sandbox::User=root", "download", &foreign(&self.kernel)]);
+        download.args(OTHERS.map(foreign));
+        download
+    }
+
+    /// Downloads into `debs` and unpacks below `staged`.
+    fn fill(&self, staged: &Path, debs: &Path) -> Result<Vec<Package>> {
+        run(self.download().current_dir(debs))?;
+        let mut list = Vec::new();
+        for deb in entries(debs)? {
+            let package = describe(&deb)?;
+            let place = if package.name == self.kernel { KERNEL_FOLDER } else { ROOT_FOLDER };
+            run(Command::new("dpkg-deb").arg("--extract").arg(&deb).arg(staged.join(place)))?;
+            list.push(package);
+        }
+        ensure!(
+            list.len() == OTHERS.len() + 1,
+            "apt-get downloaded {} packages instead of {}",
+            list.len(),
+            OTHERS.len() + 1
+        );
+        Ok(list)
+    }
+}
+
+/// The digests in what `apt-get download --print-uris` prints, a package a line.
+fn digests(printed: &str) -> BTreeSet<String> {
+    let words = printed.split_ascii_whitespace();
+    words.filter_map(|word| word.strip_prefix("SHA256:")).map(String::from).collect()
 }
 
 fn foreign(name: &str) -> String {
@@ -182,6 +223,17 @@ mod tests {
         let printed = "linux-image-arm64:arm64\n  Depends: linux-image-6.1.0-56-arm64:arm64\n";
         assert_eq!(newest_kernel(printed).unwrap(), "linux-image-6.1.0-56-arm64");
         assert!(newest_kernel("linux-image-arm64:arm64\n").is_err());
+    }
+
+    #[test]
+    fn packages_are_compared_by_their_digests() {
+        let printed = "'http://a.example/x_1%2b_arm64.deb' x_1+_arm64.deb 822 SHA256:01ab\n\
+                       'http://a.example/y_2_arm64.deb' y_2_arm64.deb 23 SHA256:23cd\n";
+        let wanted = Wanted { kernel: "x".into(), digests: digests(printed) };
+        let package = |sha256: &str| Package { name: "x".into(), version: "1".into(), sha256: sha256.into() };
+        assert!(wanted.are(&[package("23cd"), package("01ab")]));
+        assert!(!wanted.are(&[package("23cd"), package("01ac")]));
+        assert!(!wanted.are(&[package("23cd")]));
     }
 
     #[test]

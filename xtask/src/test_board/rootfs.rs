@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::modules::Modules;
 use super::packages::Packages;
-use crate::image::tree::{Content, Node, Tree};
+use crate::tree::{Content, Node, Tree};
 
 /// A virtual camera.
 const CAMERA: [&str; 1] = ["vivid"];

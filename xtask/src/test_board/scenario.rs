@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::image::tree::{Content, Node, Tree};
+use crate::tree::{Content, Node, Tree};
 
 /// Where the guest finds the steps.
 pub const GUEST_FOLDER: &str = "run/scenario";
@@ -25,6 +25,9 @@ pub struct Scenario {
     pub time_limit_s: u32,
     /// Name of the sent file that is the self-test's report.
     pub report: String,
+    /// Files beside the scenario's own that the guest finds beside the steps, in `/run/scenario`.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
     /// In order. One that fails does not keep the later ones from running.
     #[serde(rename = "step")]
     pub steps: Vec<Step>,
@@ -56,7 +59,11 @@ impl Scenario {
     /// When it cannot be read, or says something that cannot be done.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| path.display().to_string())
+        let mut scenario = Self::parse(&text).with_context(|| path.display().to_string())?;
+        for file in &mut scenario.files {
+            *file = path.with_file_name(&*file);
+        }
+        Ok(scenario)
     }
 
     /// Reads the text of a file.
@@ -74,10 +81,10 @@ impl Scenario {
         Duration::from_secs(self.time_limit_s.into())
     }
 
-    /// The guest's files: a script that runs the steps, and the steps.
+    /// The guest's files: a script that runs the steps, the steps, and what they ask for.
     ///
     /// # Errors
-    /// Never, for steps that were validated.
+    /// When a file that they ask for has a name that no guest can have.
     pub fn guest_tree(&self) -> Result<Tree> {
         let mut tree = Tree::default();
         let mut plan = String::new();
@@ -88,6 +95,10 @@ impl Scenario {
             for path in &step.send {
                 plan.push_str(&format!("send {} {path}\n", sent_name(path)));
             }
+        }
+        for file in &self.files {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            tree.put(&format!("{GUEST_FOLDER}/{name}"), Node::file(Content::Path(file.clone()), 0o644))?;
         }
         let runner = Content::Bytes(format!("{RUNNER}\n{plan}say done\n").into());
         tree.put(&format!("{GUEST_FOLDER}/run"), Node::file(runner, 0o755))?;
@@ -117,7 +128,7 @@ impl Scenario {
 }
 
 const fn default_limit_s() -> u32 {
-    30
+    300
 }
 
 /// The name under which the host gets a file.
@@ -134,7 +145,7 @@ fn is_plain(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::tree::Kind;
+    use crate::tree::Kind;
 
     const TEXT: &str = r#"
         description = "a test"
@@ -159,8 +170,19 @@ mod tests {
             other => panic!("{path} is {other:?}"),
         };
         assert_eq!(text("run/scenario/step-0"), "self-test --json /tmp/report.json");
-        let plan = "\nstep 0 50\nsend report.json /tmp/report.json\nstep 1 30\nsay done\n";
+        let plan = "\nstep 0 50\nsend report.json /tmp/report.json\nstep 1 300\nsay done\n";
         assert!(text("run/scenario/run").ends_with(plan));
+    }
+
+    #[test]
+    fn files_lie_beside_the_scenario_and_beside_its_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        let text = TEXT.replace("time_limit_s = 60", "time_limit_s = 60\nfiles = [\"x.bundle\"]");
+        fs::write(&path, text).unwrap();
+        let tree = Scenario::read(&path).unwrap().guest_tree().unwrap();
+        let content = Content::Path(folder.path().join("x.bundle"));
+        assert_eq!(tree.get("run/scenario/x.bundle"), Some(&Node::file(content, 0o644)));
     }
 
     #[test]

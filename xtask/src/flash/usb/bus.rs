@@ -4,7 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rockusb::libusb::Devices;
 
 use super::link::Link;
@@ -48,6 +48,8 @@ pub struct Usb;
 
 impl Bus for Usb {
     fn list(&mut self) -> Result<Vec<Found>> {
+        // The library behind `Devices` panics where there is no USB, as in containers.
+        rusb::Context::new().context("this machine has no USB that can be asked")?;
         let devices = Devices::new().map_err(|error| anyhow::anyhow!("cannot list USB devices: {error}"))?;
         let mut found = Vec::new();
         for device in devices.iter() {

@@ -1,12 +1,18 @@
-//! What goes into a filesystem: names, kinds, modes and owners, in name order.
-//! It holds no times and no owners of the host, so that a tree is the same on every machine. It never writes.
+//! What goes into a filesystem or an archive: names, kinds, modes and owners, in name order.
+//! It holds no times and no owners of the host, so that a tree is the same on every machine. Knows no format.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256.
+pub type Digest = [u8; 32];
 
 /// Everything below the root folder, by path without a leading slash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,6 +102,32 @@ impl Content {
                 Ok(data.len())
             }
         }
+    }
+
+    /// The bytes.
+    ///
+    /// # Errors
+    /// When the host's file cannot be read.
+    pub fn read(&self) -> Result<Cow<'_, [u8]>> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.into()),
+            Self::Path(path) => {
+                let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                Ok(bytes.into())
+            }
+        }
+    }
+
+    fn digest(&self) -> Result<Digest> {
+        let mut hasher = Sha256::new();
+        match self {
+            Self::Bytes(bytes) => hasher.update(bytes),
+            Self::Path(path) => {
+                let mut read = || io::copy(&mut File::open(path)?, &mut hasher);
+                read().with_context(|| format!("cannot read {}", path.display()))?;
+            }
+        }
+        Ok(hasher.finalize().into())
     }
 }
 
@@ -189,6 +221,47 @@ impl Tree {
         }
         Ok(())
     }
+
+    /// A digest of all that is in it.
+    ///
+    /// # Errors
+    /// When a file of the host cannot be read.
+    pub fn digest(&self) -> Result<Digest> {
+        let mut hasher = Sha256::new();
+        for (path, node) in self.nodes() {
+            let what = match &node.kind {
+                Kind::File(content) => content.digest()?.iter().map(|byte| format!("{byte:02x}")).collect(),
+                other => format!("{other:?}"),
+            };
+            hasher.update(format!("{path:?} {what} {:o} {} {}\n", node.mode, node.uid, node.gid));
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    /// Writes it below a folder of the host, as whoever writes it.
+    ///
+    /// # Errors
+    /// When something is there already, cannot be written, or is a device or a second name.
+    pub fn write_to(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for (path, node) in self.nodes() {
+            let place = folder.join(path);
+            let done = match &node.kind {
+                Kind::Folder => fs::create_dir(&place),
+                Kind::File(Content::Bytes(bytes)) => fs::write(&place, bytes),
+                Kind::File(Content::Path(file)) => fs::copy(file, &place).map(drop),
+                Kind::Symlink(target) => symlink(target, &place),
+                other => bail!("{path} is {other:?}: it is not written into folders of this machine"),
+            };
+            done.with_context(|| format!("cannot make {}", place.display()))?;
+            if !matches!(node.kind, Kind::Symlink(_)) {
+                let mode = fs::Permissions::from_mode(node.mode);
+                fs::set_permissions(&place, mode)
+                    .with_context(|| format!("cannot set the mode of {}", place.display()))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A path is plain if it names something below the root, and nothing that our tools would read otherwise.
@@ -241,7 +314,7 @@ mod tests {
         fs::create_dir(host.path().join("bin")).unwrap();
         fs::write(host.path().join("bin/run"), "#!").unwrap();
         fs::set_permissions(host.path().join("bin/run"), fs::Permissions::from_mode(0o755)).unwrap();
-        std::os::unix::fs::symlink("bin/run", host.path().join("link")).unwrap();
+        symlink("bin/run", host.path().join("link")).unwrap();
         let mut tree = Tree::default();
         tree.add_folder(host.path()).unwrap();
         let run = Node::file(Content::Path(host.path().join("bin/run")), 0o755);
@@ -249,5 +322,42 @@ mod tests {
         assert_eq!(tree.get("link"), Some(&Node::symlink("bin/run")));
         tree.copy("bin", "opt/bin").unwrap();
         assert_eq!(tree.get("opt/bin/run"), Some(&run));
+    }
+
+    #[test]
+    fn a_written_tree_reads_as_it_was() {
+        let mut tree = Tree::default();
+        tree.put("usr/bin/run", Node::file(Content::Bytes(b"#!".to_vec()), 0o750)).unwrap();
+        tree.put("bin", Node::symlink("usr/bin")).unwrap();
+        tree.put("etc/keys", Node::folder(0o755)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        tree.write_to(&root).unwrap();
+        let mut read = Tree::default();
+        read.add_folder(&root).unwrap();
+        assert_eq!(read.nodes().count(), tree.nodes().count());
+        assert_eq!(read.digest().unwrap(), tree.digest().unwrap());
+    }
+
+    #[test]
+    fn every_part_counts_in_the_digest() {
+        let digest = |path: &str, node: Node| {
+            let mut tree = Tree::default();
+            tree.put("etc/x", file("x")).unwrap();
+            tree.put(path, node).unwrap();
+            tree.digest().unwrap()
+        };
+        let base = digest("etc/y", file("y"));
+        assert_eq!(digest("etc/y", file("y")), base);
+        for (path, node) in [
+            ("etc/y", file("z")),
+            ("etc/z", file("y")),
+            ("etc/y", Node { mode: 0o755, ..file("y") }),
+            ("etc/y", Node { uid: 1, ..file("y") }),
+            ("etc/y", Node::folder(0o755)),
+            ("etc/y", Node::symlink("y")),
+        ] {
+            assert_ne!(digest(path, node.clone()), base, "{path} {node:?}");
+        }
     }
 }
