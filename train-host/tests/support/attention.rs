@@ -39,12 +39,13 @@ fn graph(outputs: usize) -> Graph {
 }
 
 /// From pixels to a map at stride 8, in steps of 2: rknn-toolkit2 crashes on a single convolution of that stride in int8.
+/// With Relu, which every engine computes alike, so that what differs behind it is attention's.
 fn stem(graph: &mut Graph, image: NodeId) -> NodeId {
     let mut map = image;
     for (level, [cin, cout]) in [[3, 8], [8, 16], [16, CHANNELS]].into_iter().enumerate() {
         let halving = Conv { kernel: 3, stride: 2, pad: 1, ..pointwise(cin, cout) };
         let sums = conv(graph, &format!("stem.{level}"), map, halving);
-        map = graph.push(format!("stem.{level}.act"), Op::Act(Activation::Silu), &[sums]);
+        map = graph.push(format!("stem.{level}.act"), Op::Act(Activation::Relu), &[sums]);
     }
     map
 }
