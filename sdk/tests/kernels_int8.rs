@@ -208,6 +208,7 @@ fn image() -> TensorSpec {
 }
 
 /// Every operator of an int8 YOLO, with `between` (an operator that is not ours, say) in its middle: the last output is stored.
+/// Not a Softmax: between stored values tract makes a table of it, as if it were a function of each alone.
 fn model(between: Option<&str>) -> (Vec<u8>, Vec<TensorSpec>) {
     let mut qdq = Qdq::default();
     let pixels = Quant { scale: 1.0 / 255.0, zero_point: -128 };
@@ -287,7 +288,7 @@ fn vary(output: &TensorData) -> bool {
 
 #[test]
 fn models_give_what_tract_alone_gives_bit_for_bit() {
-    for between in [None, Some("Tanh"), Some("Softmax")] {
+    for between in [None, Some("Tanh"), Some("Exp")] {
         let engine = outputs(session(between, Kernels::Engine, 1));
         assert!(engine.iter().all(vary), "{between:?}");
         for threads in [1, 3] {
@@ -319,7 +320,7 @@ fn a_model_that_is_ours_runs_without_tract() {
 
 #[test]
 fn what_is_not_ours_stays_tracts_between_regions() {
-    let names = operators(Some("Softmax"));
+    let names = operators(Some("Exp"));
     let regions = names.iter().filter(|name| name.ends_with(".region")).count();
     assert!(regions == 2, "the image, two regions and what is between them: {names:?}");
 }
