@@ -44,19 +44,20 @@ impl FixedClocks {
         if clocks.is_empty() && !root.join(JOURNAL).exists() {
             return Ok(fixed);
         }
-        match open_lock(root) {
-            Ok(lock) => fixed.lock = Some(lock),
+        let lock = match open_lock(root) {
+            Ok(lock) => lock,
             Err(error) if root.join(JOURNAL).exists() => return Err(error),
             Err(error) => {
                 eprintln!("note: clocks stay as they are: {error}");
                 return Ok(fixed);
             }
-        }
-        let lock = fixed.lock.as_ref().context("a lock that was just opened")?;
+        };
         ensure!(
             lock.try_lock().is_ok(),
             "another self-test has fixed the clocks of this machine\n  help: wait until it has ended"
         );
+        // Only from here on may dropping it put anything back.
+        fixed.lock = Some(lock);
         undo(root)?;
         undo_on_signals(root.into())?;
         for (name, clock) in clocks {
