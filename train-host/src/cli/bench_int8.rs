@@ -47,7 +47,7 @@ pub fn run(args: Args) -> Result<()> {
 fn describe(speed: &Speed) -> String {
     let Speed { model, imgsz, frames, float_ms, int8_ms, int8_to_float, layers } = speed;
     let mut text = format!(
-        "{model} at {imgsz} px in tract, {frames} frames, paired: float {float_ms:.1} ms, int8 {int8_ms:.1} ms, \
+        "{model} at {imgsz} px on the CPU, {frames} frames, paired: float {float_ms:.1} ms, int8 {int8_ms:.1} ms, \
          ratio {:.3} ({:.3} to {:.3})\n{:<28}{:>10}{:>12}{:>12}{:>8}\n",
         int8_to_float.median,
         int8_to_float.low,

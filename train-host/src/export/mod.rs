@@ -46,6 +46,14 @@ pub fn diagnostic_session(model: &TrainedModel) -> Result<TractSession> {
 /// [`Error::Model`](crate::Error::Model) as [`qdq::write`], [`Error::Runtime`](crate::Error::Runtime) when tract
 /// refuses it.
 pub fn quantized_session(model: &QuantizedModel) -> Result<TractSession> {
+    quantized_session_with(model, CpuOptions::default())
+}
+
+/// As [`quantized_session`], run as `options` say.
+///
+/// # Errors
+/// As [`quantized_session`].
+pub fn quantized_session_with(model: &QuantizedModel, options: CpuOptions) -> Result<TractSession> {
     let specs = qdq::device_specs(model)?;
-    Ok(TractSession::from_onnx(&qdq::write(model)?, specs.input, specs.outputs)?)
+    Ok(TractSession::from_onnx_with(&qdq::write(model)?, specs.input, specs.outputs, options)?)
 }

@@ -1,5 +1,5 @@
-//! How fast a float model and its int8 model run in tract, whole and layer by layer, paired: every frame goes through
-//! both. Only measures.
+//! How fast a float model and its int8 model run on the CPU, whole as they ship and layer by layer in tract alone, paired:
+//! every frame goes through both. Only measures.
 
 use std::collections::BTreeMap;
 
@@ -50,9 +50,9 @@ pub struct LayerSpeed {
     pub macs: u64,
     /// Whether it computes in int8.
     pub int8: bool,
-    /// Median in floats, in microseconds.
+    /// Median in floats, in microseconds, in tract alone.
     pub float_us: f64,
-    /// Median in int8.
+    /// Median in int8, likewise.
     pub int8_us: f64,
 }
 
@@ -75,17 +75,18 @@ pub fn speed(float: &FusedModel, int8: &QuantizedModel, images: &Images, frames:
         pictures.push(shown.tensor.clone());
         Ok(())
     })?;
-    // Both by the same engine, operator by operator: int8 models are tract's.
-    let options = CpuOptions { kernels: Kernels::Engine, ..CpuOptions::default() };
     let mut sessions: Vec<Box<dyn Session>> =
-        vec![Box::new(export::session_with(float, options)?), Box::new(export::quantized_session(int8)?)];
+        vec![Box::new(export::session(float)?), Box::new(export::quantized_session(int8)?)];
     let progress = bar(frames, "timing", images.progress());
     let whole = clock(&mut sessions, &pictures, frames, SEED, &progress)?;
     progress.finish_and_clear();
     let layers = Layers::of(graph);
     let progress = bar(frames, "timing layers", images.progress());
     let mut times: Vec<Vec<[f64; 2]>> = vec![Vec::with_capacity(frames); layers.names.len() + 1];
-    let mut profiled = [export::session_with(float, options)?, export::quantized_session(int8)?];
+    // Operator by operator: our kernels run a model as one.
+    let options = CpuOptions { kernels: Kernels::Engine, ..CpuOptions::default() };
+    let mut profiled =
+        [export::session_with(float, options)?, export::quantized_session_with(int8, options)?];
     for frame in 0..WARM_UP_FRAMES + frames {
         let image = &pictures[frame % pictures.len()];
         let found = layers.times_of_both(&mut profiled, image)?;

@@ -67,7 +67,7 @@ pub struct Table(Box<int8::Table>);
 
 impl Table {
     /// Its entries.
-    pub fn entries(&self) -> &Box<int8::Table> {
+    pub fn entries(&self) -> &int8::Table {
         &self.0
     }
 }

@@ -61,7 +61,7 @@ fn operator(model: &TypedModel, node: &TypedNode, inputs: &[OutletId]) -> Option
                 .then_some(Operator::Quantize { factor: quantize.scale, zero_point: quantize.zero_point });
         }
         let table = function.0.downcast_ref::<integer::Table>().filter(|_| stored && one)?;
-        return Some(Operator::Map(table.entries().clone()));
+        return Some(Operator::Map(Box::new(*table.entries())));
     }
     if let Some(dequantize) = node.op_as::<DequantizeLinearF32>() {
         let quant = Quant { scale: dequantize.scale, zero_point: dequantize.zero_point };
