@@ -114,7 +114,7 @@ impl<'a> YuvFrame<'a> {
     /// A frame of densely packed NV12: the plane of U and V follows that of Y.
     ///
     /// # Errors
-    /// [`Error::Input`] when a side is 0 or odd, or `bytes` has another length than `width_px * height_px * 3 / 2`.
+    /// [`Error::Input`] when a side is 0 or odd, or `bytes` are fewer than `width_px * height_px * 3 / 2`.
     pub fn nv12(width_px: usize, height_px: usize, bytes: &'a [u8], color: YuvColor) -> Result<Self, Error> {
         let pixels = width_px.saturating_mul(height_px);
         let (luma, chroma) = bytes.split_at_checked(pixels).unwrap_or((bytes, &[]));
@@ -128,7 +128,7 @@ impl<'a> YuvFrame<'a> {
     /// A frame of densely packed YUYV.
     ///
     /// # Errors
-    /// [`Error::Input`] when a side is 0 or odd, or `bytes` has another length than `width_px * height_px * 2`.
+    /// [`Error::Input`] when a side is 0 or odd, or `bytes` are fewer than `width_px * height_px * 2`.
     pub fn yuyv(width_px: usize, height_px: usize, bytes: &'a [u8], color: YuvColor) -> Result<Self, Error> {
         let samples = Samples::Yuyv(Plane { bytes, stride: width_px.saturating_mul(2) });
         let frame = Self { width_px, height_px, samples, color };
