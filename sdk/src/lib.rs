@@ -25,6 +25,7 @@ pub mod frame;
 pub mod int8;
 pub mod preprocess;
 pub mod selftest;
+pub mod sink;
 pub mod source;
 pub mod track;
 
