@@ -18,8 +18,10 @@ struct Shared {
 impl Controls {
     /// Running, showing objects with a score above `confidence`.
     pub fn new(confidence: f32) -> Self {
-        let shared =
-            Shared { is_paused: AtomicBool::new(false), confidence_bits: AtomicU32::new(confidence.to_bits()) };
+        let shared = Shared {
+            is_paused: AtomicBool::new(false),
+            confidence_bits: AtomicU32::new(confidence.to_bits()),
+        };
         Self { shared: Arc::new(shared) }
     }
 

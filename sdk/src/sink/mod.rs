@@ -15,7 +15,7 @@ pub trait Sink: Send {
     /// Takes in one frame. Returns soon: what may wait for a network or a disk does so elsewhere and drops what it cannot keep up with.
     ///
     /// # Errors
-    /// [`Error::Io`] when what it writes to cannot be written.
+    /// [`Error::Artifact`] when what it writes to cannot be written.
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error>;
 
     /// What it is, for people.
