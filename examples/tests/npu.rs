@@ -139,3 +139,24 @@ fn an_npu_that_is_given_up_ends_the_program_or_leaves_the_rest_to_the_cpu() {
     assert_eq!(taken_over["npu"]["failed"], 3);
     assert_eq!(taken_over["images"][0]["detections"].as_array().unwrap().len(), 4);
 }
+
+#[test]
+fn calls_that_never_return_end_the_demo_for_its_watchdog() {
+    let dir = scene(&npu::scenario("stuck").with_fault("rknn_run", 1, u64::MAX - 1, Action::Stall));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_camera-demo"));
+    command.args([
+        "--bundle",
+        "squares.bundle",
+        "--images",
+        ".",
+        "--repeat",
+        "--allow-unsigned",
+        "--backend",
+        "rknn",
+    ]);
+    let ended = command.current_dir(dir.path()).env("LD_LIBRARY_PATH", dir.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("a frame was lost"), "{said}");
+    assert!(said.contains("error: the NPU: "), "{said}");
+}

@@ -129,6 +129,12 @@ fn an_int8_model_never_replaces_the_float_one_that_it_is_made_of() {
         let error = bench.quantize(out, &["--method", "minmax"]).unwrap_err().to_string();
         assert!(error.contains("--out") && error.contains("the model to quantize"), "{error}");
     }
+    let out = bench.path("q.safetensors");
+    let error = bench
+        .quantize("q.safetensors", &["--method", "minmax", &format!("--json={out}")])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("--json") && error.contains("the int8 model"), "{error}");
     assert_eq!(std::fs::read(&best).unwrap(), before);
 }
 
@@ -137,9 +143,15 @@ fn what_a_board_cannot_compute_is_named_before_anything_is_computed() {
     let bench = Bench::new();
     let (model, data, out) = (bench.path("a.safetensors"), bench.path("data"), bench.path("q.safetensors"));
     checkpoint::save(Path::new(&model), &Checkpoint::Fused(attention_model(IMGSZ))).unwrap();
-    let words = ["quantize", &model, "--calib", &data, "--target", "rv1106", "--out", &out];
-    let error = train_host(&words).unwrap_err().to_string();
-    assert!(["\"attn\"", "rv1106", "floats"].iter().all(|part| error.contains(part)), "{error}");
+    let bundle = bench.path("q.bundle");
+    for (command, out) in [("quantize", &out), ("convert", &bundle)] {
+        let words = [command, &model, "--calib", &data, "--target", "rv1106", "--out", out];
+        let error = train_host(&words).unwrap_err().to_string();
+        assert!(
+            ["\"attn\"", "rv1106", "floats"].iter().all(|part| error.contains(part)),
+            "{command}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::article::numbers::{counted, dash, mebibytes};
+use super::article::numbers::{dash, mebibytes};
 use super::child;
 use super::machine::Machine;
+use crate::console::counted;
 use crate::dataset::Broken;
 use crate::model::keyword;
 use crate::train::bench::{Alone, Paired, Subject, Workload, alone, paired};

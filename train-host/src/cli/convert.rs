@@ -87,12 +87,14 @@ struct Summary {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Input`] for an unknown board, a precision it does not offer, or one name for both files; else what loading,
+/// [`Error::Input`] for an unknown board, a precision it does not offer, or one name for two files; else what loading,
 /// fusing and writing report. Nothing is left half-written.
 pub fn run(args: Args) -> Result<()> {
     if let Some(path) = &args.onnx {
         out_path::expect_other("--onnx", path, "the bundle", &args.out)?;
+        args.json.expect_other("the ONNX file", path)?;
     }
+    args.json.expect_other("the bundle", &args.out)?;
     let board = find_board(&args.target)?;
     let asked = args.precision.map(boards::Precision::from);
     if let Some(precision) = asked {

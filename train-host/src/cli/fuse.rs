@@ -55,6 +55,7 @@ struct Size {
 /// be folded, or folding it changed its outputs by more than [`MAX_FUSE_ERROR`]; then nothing is saved.
 pub fn run(args: Args) -> Result<()> {
     out_path::expect_other("--out", &args.out, "the trained model", &import::resolve(&args.model)?)?;
+    args.json.expect_other("the fused model", &args.out)?;
     let Imported { checkpoint, provenance } = import::open(&args.model)?;
     let trained = match checkpoint {
         Checkpoint::Trained(model) => model,

@@ -57,6 +57,7 @@ struct Summary {
 /// the model's own file. Then nothing is saved.
 pub fn run(args: Args) -> Result<()> {
     out_path::expect_other("--out", &args.out, "the model to import", &import::resolve(&args.model)?)?;
+    args.json.expect_other("the imported model", &args.out)?;
     let names = args.names.as_deref().map(import::read_names).transpose()?;
     let options = import::Options { names, imgsz: args.imgsz };
     let Imported { checkpoint, provenance } = import::open_with(&args.model, &options)?;

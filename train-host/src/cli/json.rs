@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::out_path;
 use crate::{Error, Result, console};
 
 /// Stands for stdout where a file name is expected.
@@ -20,6 +21,17 @@ pub struct JsonArgs {
 }
 
 impl JsonArgs {
+    /// Checks that the document does not go into the file `other`, which is `role` of the command.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it does.
+    pub fn expect_other(&self, role: &str, other: &Path) -> Result<()> {
+        match &self.json {
+            Some(path) if !self.owns_stdout() => out_path::expect_other("--json", path, role, other),
+            _ => Ok(()),
+        }
+    }
+
     /// Prints or writes `document` where the user asked for it; does nothing without `--json`.
     ///
     /// # Errors

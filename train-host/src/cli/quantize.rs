@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::json::JsonArgs;
 use super::out_path;
+use crate::console::counted;
 use crate::dataset::{Broken, Dataset, Source, Split};
 use crate::evaluate::{Progress, align};
 use crate::fuse::fuse;
@@ -122,6 +123,7 @@ struct Summary {
 /// cannot be written, once the model is saved: what that says.
 pub fn run(args: Args) -> Result<()> {
     out_path::expect_other("--out", &args.out, "the model to quantize", &import::resolve(&args.model)?)?;
+    args.json.expect_other("the int8 model", &args.out)?;
     let board = super::convert::find_board(&args.target)?;
     let names = args.names.as_deref().map(import::read_names).transpose()?;
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
@@ -307,8 +309,8 @@ pub fn load_fused(path: &Path, options: &import::Options) -> Result<FusedModel> 
 fn describe(summary: &Summary) -> String {
     let Summary { model, imgsz, out, record } = summary;
     let mut text = format!(
-        "{model} at {imgsz} px, calibrated on {} images by {}: {:.1} % of the multiply-adds in int8\n",
-        record.images,
+        "{model} at {imgsz} px, calibrated on {} by {}: {:.1} % of the multiply-adds in int8\n",
+        counted(record.images, "image"),
         record.method,
         100.0 * record.macs.share()
     );

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::console::say;
+use crate::console::{counted, say};
 
 /// What to do with a broken label or image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub(crate) fn settle(what: &str, faults: &[BrokenFile], policy: Broken) -> Resul
     if faults.is_empty() {
         return Ok(());
     }
-    let found = format!("{} broken in {what}\n  {}", plural(faults.len(), "sample"), listing(faults));
+    let found = format!("{} broken in {what}\n  {}", counted(faults.len(), "sample"), listing(faults));
     match policy {
         Broken::Refuse => Err(Error::data(
             found,
@@ -83,11 +83,6 @@ pub(crate) fn settle(what: &str, faults: &[BrokenFile], policy: Broken) -> Resul
             Ok(())
         }
     }
-}
-
-/// `1 sample`, `2 samples`.
-pub(super) fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Labels that were changed or dropped while reading, without being broken.
@@ -123,7 +118,7 @@ impl fmt::Display for Notes {
         ]
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", plural(*count, "label")))
+        .map(|(count, what)| format!("{} {what}", counted(*count, "label")))
         .collect();
         f.write_str(if parts.is_empty() { "no label changed" } else { "" })?;
         f.write_str(&parts.join(", "))

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::broken::{plural, settle};
+use super::broken::settle;
 use super::coco::CocoFile;
 use super::one_file::OneFile;
 use super::verify::verify;
 use super::voc::VocFolder;
 use super::yaml::DataYaml;
 use super::{Broken, BrokenFile, Dataset, Notes, Reading, Split, files, first_repeated, progress, yolo};
-use crate::console::say;
+use crate::console::{counted, say};
 use crate::{Error, Result};
 
 /// Images handed to one scratch folder of panlabel.
@@ -118,14 +118,14 @@ impl Source {
         if let Some(first) = orphans.first() {
             say(format_args!(
                 "note: {what}: {} without an image, as {}",
-                plural(orphans.len(), "label file"),
+                counted(orphans.len(), "label file"),
                 first.display()
             ));
         }
         let boxes: usize = dataset.samples.iter().map(|sample| sample.boxes.len()).sum();
         if boxes == 0 {
             return Err(Error::data(
-                format!("{what} has {} but no label", plural(dataset.samples.len(), "image")),
+                format!("{what} has {} but no label", counted(dataset.samples.len(), "image")),
                 "at least one image with at least one label",
                 "for YOLO, labels lie at the image's path with the last `images` folder renamed `labels`, as .txt",
             ));

@@ -1,6 +1,7 @@
 //! How the raw outputs answer to small changes inside the model, for one image: derivatives by every value of every
 //! tensor, traced back from the outputs (reverse accumulation). Changes no weight: this is no training.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::passes::Plane;
@@ -133,6 +134,12 @@ fn convolution(own: &[f32], conv: &Conv, weights: &[f32], from: Shape, to: Shape
     result
 }
 
+/// Adds `weight` times `values` to `sums`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn add_times(sums: &mut [f32], weight: f32, values: &[f32]) {
+    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+}
+
 /// Adds `weight` times what one tap of a kernel passed on, `own`, where it was read.
 fn tap_back(sums: &mut [f32], own: &[f32], weight: f32, conv: &Conv, tap: usize, [from, to]: [Shape; 2]) {
     let Conv { kernel, stride, pad, dilation, .. } = *conv;
@@ -144,6 +151,9 @@ fn tap_back(sums: &mut [f32], own: &[f32], weight: f32, conv: &Conv, tap: usize,
         let end = (side + pad).saturating_sub(offset).div_ceil(stride).min(most);
         first..end.max(first)
     };
+    if conv.kernel == 1 && stride == 1 && pad == 0 {
+        return add_times(sums, weight, own);
+    }
     let across = span(dx, width, columns);
     if across.is_empty() {
         return;
@@ -153,7 +163,7 @@ fn tap_back(sums: &mut [f32], own: &[f32], weight: f32, conv: &Conv, tap: usize,
         let read = &mut sums[(row * stride + dy - pad) * width..][..width];
         let passed = &own[row * columns..][across.clone()];
         if stride == 1 {
-            read[start..].iter_mut().zip(passed).for_each(|(sum, value)| *sum += weight * value);
+            add_times(&mut read[start..], weight, passed);
         } else {
             let places = read[start..].iter_mut().step_by(stride);
             places.zip(passed).for_each(|(sum, value)| *sum += weight * value);

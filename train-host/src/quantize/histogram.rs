@@ -1,12 +1,17 @@
 //! How often each value of a tensor occurs, in memory that does not grow with the number of images. Bins are powers of
 //! two wide and grow with the range, so that neither the order of the images nor how they are grouped matters.
 
+use rayon::prelude::*;
+
 /// Bins on each side of 0. Of a range that fills them, each of 255 steps has at least 16 bins.
 const HALF: usize = 8192;
 /// Narrowest bins: an empty range has to start somewhere.
 const MIN_EXPONENT: i32 = -60;
 /// Widest bins whose range is finite.
 const MAX_EXPONENT: i32 = 100;
+
+/// Values counted by one thread.
+const PART: usize = 1 << 19;
 
 /// How often a value of weight 1 is counted: whole numbers, so that no order of adding changes the sums.
 const UNIT: f32 = 268_435_456.0;
@@ -53,7 +58,7 @@ impl Histogram {
         self.count(values, |at| (weights.get(at).map_or(0.0, |weight| weight * UNIT)).clamp(1.0, MOST) as u64)
     }
 
-    fn count(&mut self, values: &[f32], times: impl Fn(usize) -> u64) -> Result<(), NotFinite> {
+    fn count(&mut self, values: &[f32], times: impl Fn(usize) -> u64 + Sync) -> Result<(), NotFinite> {
         let (mut low, mut high, mut finite) = (self.low, self.high, true);
         for &value in values {
             low = low.min(value);
@@ -67,13 +72,18 @@ impl Histogram {
         self.widen(exponent_for(low.abs().max(high)));
         (self.low, self.high) = (low, high);
         let per_unit = 2.0_f32.powi(-self.exponent);
-        for (at, &value) in values.iter().enumerate() {
-            if value == 0.0 {
-                self.zeros = self.zeros.saturating_add(times(at));
-            } else {
-                let count = &mut self.counts[bin(value * per_unit)];
-                *count = count.saturating_add(times(at));
+        let count = |(part, values): (usize, &[f32])| {
+            let (mut counts, mut zeros) = (vec![0_u64; 2 * HALF], 0_u64);
+            for (at, &value) in values.iter().enumerate() {
+                let count = if value == 0.0 { &mut zeros } else { &mut counts[bin(value * per_unit)] };
+                *count = count.saturating_add(times(part * PART + at));
             }
+            (counts, zeros)
+        };
+        let parts: Vec<(Vec<u64>, u64)> = values.par_chunks(PART).enumerate().map(count).collect();
+        for (counts, zeros) in parts {
+            self.zeros = self.zeros.saturating_add(zeros);
+            self.counts.iter_mut().zip(counts).for_each(|(sum, more)| *sum = sum.saturating_add(more));
         }
         Ok(())
     }
@@ -155,9 +165,18 @@ fn exponent_for(magnitude: f32) -> i32 {
 }
 
 /// The bin of a value in units of the bins' width. Values at the very ends belong to the last bins.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the bins first")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "clamped to the bins first"
+)]
 fn bin(units: f32) -> usize {
-    (units.floor() + HALF as f32).clamp(0.0, (2 * HALF - 1) as f32) as usize
+    let place = units.clamp(-(HALF as f32), (HALF - 1) as f32);
+    // `floor` is a call where the processor is not known.
+    let toward_zero = place as i32;
+    let floor = toward_zero - i32::from(toward_zero as f32 > place);
+    (floor + HALF as i32) as usize
 }
 
 #[cfg(test)]

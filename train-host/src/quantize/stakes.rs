@@ -48,6 +48,10 @@ fn anchors(head: &Head, output: &[f32], plane: usize, anchors_px: &[[f32; 2]], s
             let at = |channel: usize| first + channel * plane + place;
             let score = |channel: usize| sigmoid(f64::from(output[at(channel)]));
             let objectness = score(4);
+            // No class makes more of it; nearly all places end here.
+            if objectness < LEAST_SCORE {
+                continue;
+            }
             let mut best = 0.0;
             for class in 5..channels {
                 let found = objectness * score(class);

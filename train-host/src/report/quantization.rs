@@ -8,6 +8,7 @@ use super::canvas::Surface;
 use super::charts::{Bar, bars};
 use super::numbers::percent;
 use super::table::Table;
+use crate::console::counted;
 use crate::evaluate::Difference;
 use crate::quantize::error::{NodeError, OutputError};
 use crate::quantize::passes::Sensitivity;
@@ -35,8 +36,8 @@ pub fn write(folder: &Path, measured: &Comparison<'_>) -> Result<()> {
 fn article(measured: &Comparison<'_>) -> Result<Article> {
     let Comparison { model, imgsz, record, .. } = measured;
     let lead = format!(
-        "{model} at {imgsz} px, calibrated on {} images by {}; {:.1} % of the multiply-adds in int8.",
-        record.images,
+        "{model} at {imgsz} px, calibrated on {} by {}; {:.1} % of the multiply-adds in int8.",
+        counted(record.images, "image"),
         record.method,
         100.0 * record.macs.share()
     );

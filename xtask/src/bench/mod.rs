@@ -58,8 +58,11 @@ pub fn run_command(args: &Args) -> Result<()> {
         );
     }
     let threads = args.threads.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    // A file, because it calls itself.
+    let script = folder.join("bench/time_models.py");
+    fs::write(&script, TIMES).with_context(|| format!("cannot write {}", script.display()))?;
     let mut timing = Command::new(&python);
-    timing.args(["-c", TIMES]).arg(&program).args([args.rounds.to_string(), threads]).args(chosen);
+    timing.args([&script, &program]).args([args.rounds.to_string(), threads]).args(chosen);
     let output = timing.stderr(Stdio::inherit()).output().context("cannot start Python")?;
     ensure!(output.status.success(), "the timing script failed");
     if let Some(path) = &args.json {

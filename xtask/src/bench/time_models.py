@@ -4,7 +4,8 @@ Usage: time_models.py PROGRAM ROUNDS THREADS[,THREADS] FILE.onnx...
 
 PROGRAM is the example `time-onnx`, which runs our kernels and plain tract. Every round runs every engine once, in an order
 that moves on, so that whatever else the machine does falls on all alike. Wall and processor time are both taken: on one
-thread the latter tells even while other programs run.
+thread the latter tells even while other programs run. Memory is the most that a process of its own holds for one run; of the
+libraries', what the interpreter and numpy held before is taken off.
 """
 
 import importlib.util
@@ -133,6 +134,35 @@ def ncnn(path, threads, image, folder):
 
 
 PEERS = {"onnxruntime": onnxruntime, "openvino": openvino, "ncnn": ncnn}
+SLOW_S = 1  # A run that takes longer is made few times.
+FEW = 3
+FIRSTS = 5  # Times that a bundle is opened.
+
+
+def memory(field):
+    return int(Path("/proc/self/status").read_text().split(field + ":")[1].split()[0]) * 1024
+
+
+def print_peak(name, path, threads, folder):
+    """What one run of a library holds at most; to be called in a process of its own."""
+    shape, _ = specs_of(path)
+    image = image_of(shape)
+    before = memory("VmRSS")
+    PEERS[name](path, int(threads), image, folder)()
+    print(memory("VmHWM") - before)
+
+
+def peak_of(name, path, threads, folder):
+    arguments = [sys.executable, __file__, "peak", name, path, str(threads), folder]
+    return int(subprocess.run(arguments, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+
+
+def first_result(program, path, specs, folder):
+    """Seconds from a bundle to the boxes of a first frame, on all cores."""
+    bundle = str(Path(folder) / "timed.bundle")
+    subprocess.run([program, "pack", bundle, path, *specs], check=True)
+    first = lambda: float(subprocess.run([program, "first", bundle], check=True, stdout=subprocess.PIPE).stdout)
+    return float(np.median([first() for _ in range(FIRSTS)]))
 
 
 def image_of(shape):
@@ -182,6 +212,8 @@ def measure(engines, rounds):
     names = list(engines)
     for number in range(rounds + 1):
         for name in names[number % len(names):] + names[:number % len(names)]:
+            if len(wall[name]) >= FEW and wall[name][0] > SLOW_S:
+                continue
             before = engines[name].processor()
             seconds = engines[name].run()
             if number > 0:
@@ -191,11 +223,11 @@ def measure(engines, rounds):
 
 
 def ratio(peer, ours):
-    """The median of what each round gave."""
-    return float(np.median(np.array(peer) / np.array(ours)))
+    """The median of what each round gave; of a slow engine, there are the first ones."""
+    return float(np.median(np.array(peer) / np.array(ours[:len(peer)])))
 
 
-def row(path, threads, engines, times):
+def row(path, threads, engines, times, folder):
     wall, processor = times
     reference = engines["ours"].outputs()
     agree = {}
@@ -219,8 +251,9 @@ def row(path, threads, engines, times):
         "least_ms": {name: float(min(values) * 1e3) for name, values in wall.items()},
         "gflops": gflops_of(path) / float(np.median(wall["ours"])),
         "differs": agree,
-        "load_to_first_result_s": engines["ours"].load,
+        "file_to_first_result_s": engines["ours"].load,
         "peak_rss_mb": engines["ours"].peak() / 1e6,
+        "peers_peak_rss_mb": {name: peak_of(name, path, threads, folder) / 1e6 for name in peers},
     }
 
 
@@ -230,9 +263,11 @@ def main(program, rounds, threads, *paths):
         for path in paths:
             shape, specs = specs_of(path)
             image = image_of(shape)
+            first = first_result(program, path, specs, folder)
             for count in (int(count) for count in threads.split(",")):
                 engines = open_all(program, path, count, image, specs, folder)
-                rows.append(row(path, count, engines, measure(engines, int(rounds))))
+                rows.append(row(path, count, engines, measure(engines, int(rounds)), folder))
+                rows[-1]["load_to_first_result_s"] = first
                 for engine in engines.values():
                     engine.close()
                 print(json.dumps(rows[-1]), file=sys.stderr)
@@ -240,4 +275,7 @@ def main(program, rounds, threads, *paths):
 
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-main(*sys.argv[1:])
+if sys.argv[1] == "peak":
+    print_peak(*sys.argv[2:])
+else:
+    main(*sys.argv[1:])

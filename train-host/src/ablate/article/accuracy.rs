@@ -1,11 +1,12 @@
 //! The sections on how good the variants are and how large.
 
-use super::numbers::{billions, counted, difference, millions, percent};
+use super::numbers::{billions, difference, millions, percent};
 use super::{Plots, plot};
 use crate::Result;
 use crate::ablate::document::{Document, SeedResult, VariantResult};
 use crate::ablate::forms::Sizes;
 use crate::ablate::outputs::Output;
+use crate::console::counted;
 use crate::report::{self, Curve, Samples, Section, Table};
 use crate::statistics::mean;
 

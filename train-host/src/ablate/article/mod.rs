@@ -10,9 +10,9 @@ use std::path::Path;
 use super::document::Document;
 use super::outputs::Output;
 use crate::Result;
+use crate::console::counted;
 use crate::export::bundle::{CONFIDENCE, IOU};
 use crate::report::{Article, Picture, Section, Surface};
-use numbers::counted;
 
 /// Plots as files: name and SVG document.
 type Plots = Vec<(Output, String)>;

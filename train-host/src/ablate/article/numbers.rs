@@ -24,11 +24,6 @@ pub fn dash() -> String {
     "–".into()
 }
 
-/// A count and its noun, in the plural where that is due.
-pub fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
 pub(super) fn millions(count: u64) -> String {
     format!("{:.3} M", float(count) / 1e6)
 }
@@ -57,6 +52,5 @@ mod tests {
         assert_eq!(percent(Some(spread)), "50.00");
         assert_eq!(percent(None), "–");
         assert_eq!(difference(Some(spread), Some(Spread { mean: 0.512, ..spread })), "−1.20");
-        assert_eq!((counted(1, "seed"), counted(3, "seed")), ("1 seed".into(), "3 seeds".into()));
     }
 }

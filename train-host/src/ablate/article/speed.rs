@@ -1,6 +1,6 @@
 //! The sections on what training costs and how long inference takes.
 
-use super::numbers::{counted, dash, float, interval, mebibytes};
+use super::numbers::{dash, float, interval, mebibytes};
 use super::{Plots, plot};
 use crate::Result;
 use crate::ablate::bar::{Bar, Verdict};
@@ -9,6 +9,7 @@ use crate::ablate::document::Document;
 use crate::ablate::forms::{Role, Stage};
 use crate::ablate::outputs::Output;
 use crate::ablate::timing::{Engine, FormTime, Timing};
+use crate::console::counted;
 use crate::report::{self, Section, Table};
 use crate::statistics::{mean, spread};
 use crate::train::bench::Alone;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::broken::plural;
 use super::{Broken, BrokenFile, LabelBox, Notes, Sample, Scan, Source, Split, verify};
 use crate::Result;
+use crate::console::counted;
 
 /// Below this area in pixels a box is small, up to [`MEDIUM_BELOW_PX2`] medium (COCO's evaluation).
 const SMALL_BELOW_PX2: f64 = 32.0 * 32.0;
@@ -197,8 +197,8 @@ impl fmt::Display for Inspection {
             f,
             "{}: {}, {} ({} without a label)",
             self.split,
-            plural(self.boxes, "label"),
-            plural(self.images, "image"),
+            counted(self.boxes, "label"),
+            counted(self.images, "image"),
             self.images_without_labels
         )?;
         let width = self.classes.iter().map(|class| class.name.chars().count()).max().unwrap_or(0).max(16);

@@ -2,7 +2,10 @@
 //! convolutions are worth keeping in floats under a budget of multiply-adds (mixed int8/fp16 precision).
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 
+use rayon::prelude::*;
+use repedge::backend::tract::{CpuOptions, Kernels};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{FusedModel, NodeId, Op};
@@ -15,6 +18,9 @@ use crate::{Result, export};
 /// Most of a model's weights that stay in floats: each takes a byte more there, and the file shall stay little more than
 /// a quarter of the float model's.
 const FLOAT_WEIGHTS: f64 = 0.038;
+
+/// Tensors are looked at side by side, each on a thread of its own: much of the time is spent in making models ready.
+const ONE_THREAD: CpuOptions = CpuOptions { threads: NonZero::<usize>::MIN, kernels: Kernels::Ours };
 
 /// What one tensor costs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,19 +64,19 @@ pub fn sensitivities(
         .filter(|(_, readers)| !readers.is_empty())
         .collect();
     let bar = bar(tensors.len(), "sensitivity", images.progress());
-    let mut found = Vec::new();
-    for (tensor, readers) in tensors {
+    let measure = |(tensor, readers): (NodeId, Vec<NodeId>)| -> Result<Sensitivity> {
         let alone = alone(model, quantized, tensor, &readers)?;
-        let errors = reference.errors(&mut export::quantized_session(&alone)?)?;
-        found.push(Sensitivity {
+        let errors = reference.errors(&mut export::quantized_session_with(&alone, ONE_THREAD)?)?;
+        bar.inc(1);
+        Ok(Sensitivity {
             tensor: graph.nodes[tensor].name.clone(),
             readers: readers.iter().map(|&id| graph.nodes[id].name.clone()).collect(),
             total: total(&errors),
             macs: ratio(readers.iter().map(|&id| macs(id)).sum(), all),
             weights: ratio(readers.iter().map(|&id| weights(id)).sum(), all_weights),
-        });
-        bar.inc(1);
-    }
+        })
+    };
+    let mut found: Vec<Sensitivity> = tensors.into_par_iter().map(measure).collect::<Result<_>>()?;
     bar.finish_and_clear();
     found.sort_by(|a, b| b.total.total_cmp(&a.total));
     Ok(found)

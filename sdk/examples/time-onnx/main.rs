@@ -3,6 +3,11 @@
 //! Arguments: `ours` or `engine`, the number of threads, the file, the input as NAME:CxHxW, and the outputs alike. It prints the
 //! seconds from the file to the first result, then for each line on stdin those of one more run; a line `profile` gives those
 //! of each operator, and a line `outputs FILE` writes the raw floats of all outputs there.
+//!
+//! `pack BUNDLE FILE INPUT OUTPUT...` writes the model as a bundle; `first BUNDLE` prints the seconds from there to the boxes of a
+//! first frame.
+
+mod bundle;
 
 use std::io::{BufRead, stdin};
 use std::num::NonZero;
@@ -45,16 +50,32 @@ fn write(outputs: &[Tensor], path: &str) -> Result<()> {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [kernels, threads, file, input, outputs @ ..] = arguments.as_slice() else {
-        bail!("ours|engine THREADS FILE INPUT OUTPUT...")
-    };
+    match arguments.as_slice() {
+        [command, path] if command == "first" => bundle::first(path.as_ref()),
+        [command, out, file, input, outputs @ ..] if command == "pack" => {
+            bundle::pack(out.as_ref(), &read(file)?, spec(input)?, specs(outputs)?)
+        }
+        [kernels, threads, file, input, outputs @ ..] => time(kernels, threads, file, input, outputs),
+        _ => bail!(
+            "ours|engine THREADS FILE INPUT OUTPUT..., pack BUNDLE FILE INPUT OUTPUT..., or first BUNDLE"
+        ),
+    }
+}
+
+fn read(file: &str) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {file}"))
+}
+
+fn specs(outputs: &[String]) -> Result<Vec<TensorSpec>> {
+    outputs.iter().map(|output| spec(output)).collect()
+}
+
+fn time(kernels: &str, threads: &str, file: &str, input: &str, outputs: &[String]) -> Result<()> {
     let kernels = if kernels == "engine" { Kernels::Engine } else { Kernels::Ours };
     let options = CpuOptions { threads: NonZero::new(threads.parse()?).context("no threads")?, kernels };
-    let outputs = outputs.iter().map(|output| spec(output)).collect::<Result<Vec<_>>>()?;
-
     let started = Instant::now();
-    let bytes = fs::read(file).with_context(|| format!("cannot read {file}"))?;
-    let mut session = TractSession::from_onnx_with(&bytes, spec(input)?, outputs, options)?;
+    let bytes = read(file)?;
+    let mut session = TractSession::from_onnx_with(&bytes, spec(input)?, specs(outputs)?, options)?;
     drop(bytes);
     let mut image = Tensor::zeroed(session.input());
     fill(&mut image);
