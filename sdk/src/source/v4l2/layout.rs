@@ -145,7 +145,7 @@ impl Layout {
         }
         // Some drivers put bytes in front of an image, and all leave the rest of the buffer as it was.
         let bytes = &planes[0][jpeg::start(planes[0])..];
-        let (image, _) = jpeg::decode(bytes)?;
+        let image = jpeg::decode_motion(bytes)?;
         (shot.width_px, shot.height_px) = (image.width_px, image.height_px);
         (shot.format, shot.bytes) = (Format::Rgb, image.rgb);
         Ok(())

@@ -29,7 +29,7 @@ use super::{Arrival, Rewound, Shot, Source};
 use crate::Error;
 use crate::frame::YuvFrame;
 use find::Finder;
-use watch::{Device, Taken, Watched};
+use watch::{Taken, Watched};
 
 pub use offer::{Pixels, Wish};
 

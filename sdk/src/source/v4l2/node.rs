@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use artifact::Fault;
 use v4l2r::bindings::{
-    V4L2_BUF_FLAG_ERROR, v4l2_capability, v4l2_fmtdesc, v4l2_format, v4l2_frmivalenum, v4l2_frmsizeenum,
-    v4l2_streamparm,
+    V4L2_BUF_FLAG_ERROR, v4l2_capability, v4l2_fmtdesc, v4l2_frmivalenum, v4l2_frmsizeenum, v4l2_streamparm,
 };
 use v4l2r::ioctl::{
     self, Capabilities, Capability, DqBufError, DqBufIoctlError, ExpbufFlags, FrmIvalTypes, FrmSizeTypes,
@@ -25,7 +24,7 @@ use v4l2r::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use v4l2r::{PixelFormat, QueueType};
 
 use super::ffi;
-use super::layout::{DriverFormat, Layout, Planes};
+use super::layout::{DriverFormat, Layout};
 use super::offer::{self, Choice, Code, Offer, Size, Sizes, Wish};
 use super::watch::{Device, Failure, State, Taken, Unopened, Waited};
 
