@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use repedge::frame::Samples;
-use repedge::source::v4l2::{Camera, LentPixels, Pixels, Settings, Wish, first_camera};
+use repedge::source::v4l2::{Camera, LentDma, LentPixels, Pixels, Settings, Wish, first_camera};
 use repedge::source::{Arrival, Format, Shot, Source};
 use serde_json::{Value, json};
 use v4l2r::bindings::v4l2_queryctrl;
@@ -144,9 +144,10 @@ fn compare_dma(camera: &mut Camera) -> Result<(usize, usize)> {
     compared
 }
 
-fn equal_bytes(dma: &std::os::fd::BorrowedFd<'_>, bytes: &[u8]) -> Result<usize> {
-    let mapping = ioctl::mmap(dma, 0, u32::try_from(bytes.len())?).context("cannot map a DMA-BUF")?;
-    ensure!(&mapping[..] == bytes, "a DMA-BUF holds something else than the frame");
+fn equal_bytes(dma: &LentDma<'_>, bytes: &[u8]) -> Result<usize> {
+    let mapping =
+        ioctl::mmap(&dma.fd, 0, u32::try_from(dma.offset + bytes.len())?).context("cannot map a DMA-BUF")?;
+    ensure!(&mapping[dma.offset..] == bytes, "a DMA-BUF holds something else than the frame");
     Ok(bytes.len())
 }
 

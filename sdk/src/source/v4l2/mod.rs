@@ -94,7 +94,16 @@ pub struct Lent<'a> {
     /// The pixels.
     pub pixels: LentPixels<'a>,
     /// The same memory as DMA-BUF, one for each plane, where the driver exports it. NV12 in one plane has one.
-    pub dma_bufs: [Option<BorrowedFd<'a>>; 2],
+    pub dma_bufs: [Option<LentDma<'a>>; 2],
+}
+
+/// Where a plane lies in a DMA-BUF.
+#[derive(Debug, Clone, Copy)]
+pub struct LentDma<'a> {
+    /// The DMA-BUF.
+    pub fd: BorrowedFd<'a>,
+    /// Bytes in front of the plane: some drivers put a header there.
+    pub offset: usize,
 }
 
 /// Pixels in the driver's memory.

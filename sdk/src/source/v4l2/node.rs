@@ -23,6 +23,7 @@ use v4l2r::nix::fcntl::OFlag;
 use v4l2r::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use v4l2r::{PixelFormat, QueueType};
 
+use super::LentDma;
 use super::ffi;
 use super::layout::{DriverFormat, Layout};
 use super::offer::{self, Choice, Code, Offer, Size, Sizes, Wish};
@@ -251,7 +252,10 @@ impl Device for Node {
             taken_at: filled.taken_at,
             state: filled.state,
             planes: [0, 1].map(|plane| filled.bytes(plane, buffer)),
-            dma: buffer.dma.each_ref().map(|dma| dma.as_ref().map(AsFd::as_fd)),
+            dma: [0, 1].map(|plane| {
+                let fd = buffer.dma[plane].as_ref()?.as_fd();
+                Some(LentDma { fd, offset: filled.used[plane][0] })
+            }),
         });
         self.give(filled.index).map_err(|errno| failure("VIDIOC_QBUF", errno))?;
         Ok(Waited::Buffer)

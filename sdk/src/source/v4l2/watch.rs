@@ -1,11 +1,11 @@
 //! Keeps a camera going: what is unplugged is let go and opened again when it is back, what is stuck is begun anew. It asks
 //! any [`Device`], so that tests need none, and never waits longer than it was told.
 
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use artifact::Fault;
 
+use super::LentDma;
 use super::layout::{Layout, Planes};
 use crate::source::Arrival;
 
@@ -51,7 +51,7 @@ pub(super) struct Taken<'a> {
     pub(super) state: State,
     pub(super) planes: Planes<'a>,
     /// The same memory as DMA-BUF, where the driver exports it.
-    pub(super) dma: [Option<BorrowedFd<'a>>; 2],
+    pub(super) dma: [Option<LentDma<'a>>; 2],
 }
 
 /// Whether the driver vouches for a buffer.
