@@ -34,7 +34,7 @@ const BUFFERS: u32 = 4;
 /// Fewer cannot be filled while one is read.
 const LEAST_BUFFERS: usize = 2;
 /// What a driver may list of each; more is not looked at.
-const MOST_FORMATS: u32 = 64;
+const MOST_FORMATS: u32 = 128;
 const MOST_SIZES: u32 = 128;
 const MOST_INTERVALS: u32 = 32;
 
