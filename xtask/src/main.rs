@@ -14,6 +14,7 @@ mod cross;
 mod demo;
 mod doctor;
 mod flash;
+mod headers;
 mod ignored;
 mod image;
 mod keys;

@@ -133,8 +133,11 @@ impl Pins {
 mod tests {
     use super::*;
 
-    const FILES: [&str; 2] =
-        [include_str!("../../toolchains/libtorch.toml"), include_str!("../../toolchains/zig.toml")];
+    const FILES: [&str; 3] = [
+        include_str!("../../toolchains/libtorch.toml"),
+        include_str!("../../toolchains/zig.toml"),
+        include_str!("../../toolchains/linux-headers.toml"),
+    ];
 
     #[test]
     fn the_committed_pins_are_complete() {

@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: system packages and libtorch, and what else is asked for.
+//! `cargo xtask setup`: system packages, libtorch and the headers of V4L2, and what else is asked for.
 //! The other commands call what they need of it themselves; it is here for CI and for offline preparation.
 
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::cross::zig;
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::Workspace;
-use crate::{aarch64, armhf, libtorch, python, test_board};
+use crate::{aarch64, armhf, headers, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,7 @@ enum Part {
 pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
     system::provide(&[COMPILER])?;
+    headers::provide(&workspace)?;
     match &args.libtorch {
         Some(destination) => libtorch::provide_at(&workspace, &std::path::absolute(destination)?)?,
         None => libtorch::provide(&workspace)?,

@@ -12,7 +12,7 @@ use crate::check::Tree;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{aarch64, armhf, libtorch, python, test_board, workspace};
+use crate::{aarch64, armhf, headers, libtorch, python, test_board, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     system::provide(&[COMPILER])?;
     system::provide_optional(&IMAGE_TOOLS)?;
+    headers::provide(&workspace)?;
     let bench = Bench {
         libtorch: libtorch::provide(&workspace)?,
         python: python::TESTS.provide(&workspace)?,
@@ -55,10 +56,10 @@ pub fn run(args: &Args) -> Result<()> {
     let (ready, left_out) = bench.sort_ignored()?;
     // The end-to-end suites start the programs. Built together with the tests, because alone they would ask other features
     // of what both depend on, and all of that would be compiled twice.
-    workspace::run(bench.cargo("build")?.args(["--workspace", "--bins", "--tests"]))?;
+    workspace::run(bench.cargo("build")?.args(WHAT).args(["--bins", "--tests"]))?;
     if args.arguments.is_empty() {
         // First, so that the last lines printed are the summary of the tests proper.
-        run_inheriting(bench.cargo("test")?.args(["--doc", "--workspace", "--quiet"]))?;
+        run_inheriting(bench.cargo("test")?.args(WHAT).args(["--doc", "--quiet"]))?;
         let programs = bench.workspace.target_folder()?.join("debug");
         test_board::run_all(&bench.workspace, programs.join("train-host"))?;
     }
@@ -74,6 +75,8 @@ pub fn run(args: &Args) -> Result<()> {
     run_inheriting(bench.plain()?.args(["--", "--ignored"]).args(ready.iter().map(|test| &test.function)))
 }
 
+/// What is tested: every package, with cameras, as the programs of boards have them.
+const WHAT: [&str; 3] = ["--workspace", "--features", "examples/camera"];
 /// What tests of disk images need.
 const IMAGE_TOOLS: [system::Need; 2] = [GENIMAGE, E2FSPROGS];
 /// What tests of flashing over ssh need. Only `cargo xtask setup flash` installs it: its package starts a server.
@@ -117,7 +120,7 @@ impl Bench {
 
     fn nextest(&self, left_out: &[IgnoredTest]) -> Result<Command> {
         let mut command = self.cargo("nextest")?;
-        command.args(["run", "--workspace", "--no-fail-fast", "--run-ignored", "all"]);
+        command.arg("run").args(WHAT).args(["--no-fail-fast", "--run-ignored", "all"]);
         if let Some(filter) = filter_without(left_out) {
             command.args(["--filterset", &filter]);
         }
@@ -126,7 +129,7 @@ impl Bench {
 
     fn plain(&self) -> Result<Command> {
         let mut command = self.cargo("test")?;
-        command.args(["--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        command.args(WHAT).args(["--no-fail-fast", "--lib", "--bins", "--tests"]);
         Ok(command)
     }
 

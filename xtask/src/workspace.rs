@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::headers;
+
 /// The checkout that `cargo xtask` was called in.
 #[derive(Debug, Clone)]
 pub struct Workspace {
@@ -75,6 +77,9 @@ impl Workspace {
             // Our own LIBTORCH came from .cargo/config.toml, and the child reads it there again: passing it on as
             // an exported variable could make cargo see a changed environment and compile torch-sys anew.
             command.env_remove("LIBTORCH");
+        }
+        if !headers::is_exported(self) {
+            command.env_remove(headers::VARIABLE);
         }
         command
     }

@@ -20,6 +20,39 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
     Ok((Image { width_px, height_px, rgb }, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
+/// As [`decode`], for an image of a camera's Motion JPEG, which may leave out the Huffman tables that all of them share.
+#[cfg(feature = "v4l2")]
+pub(crate) fn decode_motion(bytes: &[u8]) -> Result<Image, String> {
+    if has_tables(bytes) {
+        return decode(bytes).map(|(image, _)| image);
+    }
+    let length = length(bytes).ok_or("JPEG: the image has no end marker")?;
+    let marked = [&bytes[..2], &MOTION, &bytes[2..length]].concat();
+    decode(&marked).map(|(image, _)| image)
+}
+
+/// The segment by which AVI files mark images that leave the tables out (Library of Congress, "MJPEG", fdd000063); the
+/// decoder then puts in those of ITU-T T.81, K.3.
+#[cfg(feature = "v4l2")]
+const MOTION: [u8; 9] = *b"\xff\xe0\x00\x07AVI1\0";
+
+/// Whether there are Huffman tables in front of the first scan.
+#[cfg(feature = "v4l2")]
+fn has_tables(bytes: &[u8]) -> bool {
+    const DHT: u8 = 0xc4;
+    const SOS: u8 = 0xda;
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let Some((marker, after)) = next_marker(rest) {
+        rest = match marker {
+            DHT => return true,
+            SOS | EOI => return false,
+            RST0..=RST7 | TEM => after,
+            _ => skip_segment(after).unwrap_or_default(),
+        };
+    }
+    false
+}
+
 /// Bytes in front of the first image, or of what may be the beginning of one.
 pub(crate) fn start(bytes: &[u8]) -> usize {
     let found = bytes.windows(2).position(|pair| pair == [0xff, SOI]);

@@ -1,9 +1,11 @@
-//! Where frames come from: pictures, recorded video, a test pattern. One trait, so that whatever plays them needs not know.
+//! Where frames come from: cameras, pictures, recorded video, a test pattern. One trait, so that whatever plays them needs not know.
 //! A frame that cannot be used is told and passed over; a source never ends because of one.
 
 mod mjpeg;
 mod pattern;
 mod stills;
+#[cfg(feature = "v4l2")]
+pub mod v4l2;
 mod y4m;
 
 use std::path::Path;

@@ -9,6 +9,7 @@ use boards::{Board, Target};
 
 use crate::cross::elf::{self, Needs};
 use crate::cross::{Toolchain, With};
+use crate::headers;
 use crate::workspace::{Workspace, capture, cargo_home, run};
 
 /// Programs that every board gets.
@@ -17,6 +18,8 @@ const ALWAYS: [&str; 2] = ["self-test", "detect-image"];
 const DEFAULT: &str = "camera-demo";
 /// The one file that all of them are.
 pub const FILE: &str = "board-programs";
+/// What of the programs is not built unless asked for: cameras.
+const FEATURES: &str = "examples/camera";
 /// The profile of Cargo.toml that ships.
 const PROFILE: &str = "board";
 /// The file may not be larger.
@@ -50,6 +53,7 @@ pub fn build(
     with: Option<With>,
 ) -> Result<Programs> {
     let names = choose(workspace, examples)?;
+    headers::provide(workspace)?;
     let (folder, debian_arch, toolchain, profile) = match &board.target {
         Some(target) => {
             let toolchain = Toolchain::find(workspace, target, with)?;
@@ -101,7 +105,8 @@ fn available(workspace: &Workspace) -> Result<Vec<String>> {
 /// Builds with a cross toolchain, in a folder that all boards of a target share.
 fn cross(workspace: &Workspace, toolchain: &Toolchain, target: &Target) -> Result<PathBuf> {
     let folder = workspace.target_folder()?.join("board-programs");
-    run(cargo_build(workspace, toolchain, &folder)?.args(["--package", "examples", "--bin", FILE]))?;
+    let mut command = cargo_build(workspace, toolchain, &folder)?;
+    run(command.args(["--package", "examples", "--bin", FILE, "--features", FEATURES]))?;
     Ok(folder.join(&target.triple).join(PROFILE))
 }
 
@@ -110,14 +115,28 @@ fn cross(workspace: &Workspace, toolchain: &Toolchain, target: &Target) -> Resul
 /// # Errors
 /// When the board is this machine, there is no toolchain, or building fails.
 pub fn library(workspace: &Workspace, board: &Board, package: &str) -> Result<PathBuf> {
+    let folder = alone(workspace, board, &["--package", package, "--lib"])?;
+    Ok(folder.join(format!("lib{}.so", package.replace('-', "_"))))
+}
+
+/// Builds the program of a package that tests a board's cameras, beside its programs.
+///
+/// # Errors
+/// As [`library`].
+pub fn camera_test(workspace: &Workspace, board: &Board, package: &str) -> Result<PathBuf> {
+    headers::provide(workspace)?;
+    let folder = alone(workspace, board, &["--package", package, "--bin", package, "--features", "camera"])?;
+    Ok(folder.join(package))
+}
+
+/// Builds something for a board that does not ship: alone, because with the programs it would have all that they depend on
+/// compiled once more, with other features. Gives the folder it lies in.
+fn alone(workspace: &Workspace, board: &Board, what: &[&str]) -> Result<PathBuf> {
     let target = board.target.as_ref().with_context(|| format!("{} is this machine", board.name))?;
     let toolchain = Toolchain::find(workspace, target, None)?;
     let folder = workspace.target_folder()?.join("board-programs");
-    let mut command = cargo_build(workspace, &toolchain, &folder)?;
-    // Alone: with the programs it would have all that they depend on compiled once more, as cargo compiles for libraries.
-    run(command.args(["--package", package, "--lib"]))?;
-    let name = format!("lib{}.so", package.replace('-', "_"));
-    Ok(folder.join(&target.triple).join(PROFILE).join(name))
+    run(cargo_build(workspace, &toolchain, &folder)?.args(what))?;
+    Ok(folder.join(&target.triple).join(PROFILE))
 }
 
 fn cargo_build(workspace: &Workspace, toolchain: &Toolchain, folder: &Path) -> Result<Command> {
@@ -130,7 +149,7 @@ fn cargo_build(workspace: &Workspace, toolchain: &Toolchain, folder: &Path) -> R
 /// Builds for this machine, in the profile that everything here is built with.
 fn native(workspace: &Workspace) -> Result<PathBuf> {
     // As a part of the workspace, so that it has the features, and with them the engine, that everything here is built with.
-    run(workspace.cargo("build").args(["--locked", "--workspace", "--bin", FILE]))?;
+    run(workspace.cargo("build").args(["--locked", "--workspace", "--bin", FILE, "--features", FEATURES]))?;
     Ok(workspace.target_folder()?.join("debug"))
 }
 

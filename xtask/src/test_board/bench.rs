@@ -22,6 +22,8 @@ use crate::workspace::Workspace;
 const PACKAGE: &str = "root";
 /// The package whose library plays Rockchip's runtime.
 const STAND_IN: &str = "stand-in-rk";
+/// The package whose program tries the camera source on a guest's virtual camera.
+const CAMERA_TEST: &str = "camera-probe";
 /// Where guests look for the runtime, and for what a test lays over their root.
 const RUNTIME: &str = "usr/lib/librknnrt.so";
 const OVERLAY: &str = "run/overlay";
@@ -62,6 +64,7 @@ impl Bench {
         let args = build_board::Args { board: board_name, image, converter, ..build_board::Args::default() };
         let folder = build_board::build(workspace, &args)?;
         let stand_in = build_board::programs::library(workspace, board, STAND_IN)?;
+        let camera_test = build_board::programs::camera_test(workspace, board, CAMERA_TEST)?;
         let packages = Packages::provide()?;
         let bench = match medium {
             Medium::Memory => {
@@ -76,7 +79,9 @@ impl Bench {
                 Self { packages, boot, folder, overlay: Tree::default() }
             }
         };
-        bench.with(RUNTIME, Node::file(Content::Path(stand_in), 0o644))
+        bench
+            .with(RUNTIME, Node::file(Content::Path(stand_in), 0o644))?
+            .with(&format!("usr/bin/{CAMERA_TEST}"), Node::file(Content::Path(camera_test), 0o755))
     }
 
     /// A guest with this root in memory, written into `folder`.
