@@ -1,7 +1,21 @@
 //! Where frames and what was found on them go. One trait, so that whatever feeds sinks need not know them. A sink that fails
 //! says so; whether the others go on is for who feeds them to say.
 
+pub mod config;
 mod controls;
+mod jpeg;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+mod open;
+mod pictures;
+mod record;
+#[cfg(feature = "drm")]
+mod screen;
+#[cfg(any(feature = "web", feature = "mqtt"))]
+mod snapshot;
+mod trouble;
+#[cfg(feature = "web")]
+mod web;
 
 use serde::Serialize;
 
@@ -9,6 +23,11 @@ use crate::source::Shot;
 use crate::{Detection, Error};
 
 pub use controls::Controls;
+pub use open::open_all;
+#[cfg(feature = "drm")]
+pub use screen::Screen;
+#[cfg(feature = "web")]
+pub use web::Web;
 
 /// Something that shows, sends or keeps frames.
 pub trait Sink: Send {
