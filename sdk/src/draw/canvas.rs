@@ -75,33 +75,26 @@ impl<'a> Canvas<'a> {
         Some([span(part.top_left.x, end.x)?, span(part.top_left.y, end.y)?])
     }
 
-    /// Colors one pixel; those that share its color sample follow where `tint` says so.
-    fn dot(&mut self, x: usize, y: usize, ink: [u8; 3], tint: Tint) {
+    /// Colors one pixel. Those it shares a color sample with follow when it gives the color, in its row and in its column.
+    fn dot(&mut self, x: usize, y: usize, ink: [u8; 3], gives: [bool; 2]) {
         let width = self.width_px;
         match &mut self.pixels {
             Pixels::Rgb(bytes) => bytes[(y * width + x) * 3..][..3].copy_from_slice(&ink),
             Pixels::Nv12 { luma, chroma, .. } => {
                 luma[y * width + x] = ink[0];
-                if tint == Tint::Change {
+                if gives == [true; 2] {
                     chroma[y / 2 * width + x / 2 * 2..][..2].copy_from_slice(&ink[1..]);
                 }
             }
             Pixels::Yuyv { bytes, .. } => {
                 bytes[(y * width + x) * 2] = ink[0];
-                if tint == Tint::Change {
+                if gives[0] {
                     let pair = &mut bytes[(y * width + x / 2 * 2) * 2..][..4];
                     (pair[1], pair[3]) = (ink[1], ink[2]);
                 }
             }
         }
     }
-}
-
-/// Whether a pixel changes the color it shares with its neighbors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tint {
-    Change,
-    Keep,
 }
 
 impl OriginDimensions for Canvas<'_> {
@@ -119,7 +112,7 @@ impl DrawTarget for Canvas<'_> {
             let (Ok(x), Ok(y)) = (usize::try_from(point.x), usize::try_from(point.y)) else { continue };
             if x < self.width_px && y < self.height_px {
                 let ink = self.dip(color);
-                self.dot(x, y, ink, Tint::Change);
+                self.dot(x, y, ink, [true; 2]);
             }
         }
         Ok(())
@@ -136,9 +129,9 @@ impl DrawTarget for Canvas<'_> {
             if columns.contains(&x) && rows.contains(&y) {
                 // One pixel of those that share a color gives it, so that letters do not blur what is around them.
                 let is_first = |at: usize, start: usize| at.is_multiple_of(2) || at == start;
-                let gives = is_first(x, columns.start) && is_first(y, rows.start);
+                let gives = [is_first(x, columns.start), is_first(y, rows.start)];
                 let ink = self.dip(color);
-                self.dot(x, y, ink, if gives { Tint::Change } else { Tint::Keep });
+                self.dot(x, y, ink, gives);
             }
         }
         Ok(())
@@ -185,7 +178,11 @@ fn rows_of(bytes: &mut [u8], row: usize, rows: std::ops::Range<usize>) -> std::s
 }
 
 /// Y, U and V of a color (ITU-R BT.601 and BT.709).
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded and in range; `as` saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rounded and in range; `as` saturates"
+)]
 fn to_yuv(color: Rgb888, form: YuvColor) -> [u8; 3] {
     let [r, g, b] = [color.r(), color.g(), color.b()].map(|value| f32::from(value) / 255.0);
     let [red, blue] = match form.matrix {
@@ -198,7 +195,8 @@ fn to_yuv(color: Rgb888, form: YuvColor) -> [u8; 3] {
         Range::Limited => [16.0, 219.0, 224.0],
         Range::Full => [0.0, 255.0, 255.0],
     };
-    [least + luma_span * luma, 128.0 + chroma_span * u, 128.0 + chroma_span * v].map(|value| value.round() as u8)
+    [least + luma_span * luma, 128.0 + chroma_span * u, 128.0 + chroma_span * v]
+        .map(|value| value.round() as u8)
 }
 
 fn to_u32(px: usize) -> u32 {

@@ -121,8 +121,7 @@ mod tests {
     #[test]
     fn rgb_frames_look_as_images_do() {
         let mut image = Image::filled(120, 80, [9; 3]);
-        let mut shot =
-            Shot { width_px: 120, height_px: 80, bytes: image.rgb.clone(), ..Shot::default() };
+        let mut shot = Shot { width_px: 120, height_px: 80, bytes: image.rgb.clone(), ..Shot::default() };
         let classes = ["a".into(), "b".into()];
         Overlay::new().draw(&mut shot, &[object(Some(3))], &classes, &Vitals::default()).unwrap();
         draw_detection(&mut image, &object(None).detection, "b #3 0.87");

@@ -139,7 +139,9 @@ mod tests {
         let record = config.record.unwrap();
         assert_eq!((record.folder.to_str(), record.format), (Some("/v"), VideoFormat::Mjpeg));
         assert!(record.segment_mb <= record.total_mb);
-        for wrong in ["[web]\nport = 1", "[mqtt]\nbroker = 'b'", "[record]\nfolder = 'f'\nformat = 'avi'", "[tv]"] {
+        for wrong in
+            ["[web]\nport = 1", "[mqtt]\nbroker = 'b'", "[record]\nfolder = 'f'\nformat = 'avi'", "[tv]"]
+        {
             assert!(toml::from_str::<SinkConfig>(wrong).is_err(), "{wrong}");
         }
     }

@@ -21,7 +21,9 @@ pub(super) fn encode(picture: Picture<'_>, quality: u8, out: &mut Vec<u8>) -> Re
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     let encoded = match picture {
         Picture::Rgb(frame) => encoder.encode(frame.rgb, width, height, ColorType::Rgb),
-        Picture::Yuv(frame) => encoder.encode_image(Rows { frame, width, height, form: Form::of(frame.color) }),
+        Picture::Yuv(frame) => {
+            encoder.encode_image(Rows { frame, width, height, form: Form::of(frame.color) })
+        }
     };
     encoded.map_err(|error: EncodingError| unencodable(error.to_string()))
 }
@@ -105,8 +107,11 @@ impl Form {
             let luma = 0.299 * r + 0.587 * g + 0.114 * b;
             [luma, (b - luma) / 1.772, (r - luma) / 1.402]
         };
-        let columns =
-            [column([luma_scale, 0.0, 0.0]), column([0.0, chroma_scale, 0.0]), column([0.0, 0.0, chroma_scale])];
+        let columns = [
+            column([luma_scale, 0.0, 0.0]),
+            column([0.0, chroma_scale, 0.0]),
+            column([0.0, 0.0, chroma_scale]),
+        ];
         let row = |at: usize| columns.map(|column| (column[at] * 65_536.0).round() as i32);
         Self::Other { least, rows: [row(0), row(1), row(2)] }
     }
@@ -115,7 +120,8 @@ impl Form {
     fn full(&self, [y, u, v]: [u8; 3]) -> [u8; 3] {
         let Self::Other { least, rows } = self else { return [y, u, v] };
         let samples = [i32::from(y) - least, i32::from(u) - 128, i32::from(v) - 128];
-        let sum = |row: &[i32; 3]| (row[0] * samples[0] + row[1] * samples[1] + row[2] * samples[2] + 0x8000) >> 16;
+        let sum =
+            |row: &[i32; 3]| (row[0] * samples[0] + row[1] * samples[1] + row[2] * samples[2] + 0x8000) >> 16;
         let byte = |value: i32| value.clamp(0, 255) as u8;
         [byte(sum(&rows[0])), byte(sum(&rows[1]) + 128), byte(sum(&rows[2]) + 128)]
     }

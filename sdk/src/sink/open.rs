@@ -99,7 +99,10 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
 }
 
 /// Reads the one line of a file that holds a secret.
-#[cfg_attr(not(any(feature = "web", feature = "mqtt")), expect(dead_code, reason = "only these sinks have secrets"))]
+#[cfg_attr(
+    not(any(feature = "web", feature = "mqtt")),
+    expect(dead_code, reason = "only these sinks have secrets")
+)]
 pub(super) fn read_secret(path: &Path) -> Result<String, Error> {
     let text = std::fs::read_to_string(path).map_err(|e| artifact::Error::io(path, e))?;
     let secret = text.trim_end_matches(['\r', '\n']);
@@ -119,7 +122,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         assert!(read_secret(&path).unwrap_err().to_string().contains("secret"));
-        for (text, secret) in [("word\n", Some("word")), (" a b ", Some(" a b ")), ("", None), ("a\nb\n", None)] {
+        for (text, secret) in
+            [("word\n", Some("word")), (" a b ", Some(" a b ")), ("", None), ("a\nb\n", None)]
+        {
             std::fs::write(&path, text).unwrap();
             assert_eq!(read_secret(&path).ok().as_deref(), secret, "{text:?}");
         }

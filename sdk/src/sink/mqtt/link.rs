@@ -47,7 +47,10 @@ fn options(settings: &Settings) -> MqttOptions {
     let mut options =
         MqttOptions::new(format!("repedge-{:012x}", number >> 16), settings.host.clone(), settings.port);
     let will = LastWill::new(settings.availability(), "offline", QoS::AtLeastOnce, true);
-    options.set_last_will(will).set_keep_alive(KEEP_ALIVE).set_max_packet_size(MAX_PACKETS[0], MAX_PACKETS[1]);
+    options
+        .set_last_will(will)
+        .set_keep_alive(KEEP_ALIVE)
+        .set_max_packet_size(MAX_PACKETS[0], MAX_PACKETS[1]);
     if let Some([user, password]) = &settings.login {
         options.set_credentials(user.clone(), password.clone());
     }
@@ -68,7 +71,9 @@ async fn keep(mut events: EventLoop, settings: &Settings, outbox: &Outbox) {
             Ok(_) => {}
             Err(error) => {
                 outbox.set_line(Line::Down);
-                outbox.trouble.tell(trouble(format!("MQTT broker {}:{}: {error}", settings.host, settings.port)));
+                outbox
+                    .trouble
+                    .tell(trouble(format!("MQTT broker {}:{}: {error}", settings.host, settings.port)));
                 sleep(pause).await;
                 pause = (pause * 2).min(BACK_OFF[1]);
             }

@@ -115,12 +115,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "secret\n").unwrap();
-        let mut config = MqttConfig {
-            broker: "b".into(),
-            topic: "t".into(),
-            user: None,
-            password_file: Some(path),
-        };
+        let mut config =
+            MqttConfig { broker: "b".into(), topic: "t".into(), user: None, password_file: Some(path) };
         assert!(Settings::new(&config).unwrap_err().to_string().contains("user"));
         config.user = Some("me".into());
         assert_eq!(Settings::new(&config).unwrap().login, Some(["me".into(), "secret".into()]));

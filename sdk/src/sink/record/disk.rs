@@ -135,7 +135,9 @@ mod tests {
         assert_eq!(number_of("00000042-20260102T030405Z.mp4"), Some(42));
         assert_eq!(number_of("123456789-20260102T030405Z.mjpeg.part"), Some(123_456_789));
         assert_eq!(number_of("00000042-20260102T030405Z-cut.mp4"), Some(42));
-        for name in ["film.mp4", "00000042.mp4", "00000042-summer-in-italy.mp4", "00000042-20260102T030405Z.txt", ""] {
+        for name in
+            ["film.mp4", "00000042.mp4", "00000042-summer-in-italy.mp4", "00000042-20260102T030405Z.txt", ""]
+        {
             assert_eq!(number_of(name), None, "{name}");
         }
     }

@@ -73,7 +73,9 @@ impl Mp4 {
                 // One sample: where it is, its duration, size and flags.
                 let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let place = u32::try_from(FRAGMENT_HEAD).unwrap_or(u32::MAX);
-                full_atom(out, b"trun", 0, 0x0701, |out| put32(out, &[1, place, duration, size, SYNC_SAMPLE]));
+                full_atom(out, b"trun", 0, 0x0701, |out| {
+                    put32(out, &[1, place, duration, size, SYNC_SAMPLE])
+                });
             });
         });
         debug_assert_eq!(out.len() - start + 8, FRAGMENT_HEAD, "the place of the sample");
@@ -114,7 +116,9 @@ fn track(out: &mut Vec<u8>, sides: [u16; 2]) {
     atom(out, b"mdia", |out| {
         // Language: undetermined.
         full_atom(out, b"mdhd", 0, 0, |out| put32(out, &[0, 0, TIMESCALE, 0, 0x55c4_0000]));
-        full_atom(out, b"hdlr", 0, 0, |out| out.extend_from_slice(b"\0\0\0\0vide\0\0\0\0\0\0\0\0\0\0\0\0RepEdge\0"));
+        full_atom(out, b"hdlr", 0, 0, |out| {
+            out.extend_from_slice(b"\0\0\0\0vide\0\0\0\0\0\0\0\0\0\0\0\0RepEdge\0")
+        });
         atom(out, b"minf", |out| {
             full_atom(out, b"vmhd", 0, 1, |out| put32(out, &[0, 0]));
             atom(out, b"dinf", |out| {
@@ -152,8 +156,7 @@ fn table(out: &mut Vec<u8>, sides: [u16; 2]) {
 }
 
 /// Elementary stream (tag 3) with a decoder's configuration (4: JPEG, visual stream) and a sync layer's (6: as in MP4 files).
-const DESCRIPTORS: [u8; 23] =
-    [3, 21, 0, 1, 0, 4, 13, 0x6c, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 1, 2];
+const DESCRIPTORS: [u8; 23] = [3, 21, 0, 1, 0, 4, 13, 0x6c, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6, 1, 2];
 
 fn atom(out: &mut Vec<u8>, kind: &[u8; 4], fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();

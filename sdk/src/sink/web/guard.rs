@@ -139,7 +139,12 @@ mod tests {
         Guard { token: token.map(str::to_owned), is_local }
     }
 
-    fn check(guard: &Guard, kind: Kind, uri: &str, lines: &[(header::HeaderName, &str)]) -> Result<(), Refusal> {
+    fn check(
+        guard: &Guard,
+        kind: Kind,
+        uri: &str,
+        lines: &[(header::HeaderName, &str)],
+    ) -> Result<(), Refusal> {
         let headers = lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         guard.check(&uri.parse().unwrap(), &headers, kind)
     }
@@ -200,7 +205,9 @@ mod tests {
         assert!(error.contains("0.0.0.0:0") && error.contains("token_file"), "{error}");
         config.token_file = Some(path.clone());
         assert!(Guard::new(&config).unwrap_err().to_string().contains("token"));
-        for (token, is_right) in [("short\n", false), ("with spaces in between", false), ("0123456789abcdef\n", true)] {
+        for (token, is_right) in
+            [("short\n", false), ("with spaces in between", false), ("0123456789abcdef\n", true)]
+        {
             std::fs::write(&path, token).unwrap();
             assert_eq!(Guard::new(&config).is_ok(), is_right, "{token}");
         }

@@ -34,7 +34,8 @@ impl Totals {
     /// Counts a frame.
     pub(super) fn count(&mut self, frame: &Snapshot) {
         self.frames += 1;
-        let FrameTimes { preprocess_us, inference_us, decode_us, track_us, draw_us, latency_us } = frame.times;
+        let FrameTimes { preprocess_us, inference_us, decode_us, track_us, draw_us, latency_us } =
+            frame.times;
         let times = [preprocess_us, inference_us, decode_us, track_us, draw_us, latency_us];
         for (stage, time_us) in self.stages.iter_mut().zip(times) {
             stage.sum_us = stage.sum_us.saturating_add(time_us);
@@ -74,7 +75,12 @@ impl Totals {
         if self.unnamed > 0 {
             writeln!(out, "repedge_detections_total{{class=\"\"}} {}", self.unnamed)?;
         }
-        head(out, "stage_seconds", "histogram", "Time of each stage of a frame; latency is all of them and waiting.")?;
+        head(
+            out,
+            "stage_seconds",
+            "histogram",
+            "Time of each stage of a frame; latency is all of them and waiting.",
+        )?;
         STAGES.iter().zip(&self.stages).try_for_each(|(name, stage)| stage.write(out, name, self.frames))
     }
 }
@@ -97,7 +103,13 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Resul
     write!(out, "# HELP repedge_{name} {help}\n# TYPE repedge_{name} {kind}\n")
 }
 
-fn single(out: &mut String, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) -> std::fmt::Result {
+fn single(
+    out: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    value: impl std::fmt::Display,
+) -> std::fmt::Result {
     head(out, name, kind, help)?;
     writeln!(out, "repedge_{name} {value}")
 }

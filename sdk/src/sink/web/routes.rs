@@ -100,7 +100,9 @@ struct Change {
 
 async fn control(State(board): State<Arc<Board>>, headers: HeaderMap, body: Bytes) -> Response {
     // Forms of other sites cannot send this type.
-    let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if !is_json {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json\n").into_response();
     }
