@@ -66,14 +66,14 @@ const HAS_PICTURE: &str = "document.querySelector('#picture').naturalWidth === 9
 /// Whether both plots have a line, which is the only thing in them that has a color.
 const HAS_PLOTS: &str = "[...document.querySelectorAll('canvas')].every((canvas) => canvas.width > 0 && \
      canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data \
-     .some((value, at, data) => at % 4 === 0 && data[at + 3] > 200 && Math.abs(value - data[at + 2]) > 90))";
+     .some((value, at, data) => at % 4 === 0 && data[at + 3] > 200 && Math.abs(value - data[at + 1]) > 60))";
 
 #[test]
 #[ignore = "needs chromium (Debian: chromium)"]
 fn the_page_shows_and_controls_what_happens() {
     let folder = tempfile::tempdir().unwrap();
     let show = Show::start("[web]\nlisten = '127.0.0.1:0'");
-    let mut browser = Browser::open(&format!("http://{}/", show.host), [1360, 850]);
+    let mut browser = Browser::open(&format!("http://{}/", show.host), [1240, 840]);
     browser.wait("document.querySelector('#state')?.textContent === 'live'");
     browser.wait(HAS_PICTURE);
     browser.wait("document.querySelectorAll('#found li').length === 7");
