@@ -116,7 +116,7 @@ impl Form {
         Self::Other { least, rows: [row(0), row(1), row(2)] }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255")]
+    #[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
     fn full(&self, [y, u, v]: [u8; 3]) -> [u8; 3] {
         let Self::Other { least, rows } = self else { return [y, u, v] };
         let samples = [i32::from(y) - least, i32::from(u) - 128, i32::from(v) - 128];

@@ -115,7 +115,7 @@ impl Weights {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255")]
+    #[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
     fn rgb(&self, y: u8, u: u8, v: u8) -> [u8; 3] {
         let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
         let luma = (i32::from(y) - self.least) * self.luma + 0x8000;
