@@ -24,17 +24,14 @@ use crate::{Detection, Error};
 
 pub use controls::Controls;
 pub use open::open_all;
-#[cfg(feature = "drm")]
-pub use screen::Screen;
-#[cfg(feature = "web")]
-pub use web::Web;
 
 /// Something that shows, sends or keeps frames.
 pub trait Sink: Send {
     /// Takes in one frame. Returns soon: what may wait for a network or a disk does so elsewhere and drops what it cannot keep up with.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when what it writes to cannot be written.
+    /// [`Error::Artifact`] when what it writes to cannot be written, [`Error::Input`] when a frame cannot be sent as it is or a
+    /// broker does not answer. Those of [`open_all`] say so once and go on by themselves.
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error>;
 
     /// What it is, for people.

@@ -21,7 +21,7 @@ use settings::Settings;
 const MAX_WAITING: usize = 16;
 
 /// The sink that sends.
-pub struct Mqtt {
+pub(super) struct Mqtt {
     outbox: Arc<Outbox>,
     snapshot: Snapshot,
     description: String,
@@ -68,7 +68,7 @@ impl Mqtt {
     ///
     /// # Errors
     /// [`Error::Input`] when the topic or broker cannot be one, [`Error::Artifact`] when the password cannot be read.
-    pub fn open(config: &MqttConfig) -> Result<Self, Error> {
+    pub(super) fn open(config: &MqttConfig) -> Result<Self, Error> {
         let settings = Settings::new(config)?;
         let description = format!("MQTT to {}:{}, topic {}", settings.host, settings.port, settings.topic);
         let outbox = Arc::new(Outbox::default());

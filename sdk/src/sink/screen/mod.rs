@@ -21,7 +21,7 @@ use crate::Error;
 use convert::Fitting;
 
 /// The sink that shows frames on a display. Frames that come while the one before is not on the display yet are passed over.
-pub struct Screen {
+pub(super) struct Screen {
     card: Card,
     crtc: crtc::Handle,
     connector: connector::Handle,
@@ -52,7 +52,7 @@ impl Screen {
     ///
     /// # Errors
     /// [`Error::Input`] when there is no display, or another program holds it.
-    pub fn open(config: &ScreenConfig) -> Result<Self, Error> {
+    pub(super) fn open(config: &ScreenConfig) -> Result<Self, Error> {
         Self::take(&config.card).map_err(|error| {
             Error::Input(Fault::new(
                 format!("{}: {error}", config.card.display()),

@@ -25,8 +25,9 @@ use guard::Guard;
 use metrics::Totals;
 
 /// The sink behind the page.
-pub struct Web {
+pub(super) struct Web {
     board: Arc<Board>,
+    /// Where it listens, with the port that the system chose where that was left to it.
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
     /// Ends the server when it is dropped.
@@ -53,7 +54,7 @@ impl Web {
     ///
     /// # Errors
     /// [`Error::Input`] when the address is taken, or others could look without a token.
-    pub fn open(config: &WebConfig, controls: Controls) -> Result<Self, Error> {
+    pub(super) fn open(config: &WebConfig, controls: Controls) -> Result<Self, Error> {
         let guard = Guard::new(config)?;
         let board = Arc::new(Board {
             latest: Mutex::default(),
@@ -66,11 +67,6 @@ impl Web {
         let routes = routes::routes(Arc::clone(&board), guard);
         let thread = super::open::spawn("repedge-web", move || server::serve(listener, routes, stopped))?;
         Ok(Self { board, address, thread: Some(thread), stop: Some(stop) })
-    }
-
-    /// Where it listens; says the port where that was left to the system.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// What takes pictures for the page.
