@@ -1,6 +1,7 @@
-//! The overlay: boxes and labels over an image, through embedded-graphics. Never decides what to show.
+//! The overlay: boxes and labels over images and live frames, through embedded-graphics. Never decides what to show.
 
-use std::convert::Infallible;
+mod canvas;
+mod overlay;
 
 use embedded_graphics::mono_font::iso_8859_1::{FONT_6X10, FONT_9X15, FONT_10X20};
 use embedded_graphics::mono_font::{MonoFont, MonoTextStyleBuilder};
@@ -10,28 +11,9 @@ use embedded_graphics::primitives::{PrimitiveStyleBuilder, Rectangle, StrokeAlig
 use embedded_graphics::text::{Baseline, Text};
 
 use crate::{Detection, Image};
+use canvas::Canvas;
 
-impl OriginDimensions for Image {
-    fn size(&self) -> Size {
-        Size::new(to_u32(self.width_px), to_u32(self.height_px))
-    }
-}
-
-impl DrawTarget for Image {
-    type Color = Rgb888;
-    type Error = Infallible;
-
-    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, pixels: I) -> Result<(), Infallible> {
-        for Pixel(point, color) in pixels {
-            let (Ok(x), Ok(y)) = (usize::try_from(point.x), usize::try_from(point.y)) else { continue };
-            if x < self.width_px && y < self.height_px {
-                let start = (y * self.width_px + x) * 3;
-                self.rgb[start..start + 3].copy_from_slice(&[color.r(), color.g(), color.b()]);
-            }
-        }
-        Ok(())
-    }
-}
+pub use overlay::Overlay;
 
 /// Draws each detection's box in the color of its class, with its name and score above it. A class without a name
 /// shows its number.
@@ -45,19 +27,13 @@ pub fn draw_detections(image: &mut Image, detections: &[Detection], classes: &[S
 /// Draws one box in the color of its class, with `text` above it.
 pub fn draw_detection(image: &mut Image, detection: &Detection, text: &str) {
     let look = Look::for_side(image.width_px.min(image.height_px));
-    let color = class_color(detection.class);
-    let corners = Rectangle::with_corners(
-        clamped(detection.x0, detection.y0, image),
-        clamped(detection.x1 - 1.0, detection.y1 - 1.0, image),
-    );
-    draw_box(image, &corners, color, &look);
-    draw_label(image, text, corners.top_left, color, &look);
+    mark(&mut Canvas::of_image(image), detection, text, &look);
 }
 
 /// Writes `text` into the image's upper left corner, black on white.
 pub fn draw_caption(image: &mut Image, text: &str) {
     let look = Look::for_side(image.width_px.min(image.height_px));
-    draw_label(image, text, Point::zero(), Rgb888::WHITE, &look);
+    caption(&mut Canvas::of_image(image), text, &look);
 }
 
 /// The color of class `class`: hues a golden ratio apart, so that neighbors differ and a class never changes.
@@ -90,17 +66,31 @@ fn label(detection: &Detection, classes: &[String]) -> String {
     }
 }
 
-fn draw_box(image: &mut Image, corners: &Rectangle, color: Rgb888, look: &Look) {
+fn mark(canvas: &mut Canvas<'_>, detection: &Detection, text: &str, look: &Look) {
+    let color = class_color(detection.class);
+    let corners = Rectangle::with_corners(
+        clamped(detection.x0, detection.y0, canvas),
+        clamped(detection.x1 - 1.0, detection.y1 - 1.0, canvas),
+    );
+    draw_box(canvas, &corners, color, look);
+    draw_label(canvas, text, corners.top_left, color, look);
+}
+
+fn caption(canvas: &mut Canvas<'_>, text: &str, look: &Look) {
+    draw_label(canvas, text, Point::zero(), Rgb888::WHITE, look);
+}
+
+fn draw_box(canvas: &mut Canvas<'_>, corners: &Rectangle, color: Rgb888, look: &Look) {
     let style = PrimitiveStyleBuilder::new()
         .stroke_color(color)
         .stroke_width(look.stroke_px)
         .stroke_alignment(StrokeAlignment::Inside)
         .build();
-    let Ok(()) = corners.into_styled(style).draw(image);
+    let Ok(()) = corners.into_styled(style).draw(canvas);
 }
 
 /// Puts the label above the box's corner, or below where the image ends, and within the right edge where it can.
-fn draw_label(image: &mut Image, text: &str, corner: Point, color: Rgb888, look: &Look) {
+fn draw_label(canvas: &mut Canvas<'_>, text: &str, corner: Point, color: Rgb888, look: &Look) {
     let style = MonoTextStyleBuilder::new()
         .font(look.font)
         .text_color(text_color(color))
@@ -109,10 +99,10 @@ fn draw_label(image: &mut Image, text: &str, corner: Point, color: Rgb888, look:
     let label = Text::with_baseline(text, corner, style, Baseline::Top);
     let size = label.bounding_box().size;
     let (width, height) = (size.width.cast_signed(), size.height.cast_signed());
-    let rightmost = (image.size().width.cast_signed() - width).max(0);
+    let rightmost = (canvas.size().width.cast_signed() - width).max(0);
     let above = corner.y - height;
     let at = Point::new(corner.x.clamp(0, rightmost), if above >= 0 { above } else { corner.y });
-    let Ok(_) = Text::with_baseline(text, at, style, Baseline::Top).draw(image);
+    let Ok(_) = Text::with_baseline(text, at, style, Baseline::Top).draw(canvas);
 }
 
 /// Black on bright colors, white on dark ones (Rec. 601 luma).
@@ -137,15 +127,11 @@ fn hue_color(hue: usize) -> Rgb888 {
     }
 }
 
-fn to_u32(px: usize) -> u32 {
-    u32::try_from(px).unwrap_or(i32::MAX.cast_unsigned())
-}
-
 /// The nearest pixel, at most a little outside of the image: drawing takes time for every pixel of an edge.
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and makes NaN 0")]
-fn clamped(x: f32, y: f32, image: &Image) -> Point {
+fn clamped(x: f32, y: f32, canvas: &Canvas<'_>) -> Point {
     const OUTSIDE_PX: i32 = 8;
-    let size = image.size();
+    let size = canvas.size();
     let clamp = |px: f32, side: u32| {
         (px.round() as i32).clamp(-OUTSIDE_PX, side.cast_signed().saturating_add(OUTSIDE_PX))
     };

@@ -1,7 +1,21 @@
 //! Where frames and what was found on them go. One trait, so that whatever feeds sinks need not know them. A sink that fails
 //! says so; whether the others go on is for who feeds them to say.
 
+pub mod config;
 mod controls;
+mod jpeg;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+mod open;
+mod pictures;
+mod record;
+#[cfg(feature = "drm")]
+mod screen;
+#[cfg(any(feature = "web", feature = "mqtt"))]
+mod snapshot;
+mod trouble;
+#[cfg(feature = "web")]
+mod web;
 
 use serde::Serialize;
 
@@ -9,13 +23,15 @@ use crate::source::Shot;
 use crate::{Detection, Error};
 
 pub use controls::Controls;
+pub use open::open_all;
 
 /// Something that shows, sends or keeps frames.
 pub trait Sink: Send {
     /// Takes in one frame. Returns soon: what may wait for a network or a disk does so elsewhere and drops what it cannot keep up with.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when what it writes to cannot be written.
+    /// [`Error::Artifact`] when what it writes to cannot be written, [`Error::Input`] when a frame cannot be sent as it is or a
+    /// broker does not answer. Those of [`open_all`] say so once and go on by themselves.
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error>;
 
     /// What it is, for people.

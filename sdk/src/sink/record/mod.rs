@@ -1,0 +1,202 @@
+//! Video on a disk: segments of pictures, written on a thread of their own. A segment has its name when it is whole; the oldest go
+//! when there are too many; a disk that is almost full is left alone until there is room again.
+
+mod disk;
+mod mp4;
+mod segment;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use artifact::Fault;
+
+use super::config::{RecordConfig, VideoFormat};
+use super::pictures::{Jpeg, Taker};
+use super::trouble::Trouble;
+use crate::Error;
+use segment::Segment;
+
+/// Pictures that wait for the disk; the oldest go when there are more.
+const MAX_WAITING: usize = 16;
+/// Until a disk that refused is asked again.
+const REST: Duration = Duration::from_secs(10);
+
+/// Keeps video.
+pub(super) struct Recorder {
+    queue: Arc<Queue>,
+    folder: PathBuf,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Pictures on their way to the disk.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    trouble: Trouble,
+}
+
+#[derive(Default)]
+struct Waiting {
+    pictures: VecDeque<Arc<Jpeg>>,
+    /// No pictures are wanted before.
+    resting_until: Option<Instant>,
+    is_closed: bool,
+}
+
+impl Recorder {
+    /// Records from now on.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the sizes do not fit together, [`Error::Artifact`] when the folder cannot be written.
+    pub(super) fn open(config: &RecordConfig) -> Result<Self, Error> {
+        let tape = Tape::new(config)?;
+        let queue = Arc::new(Queue::default());
+        let shared = Arc::clone(&queue);
+        let thread = super::open::spawn("repedge-record", move || shared.serve(tape))?;
+        Ok(Self { queue, folder: config.folder.clone(), thread: Some(thread) })
+    }
+}
+
+impl Taker for Recorder {
+    fn wants(&self) -> bool {
+        self.queue.lock().resting_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn take(&self, jpeg: &Arc<Jpeg>) {
+        let mut waiting = self.queue.lock();
+        if waiting.pictures.len() >= MAX_WAITING {
+            waiting.pictures.pop_front();
+        }
+        waiting.pictures.push_back(Arc::clone(jpeg));
+        self.queue.changed.notify_one();
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.queue.trouble.check()
+    }
+
+    fn describe(&self) -> String {
+        format!("recording to {}", self.folder.display())
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.queue.lock().is_closed = true;
+        self.queue.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // It ends by itself; had it panicked, there would be nothing left to do here.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what comes until it is over.
+    fn serve(&self, mut tape: Tape) {
+        while let Some(picture) = self.next() {
+            match tape.keep(&picture) {
+                Ok(()) => self.trouble.is_over(),
+                Err(error) => {
+                    self.trouble.tell(error);
+                    let mut waiting = self.lock();
+                    waiting.pictures.clear();
+                    waiting.resting_until = Some(Instant::now() + REST);
+                }
+            }
+        }
+        if let Err(error) = tape.finish() {
+            self.trouble.tell(error);
+        }
+    }
+
+    /// Waits for a picture; none when it is over and all are written.
+    fn next(&self) -> Option<Arc<Jpeg>> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(picture) = waiting.pictures.pop_front() {
+                return Some(picture);
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The segments and the one at hand.
+struct Tape {
+    folder: PathBuf,
+    format: VideoFormat,
+    segment_bytes: u64,
+    total_bytes: u64,
+    reserve_bytes: u64,
+    segment: Option<Segment>,
+}
+
+impl Tape {
+    fn new(config: &RecordConfig) -> Result<Self, Error> {
+        let RecordConfig { folder, format, segment_mb, total_mb, reserve_mb } = config;
+        if *segment_mb == 0 || segment_mb.saturating_mul(2) > *total_mb {
+            return Err(Error::Input(Fault::new(
+                format!("segments of {segment_mb} MB, of {total_mb} MB in all"),
+                "segments of at least 1 MB, and room for two",
+                "choose other sizes as segment_mb and total_mb under [record]",
+            )));
+        }
+        std::fs::create_dir_all(folder).map_err(|e| artifact::Error::io(folder, e))?;
+        disk::name_cut_segments(folder)?;
+        let bytes = |mb: &u64| mb.saturating_mul(1_000_000);
+        Ok(Self {
+            folder: folder.clone(),
+            format: *format,
+            segment_bytes: bytes(segment_mb),
+            total_bytes: bytes(total_mb),
+            reserve_bytes: bytes(reserve_mb),
+            segment: None,
+        })
+    }
+
+    /// Writes a picture. What was written before stays whole, also when this fails.
+    fn keep(&mut self, picture: &Arc<Jpeg>) -> Result<(), Error> {
+        let kept = self.try_keep(picture);
+        if kept.is_err() {
+            // What is on the disk is whole, and the first failure tells more.
+            let _ = self.finish();
+        }
+        kept
+    }
+
+    fn try_keep(&mut self, picture: &Arc<Jpeg>) -> Result<(), Error> {
+        disk::check_room(&self.folder, self.reserve_bytes)?;
+        let room = self.segment_bytes;
+        if self.segment.as_ref().is_some_and(|segment| !segment.takes(picture, room)) {
+            self.finish()?;
+        }
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            none => {
+                disk::make_room(&self.folder, self.total_bytes.saturating_sub(self.segment_bytes))?;
+                none.insert(Segment::begin(&self.folder, self.format, picture)?)
+            }
+        };
+        segment.write(picture)
+    }
+
+    /// Gives the segment at hand its name.
+    fn finish(&mut self) -> Result<(), Error> {
+        self.segment.take().map_or(Ok(()), Segment::finish)
+    }
+}
+
+#[cfg(test)]
+mod tests;

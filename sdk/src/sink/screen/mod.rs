@@ -1,0 +1,160 @@
+//! A display at the board's own connector, through DRM/KMS with two dumb buffers. **Untested on hardware**: written to the kernel's
+//! rules and compiled, no more. QEMU can show it: a guest with `-device virtio-gpu-pci -display gtk` has a /dev/dri/card0 whose
+//! only connector is connected; no other program may hold it (no desktop, no splash screen).
+
+mod convert;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use artifact::Fault;
+use drm::buffer::{Buffer, DrmFourcc};
+use drm::control::dumbbuffer::DumbBuffer;
+use drm::control::{Device as _, Event, Mode, PageFlipFlags, connector, crtc, framebuffer};
+
+use super::config::ScreenConfig;
+use super::{Shown, Sink};
+use crate::Error;
+use convert::Fitting;
+
+/// The sink that shows frames on a display. Frames that come while the one before is not on the display yet are passed over.
+pub(super) struct Screen {
+    card: Card,
+    crtc: crtc::Handle,
+    connector: connector::Handle,
+    /// What the display showed before.
+    before: crtc::Info,
+    size_px: [usize; 2],
+    buffers: [(DumbBuffer, framebuffer::Handle); 2],
+    /// The buffer that is not shown.
+    back: usize,
+    is_flipping: bool,
+    fitting: Fitting,
+    description: String,
+}
+
+struct Card(File);
+
+impl AsFd for Card {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl drm::Device for Card {}
+impl drm::control::Device for Card {}
+
+impl Screen {
+    /// Takes the first display that is connected, in the mode it likes best.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is no display, or another program holds it.
+    pub(super) fn open(config: &ScreenConfig) -> Result<Self, Error> {
+        Self::take(&config.card).map_err(|error| {
+            Error::Input(Fault::new(
+                format!("{}: {error}", config.card.display()),
+                "a display that is connected and that no other program holds",
+                "end the desktop, name another `card` under [screen], or join the group `video`",
+            ))
+        })
+    }
+
+    fn take(path: &Path) -> io::Result<Self> {
+        let nonblocking = libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let card = Card(OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(path)?);
+        let (connector, mode, crtc) = find_display(&card)?;
+        let before = card.get_crtc(crtc)?;
+        let (width, height) = mode.size();
+        let buffers = [make_buffer(&card, mode)?, make_buffer(&card, mode)?];
+        card.set_crtc(crtc, Some(buffers[0].1), (0, 0), &[connector], Some(mode))?;
+        let description = format!("display at {}, {width}x{height} pixels", path.display());
+        let size_px = [width.into(), height.into()];
+        let fitting = Fitting::default();
+        Ok(Self {
+            card,
+            crtc,
+            connector,
+            before,
+            size_px,
+            buffers,
+            back: 1,
+            is_flipping: false,
+            fitting,
+            description,
+        })
+    }
+
+    /// Whether the last frame is on the display.
+    fn is_ready(&mut self) -> io::Result<bool> {
+        if self.is_flipping {
+            match self.card.receive_events() {
+                Ok(mut events) => self.is_flipping = !events.any(|event| matches!(event, Event::PageFlip(_))),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(!self.is_flipping)
+    }
+
+    fn draw(&mut self, shown: &Shown<'_>) -> io::Result<()> {
+        let (buffer, framebuffer) = &mut self.buffers[self.back];
+        let stride = buffer.pitch() as usize;
+        let mut memory = self.card.map_dumb_buffer(buffer)?;
+        self.fitting.draw(shown.shot, memory.as_mut(), stride, self.size_px);
+        drop(memory);
+        self.card.page_flip(self.crtc, *framebuffer, PageFlipFlags::EVENT, None)?;
+        (self.is_flipping, self.back) = (true, 1 - self.back);
+        Ok(())
+    }
+}
+
+impl Sink for Screen {
+    fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
+        shown.shot.picture()?;
+        let shown = self.is_ready().and_then(|is_ready| if is_ready { self.draw(shown) } else { Ok(()) });
+        Ok(shown.map_err(|e| artifact::Error::io(&self.description, e))?)
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Gives the display back as it was; where that fails, the kernel does it when the card is closed.
+        let (framebuffer, mode) = (self.before.framebuffer(), self.before.mode());
+        let _ = self.card.set_crtc(self.crtc, framebuffer, self.before.position(), &[self.connector], mode);
+        for (buffer, framebuffer) in self.buffers {
+            let _ = self.card.destroy_framebuffer(framebuffer);
+            let _ = self.card.destroy_dumb_buffer(buffer);
+        }
+    }
+}
+
+fn find_display(card: &Card) -> io::Result<(connector::Handle, Mode, crtc::Handle)> {
+    let resources = card.resource_handles()?;
+    for connector in resources.connectors() {
+        let Ok(info) = card.get_connector(*connector, true) else { continue };
+        // The first mode is the one the display prefers.
+        let (connector::State::Connected, Some(mode)) = (info.state(), info.modes().first()) else {
+            continue;
+        };
+        let encoders = info.encoders().iter().filter_map(|encoder| card.get_encoder(*encoder).ok());
+        let crtc = encoders.flat_map(|encoder| resources.filter_crtcs(encoder.possible_crtcs())).next();
+        if let Some(crtc) = crtc {
+            return Ok((*connector, *mode, crtc));
+        }
+    }
+    Err(io::Error::new(ErrorKind::NotFound, "no display is connected"))
+}
+
+fn make_buffer(card: &Card, mode: Mode) -> io::Result<(DumbBuffer, framebuffer::Handle)> {
+    let (width, height) = mode.size();
+    let buffer = card.create_dumb_buffer((width.into(), height.into()), DrmFourcc::Xrgb8888, 32)?;
+    let framebuffer = card.add_framebuffer(&buffer, 24, 32)?;
+    Ok((buffer, framebuffer))
+}
