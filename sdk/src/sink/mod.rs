@@ -2,6 +2,7 @@
 //! says so; whether the others go on is for who feeds them to say.
 
 mod controls;
+mod lines;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use crate::source::Shot;
 use crate::{Detection, Error};
 
 pub use controls::Controls;
+pub use lines::Lines;
 
 /// Something that shows, sends or keeps frames.
 pub trait Sink: Send {
