@@ -88,7 +88,12 @@ fn run(settings: &Settings) -> Result<()> {
     let mut model = settings.device.open_model(&settings.bundle)?;
     let playback = playback::open(settings, &mut model)?;
     let controls = Controls::new(settings.confidence.unwrap_or(model.manifest().confidence));
-    service.ready(&format!("{} on {}: {}", model.manifest().model, model.backend(), playback.source.describe()))?;
+    service.ready(&format!(
+        "{} on {}: {}",
+        model.manifest().model,
+        model.backend(),
+        playback.source.describe()
+    ))?;
     let stages = Stages {
         policy: playback.policy,
         following: playback.following,

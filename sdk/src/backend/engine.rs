@@ -146,7 +146,8 @@ impl Engine for InTurn {
 
     fn room(&mut self) -> Result<Option<Room>, Error> {
         let tensors = self.home.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let seat = |tensors| Seat { tensors: Some(tensors), home: Arc::clone(&self.home), run: Duration::ZERO };
+        let seat =
+            |tensors| Seat { tensors: Some(tensors), home: Arc::clone(&self.home), run: Duration::ZERO };
         Ok(tensors.map(seat).map(Room::Memory))
     }
 

@@ -96,10 +96,7 @@ pub fn open_as<E: Load, S: Read + Seek>(
     }
 }
 
-fn open_best<E: Load, S: Read + Seek>(
-    bundle: &mut Bundle<S>,
-    npu: &RknnOptions,
-) -> Result<Opened<E>, Error> {
+fn open_best<E: Load, S: Read + Seek>(bundle: &mut Bundle<S>, npu: &RknnOptions) -> Result<Opened<E>, Error> {
     if !has_payload(bundle, BackendKind::Rknn) {
         return open_kind(bundle, BackendKind::Tract, npu);
     }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::flow::Flow;
 use super::note::Notes;
 use super::pulse::Pulse;
 use super::queue::{Queue, QueueReport};
@@ -40,8 +41,7 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Capture, Self::Preprocess, Self::Inference, Self::Decode, Self::Sinks];
+    pub const ALL: [Self; 5] = [Self::Capture, Self::Preprocess, Self::Inference, Self::Decode, Self::Sinks];
 
     /// Its place among all.
     pub(super) fn index(self) -> usize {
@@ -108,6 +108,7 @@ pub(super) struct Line {
     pub(super) pulses: [Pulse; Stage::ALL.len()],
     pub(super) tally: Arc<Tally>,
     pub(super) notes: Arc<Notes>,
+    pub(super) flow: Flow,
     pub(super) temperature: Temperature,
     /// Rooms that may be in use at a time, those at the engine among them.
     pub(super) rooms_in_use: usize,
@@ -133,6 +134,7 @@ impl Line {
             pulses: Default::default(),
             tally,
             notes,
+            flow: Flow::new(lanes),
             temperature: Temperature::default(),
             rooms_in_use: rooms,
             feeder: OnceLock::new(),
@@ -161,6 +163,18 @@ impl Line {
         let _ = self.free.put(parcel);
     }
 
+    /// As [`Line::give_back`], for a frame that was let in behind the source's queue.
+    pub(super) fn retire(&self, parcel: Box<Parcel>) {
+        self.give_back(parcel);
+        self.flow.leave();
+    }
+
+    /// A stage has worked on a frame.
+    pub(super) fn worked(&self, stage: Stage, took: Duration) {
+        self.tally.work(stage).add(took);
+        self.flow.learn(stage, took);
+    }
+
     /// Says which thread feeds the engine.
     pub(super) fn set_feeder(&self, thread: Thread) {
         let _ = self.feeder.set(thread);
@@ -181,6 +195,7 @@ impl Line {
             queue.0.abort();
         }
         self.free.abort();
+        self.flow.end();
         self.wake_feeder();
     }
 

@@ -8,9 +8,11 @@
 //!              └────────────────────────── memory of frames ◀──────────────┘
 //! ```
 //!
-//! Preprocess takes a frame only once the engine has room for it: until then the newest may still replace it.
+//! Preprocess takes a frame only once the engine has room for it, and no more are under way than keep the slowest stage busy:
+//! until then the newest may still replace it.
 
 mod crew;
+mod flow;
 mod line;
 mod note;
 mod outlet;
@@ -209,7 +211,8 @@ impl Pipeline {
             showing: Showing { outlets, classes, frames, span: None },
         };
         let notes = Arc::new(Notes::new(stop.clone()));
-        let mut shift = Shift { tally: Arc::new(Tally::new()), notes, stop, pinning, report: PipelineReport::default() };
+        let mut shift =
+            Shift { tally: Arc::new(Tally::new()), notes, stop, pinning, report: PipelineReport::default() };
         let end = shift.run(kept, analyzer, watch);
         Run { report: shift.report, end }
     }

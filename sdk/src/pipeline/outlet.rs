@@ -86,7 +86,11 @@ mod tests {
 
     impl Sink for Flaky {
         fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
-            if shown.number < self.works_from { Err(Error::Input(Fault::new("full", "room", "tidy up"))) } else { Ok(()) }
+            if shown.number < self.works_from {
+                Err(Error::Input(Fault::new("full", "room", "tidy up")))
+            } else {
+                Ok(())
+            }
         }
 
         fn describe(&self) -> String {

@@ -60,7 +60,13 @@ impl Rounds {
         Self { seen: [Seen::new(now); Stage::ALL.len()], said: [false; Stage::ALL.len()], alive: now }
     }
 
-    fn look(&mut self, line: &Line, have_ended: [bool; Stage::ALL.len()], now: Instant, watch: &mut dyn Watch) {
+    fn look(
+        &mut self,
+        line: &Line,
+        have_ended: [bool; Stage::ALL.len()],
+        now: Instant,
+        watch: &mut dyn Watch,
+    ) {
         for stage in Stage::ALL {
             let index = stage.index();
             let seen = &mut self.seen[index];

@@ -105,7 +105,9 @@ mod tests {
         let temperature = Temperature::default();
         Thermometer::new(root.path()).read(&temperature, Instant::now());
         assert_eq!(temperature.get(), None);
-        for (zone, text) in [("thermal_zone0", "41250\n"), ("thermal_zone1", "52500\n"), ("thermal_zone2", "hot")] {
+        for (zone, text) in
+            [("thermal_zone0", "41250\n"), ("thermal_zone1", "52500\n"), ("thermal_zone2", "hot")]
+        {
             let folder = root.path().join("sys/class/thermal").join(zone);
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join("temp"), text).unwrap();

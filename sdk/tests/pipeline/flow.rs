@@ -90,8 +90,7 @@ fn a_slow_sink_holds_the_source_back_and_the_queues_tell() {
 #[test]
 fn what_cannot_be_used_is_said_and_passed_over() {
     let record = Record::default();
-    let mut world =
-        World::new(Frames { broken: vec![0, 2, 3, 9], ..Frames::new(10) }, Policy::EveryFrame);
+    let mut world = World::new(Frames { broken: vec![0, 2, 3, 9], ..Frames::new(10) }, Policy::EveryFrame);
     world.sinks = vec![(record.clone(), Duty::Optional)];
     let (run, ear) = world.run();
     assert_eq!(record.numbers(), [1, 4, 5, 6, 7, 8]);

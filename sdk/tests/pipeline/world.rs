@@ -49,7 +49,9 @@ pub type Acts = HashMap<u64, Act>;
 fn act(acts: &Acts, number: u64) -> Result<(), Error> {
     match acts.get(&number) {
         Some(Act::Sleep(us)) => std::thread::sleep(Duration::from_micros(*us)),
-        Some(Act::Fail) => return Err(Error::Backend(Fault::new(format!("frame {number} fails"), "none", ""))),
+        Some(Act::Fail) => {
+            return Err(Error::Backend(Fault::new(format!("frame {number} fails"), "none", "")));
+        }
         Some(Act::Panic) => panic!("frame {number} panics"),
         Some(Act::Wait(gate)) => gate.pass(),
         Some(Act::Stop(stop)) => stop.stop(),

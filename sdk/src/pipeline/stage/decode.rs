@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use artifact::{Manifest, Tensor, TensorSpec};
 
+use crate::Error;
 use crate::backend::Outcome;
 use crate::decode::{Decoder, Detection, Limits};
 use crate::detector::{decoder, micros};
@@ -13,7 +14,6 @@ use crate::pipeline::{Following, Overlay};
 use crate::preprocess::LetterboxMap;
 use crate::sink::{Controls, Object, Vitals};
 use crate::track::{TrackSettings, Tracker};
-use crate::Error;
 
 /// Least score at which an object that is followed is still believed, as a part of the score that shows one.
 const BELIEVED: f32 = 0.4;
@@ -103,7 +103,7 @@ impl Decoding {
             self.heed_controls()?;
             self.see(&mut parcel, line)?;
             self.draw(&mut parcel, line);
-            line.tally.work(Stage::Decode).add(began.elapsed());
+            line.worked(Stage::Decode, began.elapsed());
             if line.decoded.put(parcel).is_err() {
                 return Ok(());
             }
@@ -142,7 +142,8 @@ impl Decoding {
     fn draw(&mut self, parcel: &mut Parcel, line: &Line) {
         let began = Instant::now();
         let (dropped, lost, broken) = (&line.tally.dropped, &line.tally.lost, &line.tally.broken);
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        let load =
+            |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
         parcel.vitals = Vitals {
             fps: self.seeing.rate.count(began),
             dropped: load(dropped),

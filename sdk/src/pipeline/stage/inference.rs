@@ -2,8 +2,8 @@
 //! there is nothing of that to do.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::Error;
@@ -133,7 +133,7 @@ impl Feed<'_> {
             Err(Error::Npu { failure, fault }) if failure.may_pass() => {
                 self.line.tally.lost.fetch_add(1, Ordering::Relaxed);
                 self.line.notes.leave(Note::Lost(fault.found));
-                self.line.give_back(parcel);
+                self.line.retire(parcel);
             }
             Err(error) => {
                 self.under_way.push_front(parcel);
@@ -144,7 +144,7 @@ impl Feed<'_> {
     }
 
     fn hand_on(&mut self, mut parcel: Box<Parcel>, outcome: Outcome) {
-        self.line.tally.work(Stage::Inference).add(outcome.run());
+        self.line.worked(Stage::Inference, outcome.run());
         parcel.times.inference_us = micros(outcome.run());
         parcel.outcome = Some(outcome);
         // Where the line has ended, the next turn says so.

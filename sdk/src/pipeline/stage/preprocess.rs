@@ -34,8 +34,10 @@ impl Preparing {
     pub fn run(&mut self, line: &Line) {
         let pulse = line.pulse(Stage::Preprocess);
         while let Some(mut room) = pulse.idle(|| line.rooms.take()) {
-            let Some(parcel) = self.prepare_next(line, &mut room) else { break };
-            let mut parcel = parcel;
+            if !line.flow.admit() {
+                return;
+            }
+            let Some(mut parcel) = self.prepare_next(line, &mut room) else { break };
             parcel.room = Some(room);
             if line.prepared.put(parcel).is_err() {
                 return;
@@ -56,7 +58,7 @@ impl Preparing {
             match parcel.shot.picture().and_then(|picture| self.fill(picture, room)) {
                 Ok(map) => {
                     let took = began.elapsed();
-                    line.tally.work(Stage::Preprocess).add(took);
+                    line.worked(Stage::Preprocess, took);
                     parcel.map = Some(map);
                     parcel.times.preprocess_us = micros(took);
                     return Some(parcel);

@@ -30,7 +30,7 @@ impl Showing {
             let number = line.tally.shown.load(Ordering::Relaxed);
             self.show(number, &mut parcel, line)?;
             line.tally.shown.store(number + 1, Ordering::Relaxed);
-            line.give_back(parcel);
+            line.retire(parcel);
             pulse.beat();
             if number + 1 >= self.frames {
                 line.end(Cause::Enough);
@@ -45,7 +45,8 @@ impl Showing {
         let latency = began.saturating_duration_since(parcel.arrived);
         let times = &mut parcel.times;
         times.latency_us = micros(latency);
-        let work = times.preprocess_us + times.inference_us + times.decode_us + times.track_us + times.draw_us;
+        let work =
+            times.preprocess_us + times.inference_us + times.decode_us + times.track_us + times.draw_us;
         line.tally.latency.add(latency);
         line.tally.waiting.add(latency.saturating_sub(Duration::from_micros(work)));
         let shown = Shown {
@@ -58,7 +59,7 @@ impl Showing {
         };
         let shown_all = self.outlets.iter_mut().try_for_each(|outlet| outlet.show(&shown, &line.notes));
         let ended = Instant::now();
-        line.tally.work(Stage::Sinks).add(ended - began);
+        line.worked(Stage::Sinks, ended - began);
         let first = self.span.map_or(began, |(first, _)| first);
         self.span = Some((first, began));
         shown_all

@@ -69,7 +69,8 @@ pub(super) fn work(start: Start, links: Links) {
 }
 
 fn open(start: Start, home: &Arc<Home>) -> Result<(Bench, Ready), Error> {
-    let Start { vendor, mut versions, origin, flags, core_mask, duplicates, sets, request, limits, .. } = start;
+    let Start { vendor, mut versions, origin, flags, core_mask, duplicates, sets, request, limits, .. } =
+        start;
     let given = match origin {
         Origin::Model => None,
         Origin::Duplicate(unbound) => Some(unbound),
