@@ -2,7 +2,6 @@
 //! and come back.
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::Result;
 use examples::console;
@@ -20,7 +19,7 @@ pub fn sinks(settings: &Settings) -> Result<Vec<(Box<dyn Sink>, Duty)>> {
         // Whoever closes standard output has seen enough.
         (Box::new(Lines::new(console::STDOUT, Box::new(Stdout))), Duty::Essential)
     } else {
-        (Box::new(Lines::create(Path::new(&settings.json))?), Duty::Optional)
+        (Box::new(Lines::create(&settings.json)?), Duty::Optional)
     };
     Ok(vec![lines])
 }

@@ -1,13 +1,16 @@
-//! What happened that somebody should know of. At most so many wait to be said; those that do not fit are counted.
+//! What happened that somebody should know of. At most so many are said in a time; those beyond are counted.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Stage, Stop};
 
-/// Notes that wait to be said.
-const WAITING: usize = 64;
+/// Notes of single frames that are said in [`LATELY`]; a camera that gives nothing but broken frames must not fill the disk with what is said of it.
+const MOST: usize = 20;
+/// How long a note counts as one of lately.
+const LATELY: Duration = Duration::from_secs(10);
 
 /// Something that happened and that the pipeline went on after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,25 +51,40 @@ impl fmt::Display for Note {
 /// Where stages leave notes.
 #[derive(Debug)]
 pub(super) struct Notes {
-    waiting: Mutex<(VecDeque<Note>, u64)>,
+    state: Mutex<State>,
     stop: Stop,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Note>,
+    /// When those that count as lately began to.
+    since: Instant,
+    lately: usize,
+    left_out: u64,
 }
 
 impl Notes {
     pub(super) fn new(stop: Stop) -> Self {
-        Self { waiting: Mutex::new((VecDeque::with_capacity(WAITING), 0)), stop }
+        let waiting = VecDeque::with_capacity(2 * MOST);
+        Self { state: Mutex::new(State { waiting, since: Instant::now(), lately: 0, left_out: 0 }), stop }
     }
 
-    /// Leaves a note.
+    /// Leaves a note, unless there were too many lately.
     pub(super) fn leave(&self, note: Note) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.0.len() < WAITING {
-            waiting.0.push_back(note);
-        } else {
-            waiting.1 += 1;
+        let mut state = self.lock();
+        if state.since.elapsed() >= LATELY {
+            (state.since, state.lately) = (Instant::now(), 0);
         }
-        drop(waiting);
-        self.stop.ring();
+        let is_of_a_frame = matches!(note, Note::Skipped(_) | Note::Lost(_));
+        if state.waiting.len() >= 2 * MOST || (is_of_a_frame && state.lately >= MOST) {
+            state.left_out += 1;
+        } else {
+            state.lately += usize::from(is_of_a_frame);
+            state.waiting.push_back(note);
+        }
+        drop(state);
+        self.ring();
     }
 
     /// Wakes whoever watches.
@@ -74,12 +92,26 @@ impl Notes {
         self.stop.ring();
     }
 
-    /// The oldest note.
+    /// The oldest note, or how many were left out, once it is time to say so.
     pub(super) fn take(&self) -> Option<Note> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        match waiting.0.pop_front() {
-            None if waiting.1 > 0 => Some(Note::More(std::mem::take(&mut waiting.1))),
-            note => note,
-        }
+        let mut state = self.lock();
+        let is_due = state.since.elapsed() >= LATELY;
+        state.waiting.pop_front().or_else(|| if is_due { state.left_out() } else { None })
+    }
+
+    /// As [`Notes::take`], at the end.
+    pub(super) fn take_last(&self) -> Option<Note> {
+        let mut state = self.lock();
+        state.waiting.pop_front().or_else(|| state.left_out())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn left_out(&mut self) -> Option<Note> {
+        Some(std::mem::take(&mut self.left_out)).filter(|count| *count > 0).map(Note::More)
     }
 }

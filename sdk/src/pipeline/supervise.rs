@@ -30,7 +30,7 @@ pub(super) fn supervise(crew: &Crew, line: &Line, stop: &Stop, watch: &mut dyn W
         let have_ended = crew.have_ended();
         if have_ended == [true; Stage::ALL.len()] {
             // What the last one said may have come meanwhile.
-            while let Some(note) = line.notes.take() {
+            while let Some(note) = line.notes.take_last() {
                 watch.note(&note);
             }
             return;

@@ -10,6 +10,9 @@ use serde::{Serialize, Serializer};
 use super::{Object, Shown, Sink};
 use crate::{Error, StageTimes};
 
+/// Room for the lines of most frames.
+const LINE_BYTES: usize = 4096;
+
 /// What was found on a frame.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -95,7 +98,7 @@ impl Lines {
 
     /// Lines to `out`, which errors call `place`.
     pub fn new(place: impl Into<PathBuf>, out: Box<dyn Write + Send>) -> Self {
-        Self { place: place.into(), out, text: Vec::new(), is_cut: false }
+        Self { place: place.into(), out, text: Vec::with_capacity(LINE_BYTES), is_cut: false }
     }
 }
 
