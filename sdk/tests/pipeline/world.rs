@@ -292,7 +292,7 @@ impl World {
 }
 
 /// Waits until `holds`, for what another thread does in its own time.
-pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..60_000 {
         if holds() {
             return;
