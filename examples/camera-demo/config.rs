@@ -179,7 +179,7 @@ impl Config {
             *place = place.take().map(|place| folder.join(place));
         }
         for place in [&mut config.json, &mut config.report] {
-            let here = |place| if console::is_stdout(&place) { place } else { folder.join(place) };
+            let here = |place: PathBuf| if console::is_stdout(&place) { place } else { folder.join(place) };
             *place = place.take().map(here);
         }
         Ok(config)
