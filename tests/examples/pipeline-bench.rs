@@ -165,7 +165,7 @@ impl Source for Camera {
         if left > patience {
             return Ok(Arrival::Late);
         }
-        if self.next % PATTERNS == 0 {
+        if self.next.is_multiple_of(PATTERNS) {
             self.pattern.rewind()?;
         }
         self.due = Some(due + self.interval);
