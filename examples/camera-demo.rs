@@ -1,47 +1,43 @@
-//! `camera-demo`: plays pictures or video through a bundle, frame after frame, and writes what it finds as JSON lines; as a
-//! service it tells systemd that it is ready, alive and stopping. Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! `camera-demo`: plays a camera, pictures or video through a bundle and shows what is found; as a service it tells systemd
+//! that it is ready, alive and stopping. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 #[path = "camera-demo/config.rs"]
 mod config;
-#[path = "camera-demo/lines.rs"]
-mod lines;
-#[path = "camera-demo/objects.rs"]
-mod objects;
+#[path = "camera-demo/outputs.rs"]
+mod outputs;
 #[path = "camera-demo/playback.rs"]
 mod playback;
 #[path = "camera-demo/service.rs"]
 mod service;
+#[path = "camera-demo/threads.rs"]
+mod threads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
 use examples::console;
 use examples::device::DeviceArgs;
-use repedge::source::Shot;
-use repedge::{Detector, Limits};
+use repedge::pipeline::{Pipeline, PipelineReport, Run, Settings as Stages};
+use repedge::sink::Controls;
 
-use config::{Config, Settings};
-use lines::{Line, Lines};
-use objects::Objects;
-use playback::{Next, Playback};
+use config::{Config, PolicyArg, Settings};
 use service::Service;
 
-/// Play pictures or video through a RepEdge bundle and write what is found as JSON lines.
+/// Play a camera, pictures or video through a RepEdge bundle and write what is found as JSON lines.
 #[derive(Debug, Parser)]
 #[command(name = "camera-demo", version)]
 struct Args {
     /// Settings, as TOML; what is also given here counts from here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Bundle made by `train-host convert`
+    /// Bundle made by `train-host convert` [default: the device's current one, else model.bundle beside the program]
     #[arg(long, value_name = "X.bundle")]
     bundle: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Folder of images to play once [default: the bundle's own pictures, over and over]
+    /// Folder of images to play once [default: the first camera, else the bundle's own pictures, over and over]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     /// File of video to play once: .y4m, .mjpeg or .mjpg
@@ -50,12 +46,15 @@ struct Args {
     /// Size of a test pattern to play, such as 1280x720
     #[arg(long, value_name = "WxH", conflicts_with_all = ["images", "video"], value_parser = config::parse_size)]
     pattern: Option<[usize; 2]>,
-    /// Follow objects from frame to frame; as it is, for video and the pattern
+    /// Follow objects from frame to frame; as it is, for cameras, video and the pattern
     #[arg(long)]
     track: bool,
     /// Play the images or the video over and over
     #[arg(long)]
     repeat: bool,
+    /// What becomes of frames that come too fast [default: newest for cameras, and patterns with an interval; else every]
+    #[arg(long, value_enum)]
+    policy: Option<PolicyArg>,
     /// End after so many frames
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
@@ -68,6 +67,9 @@ struct Args {
     /// Where the JSON lines go: a file, or `-` for stdout [default: -]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Where a report of all stages, queues and sinks goes at the end, as JSON; a summary goes to stderr
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// Where the program begins, also when it is called by its name in `board-programs`.
@@ -83,64 +85,49 @@ pub fn main() -> ExitCode {
 
 fn run(settings: &Settings) -> Result<()> {
     let mut service = Service::start()?;
-    let mut detector = settings.device.open(&settings.bundle)?;
-    let confidence = settings.confidence.unwrap_or(detector.manifest().confidence);
-    let objects = if settings.track {
-        Objects::followed(&mut detector, confidence)?
-    } else {
-        let iou = detector.manifest().iou;
-        detector.set_limits(Limits::device(confidence, iou))?;
-        Objects::apart()
+    let mut model = settings.device.open_model(&settings.bundle)?;
+    let playback = playback::open(settings, &mut model)?;
+    let controls = Controls::new(settings.confidence.unwrap_or(model.manifest().confidence));
+    service.ready(&format!(
+        "{} on {}: {}",
+        model.manifest().model,
+        model.backend(),
+        playback.source.describe()
+    ))?;
+    let stages = Stages {
+        policy: playback.policy,
+        following: playback.following,
+        interval: settings.interval,
+        frames: settings.frames,
+        pinning: threads::pinning(settings.device.find_board()?.as_ref()),
     };
-    let playback = Playback::open(settings, &mut detector)?;
-    let lines = Lines::create(&settings.json)?;
-    let (model, backend) = (&detector.manifest().model, detector.backend());
-    service.ready(&format!("{model} on {backend}: {}", playback.describe()))?;
-    let outcome = Demo { detector, objects, lines }.play(settings, &mut service, playback);
+    let mut pipeline = Pipeline::new(playback.source, stages, controls, service.stop().clone());
+    for (sink, duty) in outputs::sinks(settings)? {
+        pipeline.add_sink(sink, duty);
+    }
+    let Run { report, end } = pipeline.run(&mut model, &mut service);
     service.stopping()?;
-    outcome
+    console::emit_json(settings.report.as_deref(), &report)?;
+    end?;
+    tell(&report);
+    Ok(())
 }
 
-/// What frames go through.
-struct Demo {
-    detector: Detector,
-    objects: Objects,
-    lines: Lines,
+/// Says in a line what the run was.
+fn tell(report: &PipelineReport) {
+    let PipelineReport { shown, dropped, broken, lost, fps, latency, .. } = report;
+    let fps = fps.map_or(String::new(), |fps| format!(", {fps:.1} a second"));
+    eprintln!(
+        "{shown} frames shown{fps}, {dropped} dropped, {broken} broken, {lost} lost; latency {:.1} ms (99 %: {:.1} ms)",
+        millis(latency.p50_us),
+        millis(latency.p99_us)
+    );
+    for stage in &report.stuck {
+        eprintln!("note: {stage} did not end in time and was left");
+    }
 }
 
-impl Demo {
-    /// Shows frame after frame until they end, enough were shown, or somebody says stop.
-    fn play(mut self, settings: &Settings, service: &mut Service, mut playback: Playback) -> Result<()> {
-        let mut frame = 0;
-        while frame < settings.frames.unwrap_or(u64::MAX) && !service.is_stopped() {
-            let begun = Instant::now();
-            match playback.next()? {
-                Next::Over => break,
-                Next::Later => {}
-                Next::Frame(shot) => {
-                    self.show(frame, shot)?;
-                    frame += 1;
-                }
-            }
-            service.alive()?;
-            service.wait_until(begun + settings.interval)?;
-        }
-        Ok(())
-    }
-
-    fn show(&mut self, frame: u64, shot: &Shot) -> Result<()> {
-        match self.detector.detect(shot.picture()?) {
-            Ok(found) => {
-                let times = found.times;
-                let objects = self.objects.of(found.boxes);
-                self.lines.write(&Line::new(frame, shot, objects, self.detector.classes(), times))
-            }
-            // A camera's next frame comes soon; an NPU that is given up is another matter.
-            Err(repedge::Error::Npu { failure, fault }) if failure.may_pass() => {
-                eprintln!("note: a frame was lost: {}", fault.found);
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
+#[expect(clippy::cast_precision_loss, reason = "to be read by people")]
+fn millis(us: u64) -> f64 {
+    us as f64 / 1000.0
 }

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
 use examples::console;
 use examples::device::{Backend, DeviceArgs};
+use repedge::pipeline::Policy;
 use serde::Deserialize;
 
 use super::Args;
@@ -20,9 +22,11 @@ pub struct Config {
     pattern: Option<String>,
     track: bool,
     repeat: bool,
+    policy: Option<Policy>,
     interval_ms: Option<u64>,
     confidence: Option<f32>,
     json: Option<PathBuf>,
+    report: Option<PathBuf>,
     backend: Option<Backend>,
     board: Option<String>,
     keys: Option<PathBuf>,
@@ -35,14 +39,35 @@ pub struct Config {
 pub struct Settings {
     pub bundle: PathBuf,
     pub device: DeviceArgs,
-    pub play: Play,
-    /// Whether objects are followed from frame to frame.
+    /// The first camera, else the bundle's own pictures, where absent.
+    pub play: Option<Play>,
+    /// Whether objects are followed from frame to frame, also in pictures.
     pub track: bool,
     pub repeat: bool,
+    pub policy: Option<Policy>,
     pub frames: Option<u64>,
     pub interval: Duration,
     pub confidence: Option<f32>,
     pub json: PathBuf,
+    pub report: Option<PathBuf>,
+}
+
+/// What becomes of frames that come too fast.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum PolicyArg {
+    /// The newest replaces the one that waits
+    Newest,
+    /// The source waits
+    Every,
+}
+
+impl From<PolicyArg> for Policy {
+    fn from(policy: PolicyArg) -> Self {
+        match policy {
+            PolicyArg::Newest => Self::NewestFrame,
+            PolicyArg::Every => Self::EveryFrame,
+        }
+    }
 }
 
 /// What to play.
@@ -54,8 +79,6 @@ pub enum Play {
     Video(PathBuf),
     /// A test pattern of this width and height.
     Pattern([usize; 2]),
-    /// The bundle's own pictures.
-    Bundle,
 }
 
 impl Play {
@@ -75,11 +98,18 @@ impl Play {
             ),
         }
     }
+}
 
-    /// Whether one frame has to do with the one before.
-    fn moves(&self) -> bool {
-        matches!(self, Self::Video(_) | Self::Pattern(_))
-    }
+/// Where a device keeps the bundle that it runs.
+const CURRENT: &str = "/var/lib/repedge/current/model.bundle";
+/// The bundle's name where it lies beside the program.
+const BESIDE: &str = "model.bundle";
+
+/// The bundle to run where none is named, if there is one.
+fn usual_bundle() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok();
+    let beside = program.as_deref().and_then(Path::parent).map(|folder| folder.join(BESIDE));
+    [Some(CURRENT.into()), beside].into_iter().flatten().find(|bundle| bundle.is_file())
 }
 
 /// Reads a size such as `1280x720`.
@@ -100,7 +130,7 @@ impl Config {
     /// When the file cannot be read or says something unknown, or no bundle is named.
     pub fn read(args: Args) -> Result<Settings> {
         let file = args.config.as_deref().map_or(Ok(Self::default()), Self::parse)?;
-        let bundle = args.bundle.or(file.bundle).context(
+        let bundle = args.bundle.or(file.bundle).or_else(usual_bundle).context(
             "no bundle\n  expected: a bundle to run\n  help: name one with --bundle, or as `bundle` in the file of --config",
         )?;
         let given = args.device;
@@ -120,17 +150,19 @@ impl Config {
         let pattern =
             file.pattern.as_deref().map(parse_size).transpose().map_err(|e| anyhow!("pattern: {e}"))?;
         let of_file = Play::of(file.images, file.video, pattern)?;
-        let play = Play::of(args.images, args.video, args.pattern)?.or(of_file).unwrap_or(Play::Bundle);
+        let play = Play::of(args.images, args.video, args.pattern)?.or(of_file);
         Ok(Settings {
             bundle,
             device,
-            track: args.track || file.track || play.moves(),
+            track: args.track || file.track,
             play,
             repeat: args.repeat || file.repeat,
+            policy: args.policy.map(Policy::from).or(file.policy),
             frames: args.frames,
             interval: Duration::from_millis(args.interval_ms.or(file.interval_ms).unwrap_or(0)),
             confidence: args.confidence.or(file.confidence),
             json: args.json.or(file.json).unwrap_or_else(|| "-".into()),
+            report: args.report.or(file.report),
         })
     }
 
@@ -146,8 +178,10 @@ impl Config {
         {
             *place = place.take().map(|place| folder.join(place));
         }
-        config.json =
-            config.json.map(|json| if console::is_stdout(&json) { json } else { folder.join(json) });
+        for place in [&mut config.json, &mut config.report] {
+            let here = |place: PathBuf| if console::is_stdout(&place) { place } else { folder.join(place) };
+            *place = place.take().map(here);
+        }
         Ok(config)
     }
 }

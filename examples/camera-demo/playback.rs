@@ -1,98 +1,115 @@
-//! What is played: a folder of images, a file of video, a test pattern, or the pictures in the bundle. Frames that cannot be
-//! used are said and passed over.
+//! What is played: a camera, a folder of images, a file of video, a test pattern, or the pictures in the bundle; and how, where
+//! nobody says.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use artifact::Fault;
+use examples::device::PipelineModel;
 use examples::images::images_in;
-use repedge::Detector;
+use repedge::Error;
+use repedge::pipeline::{Following, Policy};
 use repedge::source::{Arrival, Pattern, Rewound, Shot, Source, Still, Stills, open_video};
 
 use super::config::{Play, Settings};
 
-/// How long a frame is waited for before signals and the watchdog are looked at again.
-const PATIENCE: Duration = Duration::from_millis(50);
-
-/// Frames in turn.
+/// A source, and what becomes of its frames.
 pub struct Playback {
+    pub source: Box<dyn Source>,
+    pub policy: Policy,
+    pub following: Following,
+}
+
+/// Opens what `settings` name, else the first camera, else the bundle's own pictures, which are repeated.
+///
+/// # Errors
+/// When there is nothing to play.
+pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> {
+    let found = if settings.play.is_none() { camera(settings)? } else { None };
+    if let Some(source) = found {
+        let (policy, following) = (settings.policy.unwrap_or(Policy::NewestFrame), Following::On);
+        return Ok(Playback { source, policy, following });
+    }
+    let source: Box<dyn Source> = match &settings.play {
+        Some(Play::Images(folder)) => {
+            let files = images_in(folder)?.into_iter().map(Still::File);
+            Box::new(Stills::new(files.collect()))
+        }
+        Some(Play::Video(file)) => open_video(file)?,
+        Some(Play::Pattern([width_px, height_px])) => Box::new(Pattern::new(*width_px, *height_px)),
+        None => Box::new(Stills::new(bundled(model)?)),
+    };
+    let repeat = settings.repeat || settings.play.is_none();
+    let moves = matches!(settings.play, Some(Play::Video(_) | Play::Pattern(_)));
+    let is_live = matches!(settings.play, Some(Play::Pattern(_))) && !settings.interval.is_zero();
+    let usual = if is_live { Policy::NewestFrame } else { Policy::EveryFrame };
+    Ok(Playback {
+        source: Box::new(Rounds { source, repeat, has_shown: false }),
+        policy: settings.policy.unwrap_or(usual),
+        following: if settings.track || moves { Following::On } else { Following::Off },
+    })
+}
+
+/// The first camera that there is; none where there is none. The one place that knows of cameras.
+fn camera(_settings: &Settings) -> Result<Option<Box<dyn Source>>> {
+    Ok(None)
+}
+
+/// A source that is played over and over, where that is asked for, and must give something each time.
+struct Rounds {
     source: Box<dyn Source>,
     repeat: bool,
-    shot: Shot,
     /// Whether anything was shown since the source began.
     has_shown: bool,
 }
 
-/// What came of asking for a frame.
-pub enum Next<'a> {
-    /// Here it is.
-    Frame(&'a Shot),
-    /// None yet.
-    Later,
-    /// There are no more.
-    Over,
-}
-
-impl Playback {
-    /// Opens what `settings` name, else the bundle's own pictures, which are repeated.
-    ///
-    /// # Errors
-    /// When there is nothing to play.
-    pub fn open(settings: &Settings, detector: &mut Detector) -> Result<Self> {
-        let source: Box<dyn Source> = match &settings.play {
-            Play::Images(folder) => {
-                let files = images_in(folder)?.into_iter().map(Still::File);
-                Box::new(Stills::new(files.collect()))
-            }
-            Play::Video(file) => open_video(file)?,
-            Play::Pattern([width_px, height_px]) => Box::new(Pattern::new(*width_px, *height_px)),
-            Play::Bundle => Box::new(Stills::new(bundled(detector)?)),
-        };
-        let repeat = settings.repeat || matches!(settings.play, Play::Bundle);
-        Ok(Self { source, repeat, shot: Shot::default(), has_shown: false })
-    }
-
-    /// What is played, for people.
-    pub fn describe(&self) -> String {
-        self.source.describe()
-    }
-
-    /// The next frame.
-    ///
-    /// # Errors
-    /// When the source fails, or nothing in it can be used.
-    pub fn next(&mut self) -> Result<Next<'_>> {
+impl Source for Rounds {
+    fn next(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
         loop {
-            match self.source.next(&mut self.shot, PATIENCE)? {
-                Arrival::Frame => {
-                    self.has_shown = true;
-                    return Ok(Next::Frame(&self.shot));
-                }
-                Arrival::Broken(reason) => eprintln!("skipped: {reason}"),
-                Arrival::Late => return Ok(Next::Later),
+            match self.source.next(shot, patience)? {
                 Arrival::Ended => {
-                    ensure!(
-                        self.has_shown,
-                        "{}: nothing in it can be used\n  expected: at least one whole image\n  help: see above",
-                        self.source.describe()
-                    );
+                    if !self.has_shown {
+                        return Err(self.empty());
+                    }
                     if !self.repeat || self.source.rewind()? == Rewound::No {
-                        return Ok(Next::Over);
+                        return Ok(Arrival::Ended);
                     }
                     self.has_shown = false;
+                }
+                arrival => {
+                    self.has_shown |= arrival == Arrival::Frame;
+                    return Ok(arrival);
                 }
             }
         }
     }
+
+    fn rewind(&mut self) -> Result<Rewound, Error> {
+        self.source.rewind()
+    }
+
+    fn describe(&self) -> String {
+        self.source.describe()
+    }
 }
 
-fn bundled(detector: &mut Detector) -> Result<Vec<Still>> {
-    let names: Vec<String> =
-        detector.manifest().check_images.iter().map(|image| image.name.clone()).collect();
+impl Rounds {
+    fn empty(&self) -> Error {
+        Error::Input(Fault::new(
+            format!("{}: nothing in it can be used", self.source.describe()),
+            "at least one whole image",
+            "see above",
+        ))
+    }
+}
+
+fn bundled(model: &mut PipelineModel) -> Result<Vec<Still>> {
+    let names: Vec<String> = model.manifest().check_images.iter().map(|image| image.name.clone()).collect();
     ensure!(
         !names.is_empty(),
-        "nothing to play\n  expected: --images, --video or --pattern, or a bundle with pictures of its own\n  \
+        "nothing to play\n  expected: a camera, --images, --video or --pattern, or a bundle with pictures of its own\n  \
          help: name a folder with --images, or convert with --check-images"
     );
-    let still = |(index, name)| Ok(Still::Image(name, detector.check_image(index)?));
+    let still = |(index, name)| Ok(Still::Image(name, model.check_image(index)?));
     names.into_iter().enumerate().map(still).collect()
 }

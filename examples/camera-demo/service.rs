@@ -1,19 +1,18 @@
 //! The demo as a service: signals that ask it to stop, and what systemd is told. Outside of systemd nothing is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use repedge::pipeline::{Note, Stop, Watch};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
-
-/// Longest sleep before signals and the watchdog are looked at again.
-const NAP: Duration = Duration::from_millis(50);
+use signal_hook::iterator::Signals;
 
 /// A running service.
 pub struct Service {
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     /// How often systemd wants to hear that it is alive, if it does.
     watchdog: Option<Duration>,
     last_alive: Instant,
@@ -25,16 +24,26 @@ impl Service {
     /// # Errors
     /// When signals cannot be caught.
     pub fn start() -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Stop::new();
+        let was_asked = Arc::new(AtomicBool::new(false));
+        let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot catch signals")?;
         for signal in [SIGTERM, SIGINT] {
             // A second one kills, should the first not be heeded.
-            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&was_asked))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&was_asked)))
                 .context("cannot catch signals")?;
         }
+        let asked = stop.clone();
+        let listen = move || signals.forever().for_each(|_| asked.stop());
+        std::thread::Builder::new().name("signals".into()).spawn(listen).context("no thread for signals")?;
         // Half the time that systemd allows, as sd_watchdog_enabled(3) advises.
         let watchdog = sd_notify::watchdog_enabled().map(|allowed| allowed / 2);
         Ok(Self { stop, watchdog, last_alive: Instant::now() })
+    }
+
+    /// What signals ask.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Tells systemd that frames are about to be looked at.
@@ -45,18 +54,6 @@ impl Service {
         tell(&[NotifyState::Ready, NotifyState::Status(status)])
     }
 
-    /// Tells systemd that the service lives, when it is time to.
-    ///
-    /// # Errors
-    /// As [`Service::ready`].
-    pub fn alive(&mut self) -> Result<()> {
-        if self.watchdog.is_some_and(|interval| self.last_alive.elapsed() >= interval) {
-            tell(&[NotifyState::Watchdog])?;
-            self.last_alive = Instant::now();
-        }
-        Ok(())
-    }
-
     /// Tells systemd that the end is meant.
     ///
     /// # Errors
@@ -64,24 +61,21 @@ impl Service {
     pub fn stopping(&self) -> Result<()> {
         tell(&[NotifyState::Stopping])
     }
+}
 
-    /// Whether somebody asked to stop.
-    pub fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+impl Watch for Service {
+    fn note(&mut self, note: &Note) {
+        eprintln!("{note}");
     }
 
-    /// Sleeps until `then`, or until somebody asks to stop.
-    ///
-    /// # Errors
-    /// As [`Service::ready`].
-    pub fn wait_until(&mut self, then: Instant) -> Result<()> {
-        while let Some(left) = then.checked_duration_since(Instant::now())
-            && !self.is_stopped()
-        {
-            std::thread::sleep(left.min(NAP));
-            self.alive()?;
+    /// Tells systemd that the service lives, when it is time to. Where that fails, systemd's watchdog is what helps.
+    fn alive(&mut self) {
+        if self.watchdog.is_some_and(|interval| self.last_alive.elapsed() >= interval) {
+            match tell(&[NotifyState::Watchdog]) {
+                Ok(()) => self.last_alive = Instant::now(),
+                Err(error) => eprintln!("note: {error:#}"),
+            }
         }
-        Ok(())
     }
 }
 

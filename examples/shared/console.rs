@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// Stands for standard output where an error names a file.
-const STDOUT: &str = "standard output";
+pub const STDOUT: &str = "standard output";
 
 /// Whether `path` means standard output.
 pub fn is_stdout(path: &Path) -> bool {
@@ -57,6 +57,10 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 /// Whether whoever read standard output has gone, as `head` does when it has seen enough: no fault of anybody.
 pub fn is_closed_stdout(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(artifact::Error::Io { path, source })
+    let of_runtime = || match error.downcast_ref() {
+        Some(repedge::Error::Artifact(error)) => Some(error),
+        _ => None,
+    };
+    matches!(error.downcast_ref().or_else(of_runtime), Some(artifact::Error::Io { path, source })
         if path == Path::new(STDOUT) && source.kind() == ErrorKind::BrokenPipe)
 }

@@ -3,16 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
+use artifact::BackendKind;
 use artifact::trust::minimum_security_version;
 use boards::Board;
 use clap::ValueEnum;
-use repedge::{BackendChoice, Detector, Device, KeyRing, Options, Origin, Trust};
+use repedge::backend::SharedEngine;
+use repedge::backend::rknn::{Cores, RknnOptions};
+use repedge::{BackendChoice, Detector, Device, KeyRing, Model, Options, Origin, Trust};
 use serde::Deserialize;
 
 /// Where a device keeps the public keys that it trusts.
 const KEYS: &str = "/etc/repedge/keys";
 /// Where it keeps the lowest security version that it accepts.
 const STATE: &str = "/var/lib/repedge/minimum-security-version";
+
+/// A model that frames go through side by side.
+pub type PipelineModel = Model<SharedEngine>;
 
 /// Arguments that every program takes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -75,13 +81,25 @@ impl DeviceArgs {
     /// # Errors
     /// When the bundle is not accepted, or no engine can run it.
     pub fn open(&self, bundle: &Path) -> Result<Detector> {
-        let backend = self.backend.unwrap_or(Backend::Auto).into();
-        let options = Options { backend, trust: self.trust()?, ..Options::default() };
-        let detector = Detector::open(bundle, options)?;
-        if let Some(reason) = detector.fallback() {
-            eprintln!("note: running on {} because {reason}", detector.backend());
-        }
+        let detector = Detector::open(bundle, self.options()?)?;
+        say_fallback(detector.backend(), detector.fallback());
         Ok(detector)
+    }
+
+    /// As [`DeviceArgs::open`], for a pipeline: on every core of the board's NPU.
+    ///
+    /// # Errors
+    /// As [`DeviceArgs::open`].
+    pub fn open_model(&self, bundle: &Path) -> Result<PipelineModel> {
+        let npu = RknnOptions { cores: cores(self.find_board()?.as_ref()), ..RknnOptions::default() };
+        let model = Model::open(bundle, Options { npu, ..self.options()? })?;
+        say_fallback(model.backend(), model.fallback());
+        Ok(model)
+    }
+
+    fn options(&self) -> Result<Options> {
+        let backend = self.backend.unwrap_or(Backend::Auto).into();
+        Ok(Options { backend, trust: self.trust()?, ..Options::default() })
     }
 
     fn trust(&self) -> Result<Trust> {
@@ -90,6 +108,18 @@ impl DeviceArgs {
         let device = self.find_board()?.map_or(Device::Any, |board| device_of(&board));
         Ok(Trust { origin, device, minimum_security_version: minimum_security_version(self.state())? })
     }
+}
+
+fn say_fallback(backend: BackendKind, reason: Option<&str>) {
+    if let Some(reason) = reason {
+        eprintln!("note: running on {backend} because {reason}");
+    }
+}
+
+/// Each core of the board's NPU; the driver chooses where there is one, or nobody says how many.
+fn cores(board: Option<&Board>) -> Cores {
+    let count = board.and_then(|board| u8::try_from(board.npu.as_ref()?.cores).ok());
+    count.filter(|count| *count > 1).map_or(Cores::Driver, Cores::Each)
 }
 
 fn find_board(text: &str) -> Result<Board> {

@@ -204,3 +204,38 @@ fn a_pattern_is_played_and_wrong_choices_are_named() {
     let film = run(&scene, &[&play[..], &["--video", "film.mp4"]].concat());
     assert!(complaint(&film, 1).contains("ffmpeg"));
 }
+
+#[test]
+fn a_report_tells_of_stages_queues_and_sinks() {
+    let scene = Scene::new(&[]);
+    let play = ["--bundle", "squares.bundle", "--keys", "keys", "--pattern", "96x64", "--frames", "20"];
+    for policy in ["newest", "every"] {
+        let output = run(&scene, &[&play[..], &["--policy", policy, "--report", "report.json"]].concat());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("20 frames shown"));
+        assert_eq!(lines(&output).len(), 20);
+        let report: Value =
+            serde_json::from_slice(&std::fs::read(scene.path("report.json")).unwrap()).unwrap();
+        assert_eq!((&report["shown"], &report["lost"]), (&20.into(), &0.into()));
+        assert!(policy == "newest" || report["dropped"] == 0, "{report}");
+        let stages: Vec<&str> =
+            report["stages"].as_array().unwrap().iter().map(|it| it["stage"].as_str().unwrap()).collect();
+        assert_eq!(stages, ["capture", "preprocess", "inference", "decode", "sinks"]);
+        assert!(
+            report["stages"][4]["p99_us"].is_u64() && report["queues"][0]["deepest"].is_u64(),
+            "{report}"
+        );
+        assert_eq!(report["sinks"][0]["failures"], 0);
+    }
+    complaint(&run(&scene, &[&play[..], &["--policy", "some"]].concat()), 2);
+}
+
+#[test]
+fn a_full_disk_costs_the_lines_only() {
+    let scene = Scene::new(&signed::right());
+    let args = ["--bundle", "squares.bundle", "--keys", "keys", "--frames", "5", "--json", "/dev/full"];
+    let output = run(&scene, &args);
+    let said = complaint(&output, 0);
+    assert!(said.contains("going on without a sink") && said.contains("/dev/full"), "{said}");
+    assert!(said.contains("5 frames shown"), "{said}");
+    assert_eq!(said.matches("going on").count(), 1, "it is said once");
+}

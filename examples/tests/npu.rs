@@ -1,4 +1,4 @@
-//! `detect-image` on a machine with an NPU, which the stand-in library plays: found as the real one is, through the
+//! `detect-image` and `camera-demo` on a machine with an NPU, which the stand-in library plays: found as the real one is, through the
 //! dynamic linker's path.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -143,20 +143,41 @@ fn an_npu_that_is_given_up_ends_the_program_or_leaves_the_rest_to_the_cpu() {
 #[test]
 fn calls_that_never_return_end_the_demo_for_its_watchdog() {
     let dir = scene(&npu::scenario("stuck").with_fault("rknn_run", 1, u64::MAX - 1, Action::Stall));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_camera-demo"));
-    command.args([
-        "--bundle",
-        "squares.bundle",
-        "--images",
-        ".",
-        "--repeat",
-        "--allow-unsigned",
-        "--backend",
-        "rknn",
-    ]);
-    let ended = command.current_dir(dir.path()).env("LD_LIBRARY_PATH", dir.path()).output().unwrap();
+    let ended = play(dir.path(), "rknn");
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("a frame was lost"), "{said}");
     assert!(said.contains("error: the NPU: "), "{said}");
+}
+
+fn play(dir: &Path, backend: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_camera-demo"));
+    command.args(["--bundle", "squares.bundle", "--images", ".", "--repeat", "--frames", "20"]);
+    command.args(["--allow-unsigned", "--state", "state", "--backend", backend, "--report", "report.json"]);
+    command.current_dir(dir).env("LD_LIBRARY_PATH", dir).output().unwrap()
+}
+
+#[test]
+fn frames_that_the_npu_loses_are_counted_and_the_others_go_on() {
+    let dir = scene(&npu::scenario("demo passing").with_fault("rknn_run", 3, 2, Action::Error(-2)));
+    let output = play(dir.path(), "rknn");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("note: a frame was lost").count(), 2, "{said}");
+    let report: Value = serde_json::from_slice(&fs::read(dir.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["shown"], &report["lost"]), (&20.into(), &2.into()));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 20);
+}
+
+#[test]
+fn an_npu_that_is_given_up_ends_the_demo_or_leaves_the_rest_to_the_cpu() {
+    let dir = scene(&npu::scenario("demo dead").with_fault("rknn_run", 1, u64::MAX - 1, Action::Error(-3)));
+    let ended = play(dir.path(), "rknn");
+    assert_eq!(ended.status.code(), Some(1), "for the watchdog");
+    let complaint = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(complaint.contains("3 frames in a row failed"), "{complaint}");
+    let taken_over = play(dir.path(), "auto");
+    let said = String::from_utf8_lossy(&taken_over.stderr).into_owned();
+    assert!(taken_over.status.success() && said.contains("going on with the CPU because"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&taken_over.stdout).lines().count(), 20);
 }

@@ -4,6 +4,7 @@ mod budget;
 mod delivery;
 mod hardware;
 mod int8;
+mod threads;
 mod version;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ pub use budget::{Activation, Budget};
 pub use delivery::{Flash, Layout, Method, Target, Tier, Usb};
 pub use hardware::{Bus, Camera, Clock, ClockKind, Display, Domain, Npu, PixelFormat, RuntimeLibrary};
 pub use int8::{Between, Int8, Outputs, Scales};
+pub use threads::Threads;
 pub use version::Version;
 
 /// One board.
@@ -53,6 +55,9 @@ pub struct Board {
     /// Clocks to fix while speed is measured, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clocks: BTreeMap<String, Clock>,
+    /// Which processor cores stages run on, where that matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<Threads>,
     /// How software gets onto it.
     #[serde(default)]
     pub flash: Flash,

@@ -14,12 +14,15 @@ pub const CHECKS: &[Check] = &[
     ("clock paths are where the kernel has them", clock_paths_exist_in_the_kernel),
     ("clocks have a frequency or a governor that chooses one", clocks_are_settable),
     ("frequencies are in MHz", frequencies_are_plausible),
+    ("stages run on cores of the board", threads_run_on_cores),
     ("budgets are for engines and precisions of the board", budgets_fit_the_board),
     ("budgets are plausible", budgets_are_plausible),
 ];
 
 /// Bounds of clocks that boards have; one given in kHz or Hz lies far outside.
 const CLOCK_MHZ: std::ops::RangeInclusive<u32> = 10..=10_000;
+/// Processor cores of boards.
+const CPU_CORES: std::ops::RangeInclusive<usize> = 1..=64;
 /// Governors that take a frequency, and those that choose one.
 const GOVERNORS: [&str; 4] = ["userspace", "performance", "powersave", "ondemand"];
 
@@ -63,6 +66,22 @@ fn display_has_a_driver(board: &Board) -> Result<(), Finding> {
     require(is_one_line(&display.drm_driver), || {
         Finding::new("display.drm_driver", found(), "the name of a driver")
     })
+}
+
+fn threads_run_on_cores(board: &Board) -> Result<(), Finding> {
+    let Some(threads) = &board.threads else { return Ok(()) };
+    let count = threads.cores;
+    require(CPU_CORES.contains(&count), || {
+        Finding::new("threads.cores", format!("cores = {count}"), "1 to 64")
+    })?;
+    for (stage, cores) in threads.named() {
+        let holds = is_listed_once(cores) && cores.iter().all(|core| *core < count);
+        require(holds, || {
+            let expected = format!("at least one core of 0 to {}, none twice", count - 1);
+            Finding::new(format!("threads.{stage}"), format!("{stage} = {cores:?}"), expected)
+        })?;
+    }
+    Ok(())
 }
 
 fn clock_paths_exist_in_the_kernel(board: &Board) -> Result<(), Finding> {

@@ -54,6 +54,19 @@ fn cameras_and_display_are_checked() {
 }
 
 #[test]
+fn threads_are_checked() {
+    let threads =
+        |change: fn(&mut crate::Threads)| failed(rk3588(), |board| change(board.threads.as_mut().unwrap()));
+    let check = "stages run on cores of the board";
+    let (failed, error) = threads(|threads| threads.sinks = vec![8]);
+    assert_eq!(failed, check);
+    assert!(error.contains("threads.sinks") && error.contains("0 to 7"), "{error}");
+    assert_eq!(threads(|threads| threads.capture.clear()).0, check);
+    assert_eq!(threads(|threads| threads.decode = vec![4, 4]).0, check);
+    assert_eq!(threads(|threads| threads.cores = 0).0, check);
+}
+
+#[test]
 fn clocks_are_checked() {
     let clock = |name: &'static str, change: fn(&mut crate::Clock)| {
         failed(rk3588(), |board| change(board.clocks.get_mut(name).unwrap()))

@@ -2,6 +2,7 @@
 //! get it, never a silent fallback.
 
 use std::io::{Read, Seek};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use artifact::{BackendKind, Bundle, Fault, Payload, Tensor, TensorSpec};
@@ -9,9 +10,12 @@ use artifact::{BackendKind, Bundle, Fault, Payload, Tensor, TensorSpec};
 use crate::Error;
 use rknn::RknnOptions;
 
+mod engine;
 pub mod rknn;
 #[cfg(feature = "tract")]
 pub mod tract;
+
+pub use engine::{Engine, InTurn, Outcome, Room, Seat, SharedEngine};
 
 /// A model loaded into an engine, ready to run frame after frame. Not shared between threads.
 pub trait Session: Send {
@@ -51,10 +55,10 @@ pub enum BackendChoice {
     Rknn,
 }
 
-/// A session and how it was chosen.
-pub struct Opened {
+/// A session, or another form of engine, and how it was chosen.
+pub struct Opened<E = Box<dyn Session>> {
     /// Ready to run.
-    pub session: Box<dyn Session>,
+    pub session: E,
     /// The engine that runs.
     pub backend: BackendKind,
     /// Name of the payload that runs.
@@ -73,6 +77,18 @@ pub fn open<S: Read + Seek>(
     choice: BackendChoice,
     npu: &RknnOptions,
 ) -> Result<Opened, Error> {
+    open_as(bundle, choice, npu)
+}
+
+/// As [`open`], as any form of engine.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_as<E: Load, S: Read + Seek>(
+    bundle: &mut Bundle<S>,
+    choice: BackendChoice,
+    npu: &RknnOptions,
+) -> Result<Opened<E>, Error> {
     match choice {
         BackendChoice::Tract => open_kind(bundle, BackendKind::Tract, npu),
         BackendChoice::Rknn => open_kind(bundle, BackendKind::Rknn, npu),
@@ -80,7 +96,7 @@ pub fn open<S: Read + Seek>(
     }
 }
 
-fn open_best<S: Read + Seek>(bundle: &mut Bundle<S>, npu: &RknnOptions) -> Result<Opened, Error> {
+fn open_best<E: Load, S: Read + Seek>(bundle: &mut Bundle<S>, npu: &RknnOptions) -> Result<Opened<E>, Error> {
     if !has_payload(bundle, BackendKind::Rknn) {
         return open_kind(bundle, BackendKind::Tract, npu);
     }
@@ -116,11 +132,11 @@ fn of_this_machine(error: &Error) -> Option<String> {
     }
 }
 
-fn open_kind<S: Read + Seek>(
+fn open_kind<E: Load, S: Read + Seek>(
     bundle: &mut Bundle<S>,
     backend: BackendKind,
     npu: &RknnOptions,
-) -> Result<Opened, Error> {
+) -> Result<Opened<E>, Error> {
     let load = loader(backend)?;
     let Some((index, payload)) = find(bundle, backend) else {
         return Err(no_payload(bundle, backend));
@@ -129,20 +145,39 @@ fn open_kind<S: Read + Seek>(
     Ok(Opened { session, backend, payload: payload.name, fallback: None })
 }
 
-type Loader = fn(Vec<u8>, &Payload, &RknnOptions) -> Result<Box<dyn Session>, Error>;
+/// A form in which a payload is ready to run.
+pub trait Load: Sized {
+    /// Loads a payload's bytes into the CPU's engine.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] when the engine refuses the model.
+    #[cfg(feature = "tract")]
+    fn on_cpu(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Self, Error>;
+
+    /// Loads a payload's bytes into the NPU's runtime.
+    ///
+    /// # Errors
+    /// [`Error::Npu`] when the runtime is missing or refuses the model.
+    fn on_npu(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Self, Error>;
+
+    /// What happened on the NPU so far; none where another engine runs.
+    fn npu_report(&self) -> Option<rknn::PoolReport>;
+}
+
+type Loader<E> = fn(Vec<u8>, &Payload, &RknnOptions) -> Result<E, Error>;
 
 /// What loads payloads for `backend`, where this build has it.
-fn loader(backend: BackendKind) -> Result<Loader, Error> {
+fn loader<E: Load>(backend: BackendKind) -> Result<Loader<E>, Error> {
     match backend {
         #[cfg(feature = "tract")]
-        BackendKind::Tract => Ok(load_tract),
+        BackendKind::Tract => Ok(E::on_cpu),
         #[cfg(not(feature = "tract"))]
         BackendKind::Tract => Err(Error::Backend(Fault::new(
             "this build has no tract backend",
             "a build of repedge with its feature `tract`",
             "build without `--no-default-features`, or choose another backend",
         ))),
-        BackendKind::Rknn => Ok(load_rknn),
+        BackendKind::Rknn => Ok(E::on_npu),
     }
 }
 
@@ -151,15 +186,43 @@ fn find<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Option<(usi
     payloads.find(|(_, payload)| payload.backend == backend).map(|(index, payload)| (index, payload.clone()))
 }
 
-#[cfg(feature = "tract")]
-#[expect(clippy::needless_pass_by_value, reason = "a loader may keep the bytes")]
-fn load_tract(bytes: Vec<u8>, payload: &Payload, _npu: &RknnOptions) -> Result<Box<dyn Session>, Error> {
-    Ok(Box::new(tract::TractSession::from_onnx(&bytes, payload.input.clone(), payload.outputs.clone())?))
+impl Load for Box<dyn Session> {
+    #[cfg(feature = "tract")]
+    fn on_cpu(bytes: Vec<u8>, payload: &Payload, _npu: &RknnOptions) -> Result<Self, Error> {
+        let (input, outputs) = (payload.input.clone(), payload.outputs.clone());
+        Ok(Box::new(tract::TractSession::from_onnx(&bytes, input, outputs)?))
+    }
+
+    fn on_npu(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Self, Error> {
+        let (input, outputs) = (payload.input.clone(), payload.outputs.clone());
+        Ok(Box::new(rknn::RknnSession::from_rknn(bytes, input, outputs, npu)?))
+    }
+
+    fn npu_report(&self) -> Option<rknn::PoolReport> {
+        self.as_ref().npu_report()
+    }
 }
 
-fn load_rknn(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Box<dyn Session>, Error> {
-    let (input, outputs) = (payload.input.clone(), payload.outputs.clone());
-    Ok(Box::new(rknn::RknnSession::from_rknn(bytes, input, outputs, npu)?))
+/// Frames for which there is memory at an engine of one lane: one that runs, one that is filled, and those whose outputs are read.
+const FRAMES: usize = 4;
+
+impl Load for SharedEngine {
+    #[cfg(feature = "tract")]
+    fn on_cpu(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Self, Error> {
+        let session = <Box<dyn Session> as Load>::on_cpu(bytes, payload, npu)?;
+        Ok(Arc::new(Mutex::new(InTurn::new(session, FRAMES))))
+    }
+
+    fn on_npu(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Self, Error> {
+        let (input, outputs) = (payload.input.clone(), payload.outputs.clone());
+        let npu = RknnOptions { frames_per_core: npu.frames_per_core.max(FRAMES), ..npu.clone() };
+        Ok(Arc::new(Mutex::new(rknn::Pool::open(bytes, input, outputs, &npu)?)))
+    }
+
+    /// None also while a call to the engine does not return.
+    fn npu_report(&self) -> Option<rknn::PoolReport> {
+        self.try_lock().ok()?.npu_report()
+    }
 }
 
 fn no_payload<S: Read + Seek>(bundle: &Bundle<S>, backend: BackendKind) -> Error {

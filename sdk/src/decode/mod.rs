@@ -199,6 +199,17 @@ impl Decoder {
         })
     }
 
+    /// Changes the least score of a box, from the next frame on; allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it is out of range.
+    pub fn set_confidence(&mut self, confidence: f32) -> Result<(), Error> {
+        let limits = Limits { confidence, ..self.limits };
+        limits.check()?;
+        self.limits = limits;
+        Ok(())
+    }
+
     /// The detections in `outputs`, best first, in source pixels and clipped to the frame; of equal scores the
     /// earlier output, anchor, cell and class comes first. Boxes that lie in the letterbox bars are dropped.
     ///

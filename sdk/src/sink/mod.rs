@@ -4,6 +4,7 @@
 pub mod config;
 mod controls;
 mod jpeg;
+mod lines;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 mod open;
@@ -23,6 +24,7 @@ use crate::source::Shot;
 use crate::{Detection, Error};
 
 pub use controls::Controls;
+pub use lines::Lines;
 pub use open::open_all;
 
 /// Something that shows, sends or keeps frames.

@@ -33,6 +33,21 @@ impl Default for TrackSettings {
     }
 }
 
+impl TrackSettings {
+    fn check(&self) -> Result<(), Error> {
+        let scores = [0.0, self.low_score, self.high_score, self.new_score, 1.0];
+        // NaN is not sorted either.
+        if scores.is_sorted() {
+            return Ok(());
+        }
+        Err(Error::Input(Fault::new(
+            format!("scores low {}, high {}, new {}", scores[1], scores[2], scores[3]),
+            "0 ≤ low ≤ high ≤ new ≤ 1",
+            "start from TrackSettings::default()",
+        )))
+    }
+}
+
 /// Least overlap times score for a detection of high score to continue a track.
 const HIGH_OVERLAP: f32 = 0.2;
 /// Least overlap for one of low score.
@@ -104,15 +119,7 @@ impl Tracker {
     /// # Errors
     /// [`Error::Input`] when the scores are not in the order 0 ≤ low ≤ high ≤ new ≤ 1.
     pub fn new(settings: TrackSettings) -> Result<Self, Error> {
-        let scores = [0.0, settings.low_score, settings.high_score, settings.new_score, 1.0];
-        // NaN is not sorted either.
-        if !scores.is_sorted() {
-            return Err(Error::Input(Fault::new(
-                format!("scores low {}, high {}, new {}", scores[1], scores[2], scores[3]),
-                "0 ≤ low ≤ high ≤ new ≤ 1",
-                "start from TrackSettings::default()",
-            )));
-        }
+        settings.check()?;
         Ok(Self {
             settings,
             tracks: Vec::new(),
@@ -124,6 +131,16 @@ impl Tracker {
             assignment: Assignment::default(),
             shown: Vec::new(),
         })
+    }
+
+    /// Follows by other settings from the next frame on; what is followed keeps its number.
+    ///
+    /// # Errors
+    /// As [`Tracker::new`].
+    pub fn set_settings(&mut self, settings: TrackSettings) -> Result<(), Error> {
+        settings.check()?;
+        self.settings = settings;
+        Ok(())
     }
 
     /// Takes what was found in the frame taken `at`, measured from any moment that stays the same, and gives the objects

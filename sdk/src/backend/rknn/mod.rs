@@ -20,6 +20,7 @@ mod session;
 mod slot;
 mod symbols;
 mod versions;
+mod waker;
 mod worker;
 
 pub use bench::Usage;

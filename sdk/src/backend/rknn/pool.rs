@@ -9,6 +9,7 @@ mod report;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread::Thread;
 use std::time::Instant;
 
 use artifact::TensorSpec;
@@ -21,6 +22,7 @@ use super::recipe::{Crew, Recipe};
 use super::runtime;
 use super::slot::Slot;
 use super::versions::Versions;
+use super::waker::Waker;
 use super::worker::Request;
 use crate::Error;
 use recovery::Health;
@@ -99,7 +101,8 @@ impl Pool {
             IoPath::Copied => vec![Path::Copied],
         };
         let request = Arc::new(Request { model, input, outputs, paths, timing: options.timing });
-        let mut recipe = Recipe { checked, request, flags: options.flags(), options: options.clone() };
+        let (flags, options) = (options.flags(), options.clone());
+        let mut recipe = Recipe { checked, request, flags, options, waker: Waker::default() };
         let (crew, plan) = recipe.start_all()?;
         let output_specs = plan.output_specs();
         let next_generation = crew.cores.iter().map(|core| core.generation + 1).max().unwrap_or(0);
@@ -149,6 +152,17 @@ impl Pool {
         let Health { quarantined, reopened, .. } = self.health;
         let unfreed = self.recipe.checked.vendor.unfreed();
         PoolReport { finished, failed, quarantined, reopened, unfreed }
+    }
+
+    /// Contexts that run the model, each a frame at a time.
+    pub fn cores(&self) -> usize {
+        self.crew.cores.len()
+    }
+
+    /// Has `thread` unparked whenever a frame is finished: for who has something else to wait for, too, and parks until
+    /// either comes.
+    pub fn wake(&self, thread: Thread) {
+        self.recipe.waker.set(thread);
     }
 
     /// Frames under way.

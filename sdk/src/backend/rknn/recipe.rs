@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::options::{RknnOptions, after};
 use super::plan::Plan;
 use super::runtime::Checked;
+use super::waker::Waker;
 use super::worker::{Origin, Ready, Request, Rest, Spare, Start, Worker};
 use crate::Error;
 
@@ -30,6 +31,7 @@ pub(super) struct Recipe {
     pub(super) request: Arc<Request>,
     pub(super) flags: u32,
     pub(super) options: RknnOptions,
+    pub(super) waker: Waker,
 }
 
 impl Recipe {
@@ -89,6 +91,7 @@ impl Recipe {
             sets: self.sets(),
             request: Arc::clone(&self.request),
             limits: self.options.limits,
+            waker: self.waker.clone(),
         })
     }
 

@@ -20,6 +20,7 @@ use super::plan::{Path, Plan};
 use super::slot::{Imported, Slot};
 use super::symbols::Vendor;
 use super::versions::Versions;
+use super::waker::Waker;
 use crate::Error;
 pub(super) use spare::Spare;
 
@@ -38,6 +39,8 @@ pub(super) struct Start {
     pub(super) sets: usize,
     pub(super) request: Arc<Request>,
     pub(super) limits: TimeLimits,
+    /// Whom every finished frame wakes.
+    pub(super) waker: Waker,
 }
 
 /// What the bundle says of the model, and how it may be run.
@@ -163,7 +166,8 @@ impl Worker {
         let (end, ended) = sync_channel(0);
         let alive = Arc::new(());
         let calls = Arc::downgrade(&alive);
-        let links = thread::Links { tell, inbox, outbox, home: Arc::clone(&home), alive };
+        let waker = start.waker.clone();
+        let links = thread::Links { tell, inbox, outbox, home: Arc::clone(&home), alive, waker };
         let run = move || {
             thread::work(start, links);
             drop(end);

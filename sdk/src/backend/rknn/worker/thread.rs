@@ -14,6 +14,7 @@ use crate::backend::rknn::buffers::Home;
 use crate::backend::rknn::context::Context;
 use crate::backend::rknn::failure::{Failing, NpuFailure};
 use crate::backend::rknn::versions::Versions;
+use crate::backend::rknn::waker::Waker;
 
 /// What a thread and its owner are linked by.
 pub(super) struct Links {
@@ -23,11 +24,12 @@ pub(super) struct Links {
     pub(super) home: Arc<Home>,
     /// Dropped once no frame, and nothing else that was asked for, is under way.
     pub(super) alive: Arc<()>,
+    pub(super) waker: Waker,
 }
 
 /// Everything the thread does.
 pub(super) fn work(start: Start, links: Links) {
-    let Links { tell, inbox, outbox, home, alive } = links;
+    let Links { tell, inbox, outbox, home, alive, waker } = links;
     let timeout = start.limits.run;
     let mut bench = match open(start, &home) {
         Ok((bench, ready)) => {
@@ -57,6 +59,7 @@ pub(super) fn work(start: Start, links: Links) {
                 let outcome = bench.run(&mut slot, &source, timeout);
                 drop(source);
                 let _ = outbox.send(Done { slot, outcome, submitted, started, finished: Instant::now() });
+                waker.wake();
             }
         }
     }
@@ -66,7 +69,8 @@ pub(super) fn work(start: Start, links: Links) {
 }
 
 fn open(start: Start, home: &Arc<Home>) -> Result<(Bench, Ready), Error> {
-    let Start { vendor, mut versions, origin, flags, core_mask, duplicates, sets, request, limits } = start;
+    let Start { vendor, mut versions, origin, flags, core_mask, duplicates, sets, request, limits, .. } =
+        start;
     let given = match origin {
         Origin::Model => None,
         Origin::Duplicate(unbound) => Some(unbound),

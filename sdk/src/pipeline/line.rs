@@ -1,0 +1,228 @@
+//! What the stages of a running pipeline share: the queues between them, the frames that go round, and how it ends.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::flow::Flow;
+use super::note::Notes;
+use super::pulse::Pulse;
+use super::queue::{Queue, QueueReport};
+use super::report::Tally;
+use super::vitals::Temperature;
+use crate::Error;
+use crate::backend::{Outcome, Room};
+use crate::preprocess::LetterboxMap;
+use crate::sink::{FrameTimes, Object, Vitals};
+use crate::source::Shot;
+
+/// Frames prepared or queued at the engine beyond those that it computes: one, so that no lane waits and no frame gets old.
+const AHEAD: usize = 1;
+
+/// A stage, in the order in which a frame passes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Takes frames from the source.
+    Capture,
+    /// Letterbox and conversion.
+    Preprocess,
+    /// The engine.
+    Inference,
+    /// Decode, NMS, tracking and the overlay.
+    Decode,
+    /// Hands frames to the sinks.
+    Sinks,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Capture, Self::Preprocess, Self::Inference, Self::Decode, Self::Sinks];
+
+    /// Its place among all.
+    pub(super) fn index(self) -> usize {
+        Self::ALL.iter().position(|stage| *stage == self).unwrap_or(0)
+    }
+
+    /// One word for it.
+    pub fn name(self) -> &'static str {
+        ["capture", "preprocess", "inference", "decode", "sinks"][self.index()]
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A frame on its way, and what is known of it so far. Used again and again.
+pub(super) struct Parcel {
+    pub(super) shot: Shot,
+    pub(super) arrived: Instant,
+    pub(super) map: Option<LetterboxMap>,
+    pub(super) room: Option<Room>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) objects: Vec<Object>,
+    pub(super) times: FrameTimes,
+    pub(super) vitals: Vitals,
+}
+
+impl Parcel {
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Self {
+            shot: Shot::default(),
+            arrived: Instant::now(),
+            map: None,
+            room: None,
+            outcome: None,
+            objects: Vec::new(),
+            times: FrameTimes::default(),
+            vitals: Vitals::default(),
+        })
+    }
+}
+
+/// Why a line ended.
+pub(super) enum Cause {
+    /// As many frames as were asked for have reached the sinks.
+    Enough,
+    /// A stage cannot go on.
+    Failed(Error),
+}
+
+/// Queues and all else that stages share.
+pub(super) struct Line {
+    /// Frames with nothing in them.
+    pub(super) free: Queue<Box<Parcel>>,
+    pub(super) captured: Queue<Box<Parcel>>,
+    /// Room at the engine: without it, no frame is taken from `captured`, so that it is the newest that is taken.
+    pub(super) rooms: Queue<Room>,
+    pub(super) prepared: Queue<Box<Parcel>>,
+    pub(super) inferred: Queue<Box<Parcel>>,
+    pub(super) decoded: Queue<Box<Parcel>>,
+    pub(super) pulses: [Pulse; Stage::ALL.len()],
+    pub(super) tally: Arc<Tally>,
+    pub(super) notes: Arc<Notes>,
+    pub(super) flow: Flow,
+    pub(super) temperature: Temperature,
+    /// Rooms that may be in use at a time, those at the engine among them.
+    pub(super) rooms_in_use: usize,
+    feeder: OnceLock<Thread>,
+    is_aborted: AtomicBool,
+    cause: Mutex<Option<Cause>>,
+}
+
+impl Line {
+    /// A line for an engine of so many lanes, with all of the frames that go round.
+    pub(super) fn new(lanes: usize, tally: Arc<Tally>, notes: Arc<Notes>) -> Self {
+        let rooms = lanes + AHEAD;
+        // Two at work on each side of the engine, those with a room, and one in each queue: then the source, which holds
+        // the last one, never waits for a frame that somebody holds back.
+        let parcels = 4 + rooms + 3 + 1;
+        let line = Self {
+            free: Queue::new(parcels),
+            captured: Queue::new(1),
+            rooms: Queue::new(rooms),
+            prepared: Queue::new(rooms),
+            inferred: Queue::new(1),
+            decoded: Queue::new(1),
+            pulses: Default::default(),
+            tally,
+            notes,
+            flow: Flow::new(lanes),
+            temperature: Temperature::default(),
+            rooms_in_use: rooms,
+            feeder: OnceLock::new(),
+            is_aborted: AtomicBool::new(false),
+            cause: Mutex::new(None),
+        };
+        for _ in 0..parcels {
+            line.give_back(Parcel::new());
+        }
+        line
+    }
+
+    /// Frames that can be under way at the engine.
+    pub(super) fn rooms(&self) -> usize {
+        self.rooms_in_use
+    }
+
+    pub(super) fn pulse(&self, stage: Stage) -> &Pulse {
+        &self.pulses[stage.index()]
+    }
+
+    /// Lets a frame go round again.
+    pub(super) fn give_back(&self, mut parcel: Box<Parcel>) {
+        (parcel.map, parcel.room, parcel.outcome) = (None, None, None);
+        // Where the line has ended, nobody needs it.
+        let _ = self.free.put(parcel);
+    }
+
+    /// As [`Line::give_back`], for a frame that was let in behind the source's queue.
+    pub(super) fn retire(&self, parcel: Box<Parcel>) {
+        self.give_back(parcel);
+        self.flow.leave();
+    }
+
+    /// A stage has worked on a frame.
+    pub(super) fn worked(&self, stage: Stage, took: Duration) {
+        self.tally.work(stage).add(took);
+        self.flow.learn(stage, took);
+    }
+
+    /// Says which thread feeds the engine.
+    pub(super) fn set_feeder(&self, thread: Thread) {
+        let _ = self.feeder.set(thread);
+    }
+
+    /// Wakes the thread that feeds the engine: there is a frame for it, or memory came back.
+    pub(super) fn wake_feeder(&self) {
+        if let Some(thread) = self.feeder.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Ends the line at once: whatever is under way is left.
+    pub(super) fn abort(&self) {
+        self.is_aborted.store(true, Ordering::Relaxed);
+        self.rooms.abort();
+        for queue in self.queues() {
+            queue.0.abort();
+        }
+        self.free.abort();
+        self.flow.end();
+        self.wake_feeder();
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.is_aborted.load(Ordering::Relaxed)
+    }
+
+    /// Ends the line for a cause; the first one counts.
+    pub(super) fn end(&self, cause: Cause) {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+        self.abort();
+    }
+
+    pub(super) fn take_cause(&self) -> Option<Cause> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn queues(&self) -> [(&Queue<Box<Parcel>>, &'static str); 4] {
+        [
+            (&self.captured, "capture to preprocess"),
+            (&self.prepared, "preprocess to inference"),
+            (&self.inferred, "inference to decode"),
+            (&self.decoded, "decode to sinks"),
+        ]
+    }
+
+    pub(super) fn report(&self) -> Vec<QueueReport> {
+        self.queues().map(|(queue, name)| queue.report(name)).to_vec()
+    }
+}

@@ -1,0 +1,117 @@
+//! What happened that somebody should know of. At most so many are said in a time; those beyond are counted.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Stage, Stop};
+
+/// Notes of single frames that are said in [`LATELY`]; a camera that gives nothing but broken frames must not fill the disk with what is said of it.
+const MOST: usize = 20;
+/// How long a note counts as one of lately.
+const LATELY: Duration = Duration::from_secs(10);
+
+/// Something that happened and that the pipeline went on after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A frame of the source could not be used.
+    Skipped(String),
+    /// A frame was lost on its way.
+    Lost(String),
+    /// A sink failed and is left out for a while.
+    SinkFailed(String),
+    /// A sink that had failed works again.
+    SinkWorks(String),
+    /// A thread runs on any core.
+    NotPinned(Stage, String),
+    /// The NPU was given up, and the CPU goes on.
+    FellBack(String),
+    /// A stage has not moved for so many seconds.
+    Stuck(Stage, u64),
+    /// So many notes more than could be said.
+    More(u64),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped(reason) => write!(f, "skipped: {reason}"),
+            Self::Lost(reason) => write!(f, "note: a frame was lost: {reason}"),
+            Self::SinkFailed(reason) => write!(f, "note: going on without a sink: {reason}"),
+            Self::SinkWorks(name) => write!(f, "note: {name} works again"),
+            Self::NotPinned(stage, reason) => write!(f, "note: {stage}: {reason}"),
+            Self::FellBack(reason) => write!(f, "note: going on with the CPU because {reason}"),
+            Self::Stuck(stage, seconds) => write!(f, "note: {stage} has not moved for {seconds} s"),
+            Self::More(count) => write!(f, "note: and {count} notes more"),
+        }
+    }
+}
+
+/// Where stages leave notes.
+#[derive(Debug)]
+pub(super) struct Notes {
+    state: Mutex<State>,
+    stop: Stop,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Note>,
+    /// When those that count as lately began to.
+    since: Instant,
+    lately: usize,
+    left_out: u64,
+}
+
+impl Notes {
+    pub(super) fn new(stop: Stop) -> Self {
+        let waiting = VecDeque::with_capacity(2 * MOST);
+        Self { state: Mutex::new(State { waiting, since: Instant::now(), lately: 0, left_out: 0 }), stop }
+    }
+
+    /// Leaves a note, unless there were too many lately.
+    pub(super) fn leave(&self, note: Note) {
+        let mut state = self.lock();
+        if state.since.elapsed() >= LATELY {
+            (state.since, state.lately) = (Instant::now(), 0);
+        }
+        let is_of_a_frame = matches!(note, Note::Skipped(_) | Note::Lost(_));
+        if state.waiting.len() >= 2 * MOST || (is_of_a_frame && state.lately >= MOST) {
+            state.left_out += 1;
+        } else {
+            state.lately += usize::from(is_of_a_frame);
+            state.waiting.push_back(note);
+        }
+        drop(state);
+        self.ring();
+    }
+
+    /// Wakes whoever watches.
+    pub(super) fn ring(&self) {
+        self.stop.ring();
+    }
+
+    /// The oldest note, or how many were left out, once it is time to say so.
+    pub(super) fn take(&self) -> Option<Note> {
+        let mut state = self.lock();
+        let is_due = state.since.elapsed() >= LATELY;
+        state.waiting.pop_front().or_else(|| if is_due { state.left_out() } else { None })
+    }
+
+    /// As [`Notes::take`], at the end.
+    pub(super) fn take_last(&self) -> Option<Note> {
+        let mut state = self.lock();
+        state.waiting.pop_front().or_else(|| state.left_out())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn left_out(&mut self) -> Option<Note> {
+        Some(std::mem::take(&mut self.left_out)).filter(|count| *count > 0).map(Note::More)
+    }
+}

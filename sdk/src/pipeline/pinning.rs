@@ -1,0 +1,53 @@
+//! Which processor cores a stage may run on. Only a board knows which of its cores are which; without one, the kernel chooses.
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Cores of a stage, by the kernel's numbers; none where the kernel chooses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pinning {
+    /// Waits for the camera and reads its frames.
+    pub capture: Vec<usize>,
+    /// Letterbox and conversion.
+    pub preprocess: Vec<usize>,
+    /// Feeds the engine. Threads of the engine itself are not meant.
+    pub inference: Vec<usize>,
+    /// Decode, NMS, tracking and the overlay.
+    pub decode: Vec<usize>,
+    /// Hands frames to the sinks.
+    pub sinks: Vec<usize>,
+}
+
+/// Lets the calling thread run on `cores` only; the error is a sentence.
+pub(super) fn pin(cores: &[usize]) -> Result<(), String> {
+    if cores.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    for &core in cores.iter().filter(|&&core| core < CpuSet::MAX_CPU) {
+        set.set(core);
+    }
+    sched_setaffinity(None, &set).map_err(|error| format!("not pinned to cores {cores:?}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::sched_getaffinity;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_runs_where_it_is_told_to_or_says_that_it_cannot() {
+        std::thread::spawn(|| {
+            let before = sched_getaffinity(None).unwrap();
+            let core = (0..CpuSet::MAX_CPU).find(|&core| before.is_set(core)).unwrap();
+            pin(&[core]).unwrap();
+            let now = sched_getaffinity(None).unwrap();
+            assert_eq!((now.count(), now.is_set(core)), (1, true));
+            pin(&[]).unwrap();
+            let said = pin(&[CpuSet::MAX_CPU - 1, usize::MAX]).unwrap_err();
+            assert!(said.contains("not pinned"), "{said}");
+        })
+        .join()
+        .unwrap();
+    }
+}

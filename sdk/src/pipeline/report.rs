@@ -1,0 +1,163 @@
+//! What a run was: what became of its frames, how long each stage took, how full the queues were. Plain data.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::Stage;
+use super::queue::QueueReport;
+use crate::detector::micros;
+
+/// Longer than any frame that is still one.
+const MAX_US: u64 = 60_000_000;
+/// Digits that times are kept to.
+const DIGITS: u8 = 3;
+
+/// What a run was.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PipelineReport {
+    /// Frames that reached the sinks.
+    pub shown: u64,
+    /// Frames passed over because newer ones had come.
+    pub dropped: u64,
+    /// Frames of the source that could not be used.
+    pub broken: u64,
+    /// Frames lost on their way, by an engine's failure.
+    pub lost: u64,
+    /// From the first frame at the sinks to the last.
+    pub seconds: f64,
+    /// Frames shown a second in that time; none for less than two.
+    pub fps: Option<f64>,
+    /// Frames that the engine computes at the same time.
+    pub lanes: usize,
+    /// How long each stage worked on a frame.
+    pub stages: Vec<StageReport>,
+    /// How full the queues were, in the order in which a frame passes them.
+    pub queues: Vec<QueueReport>,
+    /// From a frame's arrival to the sinks.
+    pub latency: Spread,
+    /// What of that was no stage's work.
+    pub waiting: Spread,
+    /// Sinks that failed, and how often.
+    pub sinks: Vec<SinkReport>,
+    /// Stages that did not end when they were told to.
+    pub stuck: Vec<Stage>,
+}
+
+/// How long a stage worked on a frame.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageReport {
+    /// Which.
+    pub stage: Stage,
+    /// Its times.
+    #[serde(flatten)]
+    pub work: Spread,
+}
+
+/// What became of a sink.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SinkReport {
+    /// What it is, for people.
+    pub name: String,
+    /// Frames that it failed at.
+    pub failures: u64,
+}
+
+/// Times of many frames, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Spread {
+    /// Frames.
+    pub frames: u64,
+    /// The average.
+    pub mean_us: f64,
+    /// Half of the frames took no longer.
+    pub p50_us: u64,
+    /// 99 % took no longer.
+    pub p99_us: u64,
+    /// The slowest.
+    pub max_us: u64,
+}
+
+/// Times that are being gathered; adding one allocates nothing.
+#[derive(Debug)]
+pub(super) struct Times(Mutex<Histogram<u64>>);
+
+impl Times {
+    pub(super) fn new() -> Self {
+        // Bounds and digits that the library accepts.
+        let histogram = Histogram::new_with_bounds(1, MAX_US, DIGITS);
+        Self(Mutex::new(histogram.unwrap_or_else(|_| unreachable!("a histogram of fixed bounds"))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Histogram<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, time: Duration) {
+        self.add_us(micros(time));
+    }
+
+    pub(super) fn add_us(&self, time_us: u64) {
+        self.lock().saturating_record(time_us);
+    }
+
+    pub(super) fn spread(&self) -> Spread {
+        let times = self.lock();
+        Spread {
+            frames: times.len(),
+            mean_us: times.mean(),
+            p50_us: times.value_at_quantile(0.5),
+            p99_us: times.value_at_quantile(0.99),
+            max_us: times.max(),
+        }
+    }
+}
+
+/// What is counted while a pipeline runs, whatever becomes of its threads.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) shown: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) broken: AtomicU64,
+    pub(super) lost: AtomicU64,
+    work: [Times; Stage::ALL.len()],
+    pub(super) latency: Times,
+    pub(super) waiting: Times,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self {
+            shown: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            work: std::array::from_fn(|_| Times::new()),
+            latency: Times::new(),
+            waiting: Times::new(),
+        }
+    }
+
+    /// Times of a stage.
+    pub(super) fn work(&self, stage: Stage) -> &Times {
+        &self.work[stage.index()]
+    }
+
+    /// What holds so far; queues, sinks and how it ended are for others to say.
+    pub(super) fn report(&self) -> PipelineReport {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PipelineReport {
+            shown: count(&self.shown),
+            dropped: count(&self.dropped),
+            broken: count(&self.broken),
+            lost: count(&self.lost),
+            stages: Stage::ALL.map(|stage| StageReport { stage, work: self.work(stage).spread() }).to_vec(),
+            latency: self.latency.spread(),
+            waiting: self.waiting.spread(),
+            ..PipelineReport::default()
+        }
+    }
+}

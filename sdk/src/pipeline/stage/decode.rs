@@ -1,0 +1,169 @@
+//! From raw outputs to objects, followed from frame to frame where asked for, and drawn where a sink shows pixels.
+
+use std::time::{Duration, Instant};
+
+use artifact::{Manifest, Tensor, TensorSpec};
+
+use crate::Error;
+use crate::backend::Outcome;
+use crate::decode::{Decoder, Detection, Limits};
+use crate::detector::{decoder, micros};
+use crate::pipeline::line::{Line, Parcel, Stage};
+use crate::pipeline::vitals::Rate;
+use crate::pipeline::{Following, Overlay};
+use crate::preprocess::LetterboxMap;
+use crate::sink::{Controls, Object, Vitals};
+use crate::track::{TrackSettings, Tracker};
+
+/// Least score at which an object that is followed is still believed, as a part of the score that shows one.
+const BELIEVED: f32 = 0.4;
+/// How long an object that is not seen is remembered.
+const MEMORY: Duration = Duration::from_secs(1);
+
+/// What outlives a change of engines.
+pub struct Seeing {
+    pub(in crate::pipeline) tracker: Option<Tracker>,
+    pub(in crate::pipeline) overlay: Option<Box<dyn Overlay>>,
+    pub(in crate::pipeline) controls: Controls,
+    /// Scores that decoder and tracker heed.
+    confidence: f32,
+    begun: Instant,
+    rate: Rate,
+}
+
+/// Makes objects of outputs.
+pub struct Decoding {
+    pub(in crate::pipeline) seeing: Seeing,
+    decoder: Decoder,
+    classes: Vec<String>,
+}
+
+impl Seeing {
+    /// Nothing was seen yet.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the controls' score is out of range.
+    pub fn new(
+        following: Following,
+        overlay: Option<Box<dyn Overlay>>,
+        controls: Controls,
+    ) -> Result<Self, Error> {
+        let confidence = controls.confidence();
+        let tracker = match following {
+            Following::Off => None,
+            Following::On => Some(Tracker::new(track_settings(confidence))?),
+        };
+        Ok(Self { tracker, overlay, controls, confidence, begun: Instant::now(), rate: Rate::default() })
+    }
+
+    /// What the decoder must give.
+    fn least_score(&self) -> f32 {
+        if self.tracker.is_some() { BELIEVED * self.confidence } else { self.confidence }
+    }
+
+    fn follow(&mut self, at: Instant, found: &[Detection], objects: &mut Vec<Object>) {
+        objects.clear();
+        match &mut self.tracker {
+            None => objects.extend(found.iter().map(|it| Object { track: None, detection: *it })),
+            Some(tracker) => {
+                let tracked = tracker.update(at.saturating_duration_since(self.begun), found).iter();
+                objects.extend(tracked.map(|it| Object { track: Some(it.id), detection: it.detection }));
+            }
+        }
+    }
+}
+
+fn track_settings(confidence: f32) -> TrackSettings {
+    TrackSettings {
+        high_score: confidence,
+        new_score: confidence,
+        low_score: BELIEVED * confidence,
+        memory: MEMORY,
+    }
+}
+
+impl Decoding {
+    /// Decodes `outputs` of the model that `manifest` describes.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub fn new(seeing: Seeing, manifest: &Manifest, outputs: &[TensorSpec]) -> Result<Self, Error> {
+        let limits = Limits::device(seeing.least_score(), manifest.iou);
+        Ok(Self { decoder: decoder(manifest, outputs, limits)?, seeing, classes: manifest.classes.clone() })
+    }
+
+    /// Decodes frame after frame.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when outputs are of another form than the engine said.
+    pub fn run(&mut self, line: &Line) -> Result<(), Error> {
+        let pulse = line.pulse(Stage::Decode);
+        while let Some(mut parcel) = pulse.idle(|| line.inferred.take()) {
+            let began = Instant::now();
+            self.heed_controls()?;
+            self.see(&mut parcel, line)?;
+            self.draw(&mut parcel, line);
+            line.worked(Stage::Decode, began.elapsed());
+            if line.decoded.put(parcel).is_err() {
+                return Ok(());
+            }
+            pulse.beat();
+        }
+        line.decoded.close();
+        Ok(())
+    }
+
+    fn heed_controls(&mut self) -> Result<(), Error> {
+        let confidence = self.seeing.controls.confidence();
+        if confidence.to_bits() == self.seeing.confidence.to_bits() {
+            return Ok(());
+        }
+        self.seeing.confidence = confidence;
+        self.decoder.set_confidence(self.seeing.least_score())?;
+        if let Some(tracker) = &mut self.seeing.tracker {
+            tracker.set_settings(track_settings(confidence))?;
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, parcel: &mut Parcel, line: &Line) -> Result<(), Error> {
+        let (Some(outcome), Some(map)) = (parcel.outcome.take(), parcel.map) else { return Ok(()) };
+        let began = Instant::now();
+        let found = boxes(&mut self.decoder, &outcome, &map)?;
+        let decoded = Instant::now();
+        self.seeing.follow(parcel.arrived, found, &mut parcel.objects);
+        parcel.times.decode_us = micros(decoded - began);
+        parcel.times.track_us = micros(decoded.elapsed());
+        drop(outcome);
+        line.wake_feeder();
+        Ok(())
+    }
+
+    fn draw(&mut self, parcel: &mut Parcel, line: &Line) {
+        let began = Instant::now();
+        let (dropped, lost, broken) = (&line.tally.dropped, &line.tally.lost, &line.tally.broken);
+        let load =
+            |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        parcel.vitals = Vitals {
+            fps: self.seeing.rate.count(began),
+            dropped: load(dropped),
+            lost: load(lost) + load(broken),
+            temperature_c: line.temperature.get(),
+        };
+        if let Some(overlay) = &mut self.seeing.overlay {
+            overlay.draw(&mut parcel.shot, &parcel.objects, &self.classes, &parcel.vitals);
+        }
+        parcel.times.draw_us = micros(began.elapsed());
+    }
+}
+
+fn boxes<'d>(
+    decoder: &'d mut Decoder,
+    outcome: &Outcome,
+    map: &LetterboxMap,
+) -> Result<&'d [Detection], Error> {
+    match outcome {
+        Outcome::Memory(seat) => decoder.detect_views(seat.outputs().iter().map(Tensor::view), map),
+        Outcome::Npu(finished) => decoder.detect_views(finished.outputs(), map),
+    }
+}

@@ -1,0 +1,96 @@
+//! Letterbox and conversion into the engine's own memory, where it has any.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use artifact::{Manifest, Tensor, TensorSpec};
+
+use crate::backend::Room;
+use crate::detector::micros;
+use crate::pipeline::line::{Line, Parcel, Stage};
+use crate::pipeline::note::Note;
+use crate::preprocess::{LetterboxMap, Preprocessor};
+use crate::{Error, Picture};
+
+/// Fills rooms.
+pub struct Preparing {
+    preprocessor: Preprocessor,
+    spec: TensorSpec,
+    /// For rooms that take no pixels as they are.
+    spare: Option<Tensor>,
+}
+
+impl Preparing {
+    /// Fills rooms of `spec` for the model that `manifest` describes.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::new`].
+    pub fn new(manifest: &Manifest, spec: &TensorSpec) -> Result<Self, Error> {
+        let preprocessor = Preprocessor::new(&manifest.preprocess, spec)?;
+        Ok(Self { preprocessor, spec: spec.clone(), spare: None })
+    }
+
+    /// Fills room after room. A frame that cannot be used is lost, and its room is the next one's.
+    pub fn run(&mut self, line: &Line) {
+        let pulse = line.pulse(Stage::Preprocess);
+        while let Some(mut room) = pulse.idle(|| line.rooms.take()) {
+            if !line.flow.admit() {
+                return;
+            }
+            let Some(mut parcel) = self.prepare_next(line, &mut room) else { break };
+            parcel.room = Some(room);
+            if line.prepared.put(parcel).is_err() {
+                return;
+            }
+            line.wake_feeder();
+            pulse.beat();
+        }
+        line.prepared.close();
+        line.wake_feeder();
+    }
+
+    /// Fills `room` with the next frame that can be used; none when no more will come.
+    fn prepare_next(&mut self, line: &Line, room: &mut Room) -> Option<Box<Parcel>> {
+        let pulse = line.pulse(Stage::Preprocess);
+        loop {
+            let mut parcel = pulse.idle(|| line.captured.take())?;
+            let began = Instant::now();
+            match parcel.shot.picture().and_then(|picture| self.fill(picture, room)) {
+                Ok(map) => {
+                    let took = began.elapsed();
+                    line.worked(Stage::Preprocess, took);
+                    parcel.map = Some(map);
+                    parcel.times.preprocess_us = micros(took);
+                    return Some(parcel);
+                }
+                Err(error) => {
+                    line.tally.lost.fetch_add(1, Ordering::Relaxed);
+                    line.notes.leave(Note::Lost(error.to_string()));
+                    line.give_back(parcel);
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, picture: Picture<'_>, room: &mut Room) -> Result<LetterboxMap, Error> {
+        match room {
+            Room::Memory(seat) => match seat.input() {
+                Some(input) => self.preprocessor.run(picture, input),
+                None => self.fill_spare(picture).map(|(map, _)| map),
+            },
+            Room::Npu(slot) => {
+                if let Some(pixels) = slot.pixels() {
+                    return self.preprocessor.run_pixels(picture, pixels);
+                }
+                let (map, input) = self.fill_spare(picture)?;
+                slot.write(input)?;
+                Ok(map)
+            }
+        }
+    }
+
+    fn fill_spare(&mut self, picture: Picture<'_>) -> Result<(LetterboxMap, &Tensor), Error> {
+        let spare = self.spare.get_or_insert_with(|| Tensor::zeroed(&self.spec));
+        Ok((self.preprocessor.run(picture, spare)?, spare))
+    }
+}

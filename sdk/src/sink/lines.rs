@@ -1,0 +1,194 @@
+//! JSON lines: one document a frame, written when the frame is done, to a file or to standard output. A line that a full disk
+//! cut short is ended before the next one.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+use super::{Object, Shown, Sink};
+use crate::{Error, StageTimes};
+
+/// Room for the lines of most frames.
+const LINE_BYTES: usize = 4096;
+
+/// What was found on a frame.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    frame: u64,
+    /// The frame's number in its source, where what is lost counts too.
+    source_frame: u64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    image: &'a str,
+    width_px: usize,
+    height_px: usize,
+    detections: Detections<'a>,
+    times: StageTimes,
+}
+
+#[derive(Debug)]
+struct Detections<'a> {
+    objects: &'a [Object],
+    classes: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+struct Found<'a> {
+    /// The object's number, where objects are followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<u32>,
+    class: usize,
+    name: &'a str,
+    score: f32,
+    /// Left, top, right and bottom.
+    box_px: [f32; 4],
+}
+
+impl Serialize for Detections<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.objects.iter().map(|Object { track, detection: it }| Found {
+            track: *track,
+            class: it.class,
+            name: self.classes.get(it.class).map_or("", String::as_str),
+            score: it.score,
+            box_px: [it.x0, it.y0, it.x1, it.y1],
+        }))
+    }
+}
+
+impl<'a> From<&Shown<'a>> for Line<'a> {
+    fn from(shown: &Shown<'a>) -> Self {
+        let times = &shown.times;
+        Self {
+            frame: shown.number,
+            source_frame: shown.shot.number,
+            image: &shown.shot.name,
+            width_px: shown.shot.width_px,
+            height_px: shown.shot.height_px,
+            detections: Detections { objects: shown.objects, classes: shown.classes },
+            times: StageTimes {
+                preprocess_us: times.preprocess_us,
+                inference_us: times.inference_us,
+                decode_us: times.decode_us,
+            },
+        }
+    }
+}
+
+/// Writes a line for each frame.
+pub struct Lines {
+    /// Stands for where the lines go, where an error names it.
+    place: PathBuf,
+    out: Box<dyn Write + Send>,
+    text: Vec<u8>,
+    /// Whether what was written last ends within a line.
+    is_cut: bool,
+}
+
+impl Lines {
+    /// Lines in a file, begun anew.
+    ///
+    /// # Errors
+    /// [`Error::Artifact`] when the file cannot be created.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        let file = File::create(path).map_err(|e| artifact::Error::io(path, e))?;
+        Ok(Self::new(path, Box::new(file)))
+    }
+
+    /// Lines to `out`, which errors call `place`.
+    pub fn new(place: impl Into<PathBuf>, out: Box<dyn Write + Send>) -> Self {
+        Self { place: place.into(), out, text: Vec::with_capacity(LINE_BYTES), is_cut: false }
+    }
+}
+
+impl Sink for Lines {
+    fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
+        self.text.clear();
+        if self.is_cut {
+            self.text.push(b'\n');
+        }
+        let done = serde_json::to_writer(&mut self.text, &Line::from(shown)).map_err(Into::into);
+        self.text.push(b'\n');
+        self.is_cut = true;
+        let written = done.and_then(|()| self.out.write_all(&self.text)).and_then(|()| self.out.flush());
+        written.map_err(|e| artifact::Error::io(&self.place, e))?;
+        self.is_cut = false;
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("JSON lines to {}", self.place.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::Detection;
+    use crate::sink::{FrameTimes, Vitals};
+    use crate::source::Shot;
+
+    /// A disk with room for so many bytes more.
+    #[derive(Clone, Default)]
+    struct Disk {
+        room: Arc<Mutex<usize>>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut room = self.room.lock().unwrap();
+            let taken = bytes.len().min(*room);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *room -= taken;
+            self.written.lock().unwrap().extend(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn show(lines: &mut Lines, number: u64) -> Result<(), Error> {
+        let shot = Shot { number: number + 10, width_px: 4, height_px: 2, ..Shot::default() };
+        let detection = Detection { class: 1, score: 0.5, x0: 0.0, y0: 1.0, x1: 2.0, y1: 3.0 };
+        let objects = [Object { track: Some(7), detection }, Object { track: None, detection }];
+        let classes = ["red".to_owned(), "blue".to_owned()];
+        let times = FrameTimes { preprocess_us: 1, inference_us: 2, decode_us: 3, ..FrameTimes::default() };
+        let vitals = Vitals::default();
+        lines.show(&Shown { number, shot: &shot, objects: &objects, classes: &classes, times, vitals })
+    }
+
+    const FIRST: &str = r#"{"frame":0,"source_frame":10,"width_px":4,"height_px":2,"detections":[{"track":7,"class":1,"name":"blue","score":0.5,"box_px":[0.0,1.0,2.0,3.0]},{"class":1,"name":"blue","score":0.5,"box_px":[0.0,1.0,2.0,3.0]}],"times":{"preprocess_us":1,"inference_us":2,"decode_us":3}}"#;
+
+    #[test]
+    fn a_line_says_what_was_found() {
+        let disk = Disk::default();
+        *disk.room.lock().unwrap() = 10_000;
+        show(&mut Lines::new("out", Box::new(disk.clone())), 0).unwrap();
+        assert_eq!(String::from_utf8(disk.written.lock().unwrap().clone()).unwrap(), format!("{FIRST}\n"));
+    }
+
+    #[test]
+    fn a_line_cut_short_costs_itself_only() {
+        let disk = Disk::default();
+        let mut lines = Lines::new("out.jsonl", Box::new(disk.clone()));
+        *disk.room.lock().unwrap() = FIRST.len() + 9;
+        show(&mut lines, 0).unwrap();
+        let error = show(&mut lines, 1).unwrap_err().to_string();
+        assert!(error.starts_with("out.jsonl: "), "{error}");
+        *disk.room.lock().unwrap() = 10_000;
+        show(&mut lines, 2).unwrap();
+        let text = String::from_utf8(disk.written.lock().unwrap().clone()).unwrap();
+        let all: Vec<&str> = text.lines().collect();
+        assert_eq!((all.len(), all[0], all[1]), (3, FIRST, "{\"frame\""));
+        assert!(all[2].starts_with("{\"frame\":2,"));
+    }
+}
