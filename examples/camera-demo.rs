@@ -12,6 +12,7 @@ mod service;
 #[path = "camera-demo/threads.rs"]
 mod threads;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use anyhow::Result;
 use clap::Parser;
 use examples::console;
 use examples::device::DeviceArgs;
-use repedge::pipeline::{Pipeline, PipelineReport, Run, Settings as Stages};
+use repedge::pipeline::{Duty, Pipeline, PipelineReport, Run, Settings as Stages};
 use repedge::sink::Controls;
 
 use config::{Config, PolicyArg, Settings};
@@ -43,8 +44,11 @@ struct Args {
     /// File of video to play once: .y4m, .mjpeg or .mjpg
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     video: Option<PathBuf>,
+    /// Camera to play, such as /dev/video0 [default: the first]
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["images", "video"])]
+    camera: Option<PathBuf>,
     /// Size of a test pattern to play, such as 1280x720
-    #[arg(long, value_name = "WxH", conflicts_with_all = ["images", "video"], value_parser = config::parse_size)]
+    #[arg(long, value_name = "WxH", conflicts_with_all = ["images", "video", "camera"], value_parser = config::parse_size)]
     pattern: Option<[usize; 2]>,
     /// Follow objects from frame to frame; as it is, for cameras, video and the pattern
     #[arg(long)]
@@ -64,6 +68,12 @@ struct Args {
     /// Show boxes with a score above this, 0 to 1 [default: the bundle's]
     #[arg(long, value_name = "SCORE")]
     confidence: Option<f32>,
+    /// Serve a page with the live picture; other addresses than this machine's take a token, see `[web]` of --config
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080")]
+    web: Option<SocketAddr>,
+    /// Record video into this folder, a gigabyte at most; `[record]` of --config says more
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Where the JSON lines go: a file, or `-` for stdout [default: -]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -88,6 +98,10 @@ fn run(settings: &Settings) -> Result<()> {
     let mut model = settings.device.open_model(&settings.bundle)?;
     let playback = playback::open(settings, &mut model)?;
     let controls = Controls::new(settings.confidence.unwrap_or(model.manifest().confidence));
+    let sinks = outputs::sinks(settings, &controls)?;
+    for (sink, _) in sinks.iter().filter(|(_, duty)| *duty == Duty::Optional) {
+        eprintln!("{}", sink.describe());
+    }
     service.ready(&format!(
         "{} on {}: {}",
         model.manifest().model,
@@ -102,8 +116,11 @@ fn run(settings: &Settings) -> Result<()> {
         pinning: threads::pinning(settings.device.find_board()?.as_ref()),
     };
     let mut pipeline = Pipeline::new(playback.source, stages, controls, service.stop().clone());
-    for (sink, duty) in outputs::sinks(settings)? {
+    for (sink, duty) in sinks {
         pipeline.add_sink(sink, duty);
+    }
+    if let Some(overlay) = outputs::overlay(settings) {
+        pipeline.set_overlay(overlay);
     }
     let Run { report, end } = pipeline.run(&mut model, &mut service);
     service.stopping()?;

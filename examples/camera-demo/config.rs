@@ -1,13 +1,15 @@
 //! Settings: a TOML file, overridden by arguments. Unknown keys are errors.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 use examples::console;
 use examples::device::{Backend, DeviceArgs};
 use repedge::pipeline::Policy;
+use repedge::sink::config::{MqttConfig, RecordConfig, ScreenConfig, SinkConfig, WebConfig};
 use serde::Deserialize;
 
 use super::Args;
@@ -19,6 +21,7 @@ pub struct Config {
     bundle: Option<PathBuf>,
     images: Option<PathBuf>,
     video: Option<PathBuf>,
+    camera: Option<PathBuf>,
     pattern: Option<String>,
     track: bool,
     repeat: bool,
@@ -32,6 +35,10 @@ pub struct Config {
     keys: Option<PathBuf>,
     allow_unsigned: bool,
     state: Option<PathBuf>,
+    web: Option<WebConfig>,
+    mqtt: Option<MqttConfig>,
+    record: Option<RecordConfig>,
+    screen: Option<ScreenConfig>,
 }
 
 /// What holds, once file and arguments are merged.
@@ -50,6 +57,8 @@ pub struct Settings {
     pub confidence: Option<f32>,
     pub json: PathBuf,
     pub report: Option<PathBuf>,
+    /// All sinks but the JSON lines.
+    pub sinks: SinkConfig,
 }
 
 /// What becomes of frames that come too fast.
@@ -77,26 +86,50 @@ pub enum Play {
     Images(PathBuf),
     /// A file of video.
     Video(PathBuf),
+    /// The camera at this device.
+    Camera(PathBuf),
     /// A test pattern of this width and height.
     Pattern([usize; 2]),
 }
 
 impl Play {
-    /// What `images`, `video` and `pattern` name, of which there may be one.
+    /// The one of these that is named, if any is.
     fn of(
         images: Option<PathBuf>,
         video: Option<PathBuf>,
+        camera: Option<PathBuf>,
         pattern: Option<[usize; 2]>,
     ) -> Result<Option<Self>> {
-        match (images, video, pattern) {
-            (None, None, None) => Ok(None),
-            (Some(folder), None, None) => Ok(Some(Self::Images(folder))),
-            (None, Some(file), None) => Ok(Some(Self::Video(file))),
-            (None, None, Some(size)) => Ok(Some(Self::Pattern(size))),
-            _ => bail!(
-                "several things to play\n  expected: one of `images`, `video` and `pattern`\n  help: leave the others out"
-            ),
-        }
+        let named = [
+            images.map(Self::Images),
+            video.map(Self::Video),
+            camera.map(Self::Camera),
+            pattern.map(Self::Pattern),
+        ];
+        let mut named = named.into_iter().flatten();
+        let (play, more) = (named.next(), named.next());
+        ensure!(
+            more.is_none(),
+            "several things to play\n  expected: one of `images`, `video`, `camera` and `pattern`\n  help: leave the others out"
+        );
+        Ok(play)
+    }
+}
+
+/// The page's settings: those of the file, with the address of the argument.
+fn web(listen: Option<SocketAddr>, file: Option<WebConfig>) -> Option<WebConfig> {
+    match listen {
+        Some(listen) => Some(WebConfig { listen, ..file.unwrap_or_default() }),
+        None => file,
+    }
+}
+
+/// Settings of recordings: those of the file, with the folder of the argument.
+fn record(folder: Option<PathBuf>, file: Option<RecordConfig>) -> Option<RecordConfig> {
+    match (folder, file) {
+        (Some(folder), Some(file)) => Some(RecordConfig { folder, ..file }),
+        (Some(folder), None) => Some(RecordConfig::new(folder)),
+        (None, file) => file,
     }
 }
 
@@ -149,8 +182,8 @@ impl Config {
         };
         let pattern =
             file.pattern.as_deref().map(parse_size).transpose().map_err(|e| anyhow!("pattern: {e}"))?;
-        let of_file = Play::of(file.images, file.video, pattern)?;
-        let play = Play::of(args.images, args.video, args.pattern)?.or(of_file);
+        let of_file = Play::of(file.images, file.video, file.camera, pattern)?;
+        let play = Play::of(args.images, args.video, args.camera, args.pattern)?.or(of_file);
         Ok(Settings {
             bundle,
             device,
@@ -163,6 +196,12 @@ impl Config {
             confidence: args.confidence.or(file.confidence),
             json: args.json.or(file.json).unwrap_or_else(|| "-".into()),
             report: args.report.or(file.report),
+            sinks: SinkConfig {
+                web: web(args.web, file.web),
+                mqtt: file.mqtt,
+                record: record(args.record, file.record),
+                screen: file.screen,
+            },
         })
     }
 
@@ -178,6 +217,10 @@ impl Config {
         {
             *place = place.take().map(|place| folder.join(place));
         }
+        let sinks =
+            SinkConfig { web: config.web, mqtt: config.mqtt, record: config.record, screen: config.screen };
+        let SinkConfig { web, mqtt, record, screen } = sinks.started_at(folder);
+        (config.web, config.mqtt, config.record, config.screen) = (web, mqtt, record, screen);
         for place in [&mut config.json, &mut config.report] {
             let here = |place: PathBuf| if console::is_stdout(&place) { place } else { folder.join(place) };
             *place = place.take().map(here);

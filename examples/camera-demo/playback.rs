@@ -25,8 +25,7 @@ pub struct Playback {
 /// # Errors
 /// When there is nothing to play.
 pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> {
-    let found = if settings.play.is_none() { camera(settings)? } else { None };
-    if let Some(source) = found {
+    if let Some(source) = camera(settings)? {
         let (policy, following) = (settings.policy.unwrap_or(Policy::NewestFrame), Following::On);
         return Ok(Playback { source, policy, following });
     }
@@ -37,7 +36,7 @@ pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> 
         }
         Some(Play::Video(file)) => open_video(file)?,
         Some(Play::Pattern([width_px, height_px])) => Box::new(Pattern::new(*width_px, *height_px)),
-        None => Box::new(Stills::new(bundled(model)?)),
+        Some(Play::Camera(_)) | None => Box::new(Stills::new(bundled(model)?)),
     };
     let repeat = settings.repeat || settings.play.is_none();
     let moves = matches!(settings.play, Some(Play::Video(_) | Play::Pattern(_)));
@@ -50,9 +49,36 @@ pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> 
     })
 }
 
-/// The first camera that there is; none where there is none. The one place that knows of cameras.
-fn camera(_settings: &Settings) -> Result<Option<Box<dyn Source>>> {
-    Ok(None)
+/// The camera that `settings` name, or, where they name nothing to play, the first that there is. The one place that knows of
+/// cameras.
+#[cfg(feature = "camera")]
+fn camera(settings: &Settings) -> Result<Option<Box<dyn Source>>> {
+    use repedge::source::v4l2::{Camera, Settings as CameraSettings, first_camera};
+
+    let path = match &settings.play {
+        Some(Play::Camera(path)) => path.clone(),
+        Some(_) => return Ok(None),
+        None => match first_camera()? {
+            Some(found) => found.path,
+            None => return Ok(None),
+        },
+    };
+    let camera = Camera::open(CameraSettings { path: Some(path), ..CameraSettings::default() })?;
+    Ok(Some(Box::new(camera)))
+}
+
+/// No camera, which this build cannot open.
+#[cfg(not(feature = "camera"))]
+fn camera(settings: &Settings) -> Result<Option<Box<dyn Source>>> {
+    match &settings.play {
+        Some(Play::Camera(path)) => Err(Error::Input(Fault::new(
+            format!("camera {}, which this build cannot open", path.display()),
+            "a build with cameras",
+            "build examples with feature `camera`, as packages for boards are",
+        ))
+        .into()),
+        _ => Ok(None),
+    }
 }
 
 /// A source that is played over and over, where that is asked for, and must give something each time.

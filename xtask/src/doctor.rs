@@ -106,6 +106,12 @@ fn of_machine(workspace: &Workspace) -> Vec<Finding> {
         libtorch::expect_libtorch(&workspace.libtorch()).is_ok(),
         "`cargo xtask setup`",
     ));
+    findings.push(finding(
+        "headers of V4L2",
+        "cameras",
+        headers::are_there(workspace),
+        "`cargo xtask setup`",
+    ));
     findings.push(toolkit(workspace));
     findings.push(finding(
         "cargo-nextest",

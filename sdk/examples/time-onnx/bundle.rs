@@ -42,7 +42,8 @@ pub fn pack(out: &Path, onnx: &[u8], input: TensorSpec, outputs: Vec<TensorSpec>
             onnx,
         )],
     };
-    Ok(Bundle::write(out, &manifest, &[onnx])?)
+    Bundle::write(out, &manifest, &[onnx])?;
+    Ok(())
 }
 
 /// Prints the seconds from opening the bundle to the boxes of a first frame, a gray one.

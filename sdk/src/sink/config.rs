@@ -71,6 +71,19 @@ pub struct RecordConfig {
     pub reserve_mb: u64,
 }
 
+impl RecordConfig {
+    /// What holds where only the folder is said.
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            format: VideoFormat::default(),
+            segment_mb: default_segment_mb(),
+            total_mb: default_total_mb(),
+            reserve_mb: default_reserve_mb(),
+        }
+    }
+}
+
 fn default_segment_mb() -> u64 {
     64
 }
@@ -109,8 +122,8 @@ impl Default for ScreenConfig {
 }
 
 impl SinkConfig {
-    /// Makes relative paths start at `folder`.
-    pub fn start_at(&mut self, folder: &Path) {
+    /// With relative paths that start at `folder`.
+    pub fn started_at(mut self, folder: &Path) -> Self {
         let files = [
             self.web.as_mut().and_then(|web| web.token_file.as_mut()),
             self.mqtt.as_mut().and_then(|mqtt| mqtt.password_file.as_mut()),
@@ -119,6 +132,7 @@ impl SinkConfig {
         for file in files.into_iter().flatten() {
             *file = folder.join(&file);
         }
+        self
     }
 }
 
@@ -128,11 +142,11 @@ mod tests {
 
     #[test]
     fn sections_may_be_short_and_know_their_keys() {
-        let mut config: SinkConfig = toml::from_str(
+        let config: SinkConfig = toml::from_str(
             "[web]\ntoken_file = 'token'\n[mqtt]\nbroker = 'b'\ntopic = 't'\n[record]\nfolder = '/v'\nformat = 'mjpeg'",
         )
         .unwrap();
-        config.start_at(Path::new("/etc/repedge"));
+        let config = config.started_at(Path::new("/etc/repedge"));
         let web = config.web.unwrap();
         assert_eq!(web.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(web.token_file.unwrap(), Path::new("/etc/repedge/token"));

@@ -38,12 +38,29 @@ impl Numbers {
 /// Replaces regions of `model`, which is typed and not decluttered: that takes convolutions apart. What our kernels refuse
 /// stays as it was.
 pub(super) fn replace(model: &mut TypedModel, numbers: Numbers, threads: NonZero<usize>) -> TractResult<()> {
-    for region in regions(model, numbers)? {
-        if let Some(patch) = patch(model, region, threads)? {
+    // Where the results of regions are now, which later ones may read.
+    let mut moved: HashMap<OutletId, OutletId> = HashMap::new();
+    for mut region in regions(model, numbers)? {
+        let read = region.iter_mut().flat_map(|(_, node)| &mut node.inputs);
+        read.for_each(|outlet| *outlet = moved.get(outlet).copied().unwrap_or(*outlet));
+        if let Some(Replacement { patch, name, outputs }) = patch(model, region, threads)? {
             patch.apply(model)?;
+            let node = model.node_by_name(&name)?.id;
+            moved.extend(
+                outputs.into_iter().enumerate().map(|(slot, outlet)| (outlet, OutletId::new(node, slot))),
+            );
         }
     }
     model.compact()
+}
+
+/// What takes the place of a region.
+struct Replacement {
+    patch: TypedModelPatch,
+    /// Of the node that computes all of it.
+    name: String,
+    /// What it computes for others, in its own order.
+    outputs: Vec<OutletId>,
 }
 
 /// The nodes of a region, in an order in which they can run.
@@ -78,23 +95,20 @@ fn regions(model: &TypedModel, numbers: Numbers) -> TractResult<Vec<Region>> {
 }
 
 /// What replaces `region`, if our kernels take it.
-fn patch(
-    model: &TypedModel,
-    region: Region,
-    threads: NonZero<usize>,
-) -> TractResult<Option<TypedModelPatch>> {
-    let name = region.first().map_or("", |(id, _)| &model.node(*id).name);
+fn patch(model: &TypedModel, region: Region, threads: NonZero<usize>) -> TractResult<Option<Replacement>> {
+    let first = region.first().map_or("", |(id, _)| &model.node(*id).name);
+    let name = format!("{first}.region");
     let Some(built) = build(model, region) else { return Ok(None) };
     let (inputs, outputs) = (built.network.input_forms(), built.network.output_forms());
     let Ok(plan) = Plan::new(built.network, Isa::detect(), threads) else { return Ok(None) };
     let op = RegionOp::new(plan, inputs, outputs);
     let mut patch = TypedModelPatch::new("our kernels");
     let taps = patch.taps(model, &built.inputs)?;
-    let results = patch.wire_node(format!("{name}.region"), op, &taps)?;
+    let results = patch.wire_node(&name, op, &taps)?;
     for (&outlet, &result) in built.outputs.iter().zip(&results) {
         patch.shunt_outside(model, outlet, result)?;
     }
-    Ok(Some(patch))
+    Ok(Some(Replacement { patch, name, outputs: built.outputs }))
 }
 
 /// A region as a network, with the wires that enter and leave it.
