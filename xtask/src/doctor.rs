@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cross::{self, Toolchain};
 use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV, on_path};
 use crate::workspace::{Workspace, succeeds};
-use crate::{aarch64, libtorch, python, test_board};
+use crate::{aarch64, headers, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask doctor`.
 #[derive(Debug, clap::Args)]

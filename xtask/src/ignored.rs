@@ -31,6 +31,10 @@ pub enum Need {
     Toolkit,
     /// Debian's tool that reads packages.
     Dpkg,
+    /// A browser without a window.
+    Chromium,
+    /// What tells of a file of video.
+    Ffprobe,
     /// The emulator of whole machines, which `cargo xtask setup qemu` installs.
     Qemu,
     /// What disk images are made with.
@@ -41,7 +45,7 @@ pub enum Need {
     Time,
 }
 
-const NEEDS: [(Need, &str); 10] = [
+const NEEDS: [(Need, &str); 12] = [
     (Need::SharedData, "../shared/data"),
     (Need::Python, "the Python venv of cargo xtask"),
     (Need::VendorHeader, "the crate rknn-sys-rs"),
@@ -49,6 +53,8 @@ const NEEDS: [(Need, &str); 10] = [
     (Need::Qemu, "qemu-system-aarch64 of cargo xtask setup qemu"),
     (Need::Toolkit, "rknn-toolkit2 of cargo xtask setup rknn"),
     (Need::Dpkg, "dpkg-deb"),
+    (Need::Chromium, "chromium"),
+    (Need::Ffprobe, "ffprobe"),
     (Need::ImageTools, "genimage and e2fsprogs"),
     (Need::Sshd, "sshd of openssh-server"),
     (Need::Time, "the time of cargo xtask test --long"),

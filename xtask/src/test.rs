@@ -107,7 +107,11 @@ impl Bench {
         available.extend(self.shared_data.as_ref().map(|_| Need::SharedData));
         available.extend(has_vendor_header(&self.workspace).then_some(Need::VendorHeader));
         available.extend(python::RKNN.is_there(&self.workspace).then_some(Need::Toolkit));
-        available.extend(system::on_path("dpkg-deb").then_some(Need::Dpkg));
+        for (program, need) in
+            [("dpkg-deb", Need::Dpkg), ("chromium", Need::Chromium), ("ffprobe", Need::Ffprobe)]
+        {
+            available.extend(system::on_path(program).then_some(need));
+        }
         available.extend(system::are_met(&IMAGE_TOOLS).then_some(Need::ImageTools));
         available.extend(system::are_met(&SSH_TOOLS).then_some(Need::Sshd));
         available.extend((self.patience == Patience::Long).then_some(Need::Time));

@@ -55,8 +55,9 @@ fn cameras_and_display_are_checked() {
 
 #[test]
 fn threads_are_checked() {
-    let threads =
-        |change: fn(&mut crate::Threads)| failed(rk3588(), |board| change(board.threads.as_mut().unwrap()));
+    let threads = |change: fn(&mut crate::schema::Threads)| {
+        failed(rk3588(), |board| change(board.threads.as_mut().unwrap()))
+    };
     let check = "stages run on cores of the board";
     let (failed, error) = threads(|threads| threads.sinks = vec![8]);
     assert_eq!(failed, check);
