@@ -2,7 +2,7 @@
 //! the place of ones that the user exported, or of a system's that are new enough.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -43,7 +43,7 @@ pub fn are_there(workspace: &Workspace) -> bool {
 /// Whether a user named other headers than ours: cargo passes ours on in the same variable.
 pub fn is_exported(workspace: &Workspace) -> bool {
     let value = env::var_os(VARIABLE).filter(|value| !value.is_empty());
-    value.is_some_and(|value| PathBuf::from(value) != workspace.join(FOLDER))
+    value.is_some_and(|value| Path::new(&value) != workspace.join(FOLDER))
 }
 
 fn are_new(controls: &Path) -> bool {

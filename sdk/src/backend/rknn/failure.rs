@@ -193,6 +193,11 @@ impl NpuFailure {
         }
     }
 
+    /// Whether nothing but frames under way is lost: the one that failed, or those queued behind it. Others may succeed.
+    pub fn loses_frames_only(self) -> bool {
+        self.may_pass() || self == Self::LostBehindStall
+    }
+
     /// Whether the NPU is given up, so that every later frame fails too.
     pub fn is_final(self) -> bool {
         matches!(self, Self::GivenUp { .. } | Self::Exhausted { .. })

@@ -130,7 +130,7 @@ impl Feed<'_> {
         match result {
             Ok(outcome) => self.hand_on(parcel, outcome),
             // The source's next frame comes soon; an NPU that is given up is another matter.
-            Err(Error::Npu { failure, fault }) if failure.may_pass() => {
+            Err(Error::Npu { failure, fault }) if failure.loses_frames_only() => {
                 self.line.tally.lost.fetch_add(1, Ordering::Relaxed);
                 self.line.notes.leave(Note::Lost(fault.found));
                 self.line.retire(parcel);
