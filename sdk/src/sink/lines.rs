@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::{Object, Shown, Sink};
+use super::detections::Detections;
+use super::{Shown, Sink};
 use crate::{Error, StageTimes};
 
 /// Room for the lines of most frames.
@@ -25,36 +26,6 @@ struct Line<'a> {
     height_px: usize,
     detections: Detections<'a>,
     times: StageTimes,
-}
-
-#[derive(Debug)]
-struct Detections<'a> {
-    objects: &'a [Object],
-    classes: &'a [String],
-}
-
-#[derive(Debug, Serialize)]
-struct Found<'a> {
-    /// The object's number, where objects are followed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    track: Option<u32>,
-    class: usize,
-    name: &'a str,
-    score: f32,
-    /// Left, top, right and bottom.
-    box_px: [f32; 4],
-}
-
-impl Serialize for Detections<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.objects.iter().map(|Object { track, detection: it }| Found {
-            track: *track,
-            class: it.class,
-            name: self.classes.get(it.class).map_or("", String::as_str),
-            score: it.score,
-            box_px: [it.x0, it.y0, it.x1, it.y1],
-        }))
-    }
 }
 
 impl<'a> From<&Shown<'a>> for Line<'a> {
@@ -129,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::Detection;
-    use crate::sink::{FrameTimes, Vitals};
+    use crate::sink::{FrameTimes, Object, Vitals};
     use crate::source::Shot;
 
     /// A disk with room for so many bytes more.

@@ -3,6 +3,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::detections::Detections;
 use super::{FrameTimes, Object, Shown, Vitals};
 
 /// All that is known of a frame but its pixels.
@@ -37,7 +38,7 @@ impl Snapshot {
         map.serialize_entry("source_frame", &self.source_number)?;
         map.serialize_entry("width_px", &self.size_px[0])?;
         map.serialize_entry("height_px", &self.size_px[1])?;
-        map.serialize_entry("detections", &Detections(self))?;
+        map.serialize_entry("detections", &Detections { objects: &self.objects, classes: &self.classes })?;
         map.serialize_entry("times", &self.times)?;
         map.serialize_entry("vitals", &self.vitals)
     }
@@ -49,31 +50,5 @@ impl Serialize for Snapshot {
         let mut map = serializer.serialize_map(None)?;
         self.entries::<S>(&mut map)?;
         map.end()
-    }
-}
-
-struct Detections<'a>(&'a Snapshot);
-
-#[derive(Serialize)]
-struct Found<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    track: Option<u32>,
-    class: usize,
-    name: &'a str,
-    score: f32,
-    /// Left, top, right and bottom.
-    box_px: [f32; 4],
-}
-
-impl Serialize for Detections<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(Snapshot { objects, classes, .. }) = self;
-        serializer.collect_seq(objects.iter().map(|Object { track, detection: it }| Found {
-            track: *track,
-            class: it.class,
-            name: classes.get(it.class).map_or("", String::as_str),
-            score: it.score,
-            box_px: [it.x0, it.y0, it.x1, it.y1],
-        }))
     }
 }
