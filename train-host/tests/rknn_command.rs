@@ -11,6 +11,7 @@ use std::process::Command;
 
 use artifact::{BackendKind, Bundle, DType, Layout, Precision};
 use serde_json::Value;
+use support::attention::attention_model;
 use support::random_model;
 use tempfile::TempDir;
 use train_host::dataset::{Broken, Source, synth};
@@ -144,6 +145,16 @@ fn a_conversion_gives_bundle_and_record_and_is_simulated_from_them() {
 
     let leftovers = fs::read_dir(bench.folder.path()).unwrap().map(|e| e.unwrap().file_name());
     assert!(leftovers.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
+}
+
+#[test]
+fn what_a_chip_cannot_compute_is_named_before_anything_is_computed() {
+    let bench = Bench::new();
+    let model = bench.path("attention.safetensors");
+    checkpoint::save(&model, &Checkpoint::Fused(attention_model(IMGSZ))).unwrap();
+    let words = ["convert", "attention.safetensors", "--calib", "data", "--target", "rv1106"];
+    let ended = bench.run(&[&words[..], &["--out", "x.bundle"]].concat(), &[]);
+    ended.expect_refusal(&["\"attn\"", "rv1106", "floats"]);
 }
 
 #[test]

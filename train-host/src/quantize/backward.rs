@@ -1,58 +1,64 @@
 //! How the raw outputs answer to small changes inside the model, for one image: derivatives by every value of every
 //! tensor, traced back from the outputs (reverse accumulation). Changes no weight: this is no training.
 
-use multiversion::multiversion;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use rayon::prelude::*;
 
-use super::passes::Plane;
+use super::passes::{Layer, Plane};
 use crate::model::{Activation, Conv, Graph, LEAKY_SLOPE, NodeId, Op, Shape, Weights};
 use crate::{Error, Result};
 
 /// Distance over which Mish's slope is measured.
 const STEP: f64 = 1e-3;
 
-/// Traces `seeds`, derivatives by each raw output, back through `graph`, whose results for the image are `values`, one
-/// for each node. Hands each node and the derivatives by its result to `each`, the last node first.
-///
-/// Attention is not derived: all that it reads counts as much as what it gives, on the root of the mean square.
-///
-/// # Errors
-/// [`Error::Model`] when a batch norm is left or a weight is missing; what `each` reports.
-pub(super) fn trace(
-    graph: &Graph,
-    weights: &Weights,
-    shapes: &[Shape],
-    values: &[Plane],
-    seeds: Vec<Plane>,
-    mut each: impl FnMut(NodeId, &[f32]) -> Result<()>,
-) -> Result<()> {
-    let mut pending: Vec<Option<Plane>> = vec![None; graph.nodes.len()];
-    for (&id, seed) in graph.outputs.iter().zip(seeds) {
-        add(&mut pending[id], seed);
-    }
-    let way = Way { graph, weights, shapes, values };
-    for id in (0..graph.nodes.len()).rev() {
-        let Some(own) = pending[id].take() else { continue };
-        each(id, &own)?;
-        for (input, more) in way.back(id, own)? {
-            add(&mut pending[input], more);
-        }
-    }
-    Ok(())
-}
-
-/// What derivatives are traced through.
-struct Way<'a> {
+/// The way back through a graph, for one image after the other.
+pub(super) struct Trace<'a> {
     graph: &'a Graph,
     weights: &'a Weights,
     shapes: &'a [Shape],
-    values: &'a [Plane],
+    /// The way back through each convolution that was met.
+    convolutions: BTreeMap<NodeId, Transposed>,
 }
 
-impl Way<'_> {
+impl<'a> Trace<'a> {
+    /// The way back through `graph`, whose results have `shapes`.
+    pub fn of(graph: &'a Graph, weights: &'a Weights, shapes: &'a [Shape]) -> Self {
+        Self { graph, weights, shapes, convolutions: BTreeMap::new() }
+    }
+
+    /// Traces `seeds`, derivatives by each raw output, back through the graph, whose results for the image are
+    /// `values`, one for each node. Hands each node and the derivatives by its result to `each`, the last node first.
+    ///
+    /// Attention is not derived: all that it reads counts as much as what it gives, on the root of the mean square.
+    ///
+    /// # Errors
+    /// [`Error::Model`] when a batch norm is left or a weight is missing; [`Error::Runtime`] when tract refuses a
+    /// convolution; what `each` reports.
+    pub fn run(
+        &mut self,
+        values: &[Plane],
+        seeds: Vec<Plane>,
+        mut each: impl FnMut(NodeId, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let mut pending: Vec<Option<Plane>> = vec![None; self.graph.nodes.len()];
+        for (&id, seed) in self.graph.outputs.iter().zip(seeds) {
+            add(&mut pending[id], seed);
+        }
+        for id in (0..self.graph.nodes.len()).rev() {
+            let Some(own) = pending[id].take() else { continue };
+            each(id, &own)?;
+            for (input, more) in self.back(id, own, values)? {
+                add(&mut pending[input], more);
+            }
+        }
+        Ok(())
+    }
+
     /// Derivatives by the inputs of node `id`, of whose result they are `own`.
-    fn back(&self, id: NodeId, own: Plane) -> Result<Vec<(NodeId, Plane)>> {
-        let Self { graph, weights, shapes, values } = *self;
+    fn back(&mut self, id: NodeId, own: Plane, values: &[Plane]) -> Result<Vec<(NodeId, Plane)>> {
+        let Self { graph, shapes, .. } = *self;
         let node = &graph.nodes[id];
         let Some(&first) = node.inputs.first() else { return Ok(Vec::new()) };
         let (from, to) = (shapes[id], shapes[first]);
@@ -60,11 +66,7 @@ impl Way<'_> {
             // Nobody looks at the image's derivatives.
             Op::Conv(_) if matches!(graph.nodes[first].op, Op::Input { .. }) => return Ok(Vec::new()),
             Op::Input { .. } => return Ok(Vec::new()),
-            Op::Conv(conv) => {
-                let shape = [conv.cout, conv.cin / conv.groups, conv.kernel, conv.kernel];
-                let kernel = weights.expect(&format!("{}.weight", node.name), &shape)?;
-                convolution(&own, &conv, kernel, from, to)
-            }
+            Op::Conv(conv) => self.transposed(id, &conv)?.run(&own)?,
             Op::Act(activation) => through(&own, &values[first], activation),
             Op::Add => return Ok(node.inputs.iter().map(|&input| (input, own.clone())).collect()),
             Op::Concat => {
@@ -101,6 +103,104 @@ impl Way<'_> {
         };
         Ok(vec![(first, one)])
     }
+
+    /// The way back through convolution `id`.
+    fn transposed(&mut self, id: NodeId, conv: &Conv) -> Result<&mut Transposed> {
+        match self.convolutions.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let node = &self.graph.nodes[id];
+                let shape = [conv.cout, conv.cin / conv.groups, conv.kernel, conv.kernel];
+                let kernel = self.weights.expect(&format!("{}.weight", node.name), &shape)?;
+                let shapes = [self.shapes[id], self.shapes[node.inputs[0]]];
+                Ok(place.insert(Transposed::of(conv, kernel, shapes)?))
+            }
+        }
+    }
+}
+
+/// The way back through a convolution: another convolution, with its kernel mirrored and its channels swapped, over the
+/// derivatives set as far apart as the stride. So tract's kernels compute it.
+struct Transposed {
+    layer: Layer,
+    /// Where the derivatives stand among zeros.
+    spread: Spread,
+}
+
+/// Where planes of one side stand, with steps between their values, in planes of another.
+#[derive(Clone, Copy)]
+struct Spread {
+    side: usize,
+    stride: usize,
+    into: usize,
+    /// Where the first value stands: before the plane when it is negative.
+    first: isize,
+}
+
+impl Transposed {
+    fn of(conv: &Conv, kernel: &[f32], [from, to]: [Shape; 2]) -> Result<Self> {
+        let reach = (conv.kernel - 1) * conv.dilation;
+        let into = to[1] + reach;
+        let spread = Spread {
+            side: from[1],
+            stride: conv.stride,
+            into,
+            first: reach.cast_signed() - conv.pad.cast_signed(),
+        };
+        let back = Conv { cin: conv.cout, cout: conv.cin, stride: 1, pad: 0, ..*conv };
+        let layer =
+            Layer::convolution(&back, [conv.cout, into, into], mirrored(conv, kernel), vec![0.0; conv.cin])?;
+        Ok(Self { layer, spread })
+    }
+
+    fn run(&mut self, own: &[f32]) -> Result<Plane> {
+        let spread = self.spread;
+        self.layer.run_on(|input| spread.copy(own, input))
+    }
+}
+
+impl Spread {
+    /// Sets `planes` into `wide`, whose values between theirs stay.
+    fn copy(self, planes: &[f32], wide: &mut [f32]) {
+        let Self { side, stride, into, .. } = self;
+        let planes = planes.chunks(side * side).zip(wide.chunks_mut(into * into));
+        for (plane, wide) in planes {
+            for (row, values) in plane.chunks(side).enumerate() {
+                let Some(y) = self.place(row) else { continue };
+                let line = &mut wide[y * into..][..into];
+                if stride == 1 && self.first >= 0 {
+                    line[self.first.unsigned_abs()..][..side].copy_from_slice(values);
+                    continue;
+                }
+                for (column, &value) in values.iter().enumerate() {
+                    if let Some(x) = self.place(column) {
+                        line[x] = value;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where value `at` of a row or column stands; nowhere if it saw nothing but padding.
+    fn place(self, at: usize) -> Option<usize> {
+        let place = self.first.checked_add_unsigned(at * self.stride)?;
+        usize::try_from(place).ok().filter(|&place| place < self.into)
+    }
+}
+
+/// `kernel` of `conv`, turned by 180° and with input and output channels of each group swapped.
+fn mirrored(conv: &Conv, kernel: &[f32]) -> Vec<f32> {
+    let (inputs, outputs) = (conv.cin / conv.groups, conv.cout / conv.groups);
+    let taps = conv.kernel * conv.kernel;
+    let mut turned = Vec::with_capacity(kernel.len());
+    for group in 0..conv.groups {
+        for input in 0..inputs {
+            for output in group * outputs..(group + 1) * outputs {
+                turned.extend(kernel[(output * inputs + input) * taps..][..taps].iter().rev());
+            }
+        }
+    }
+    turned
 }
 
 fn add(sum: &mut Option<Plane>, more: Plane) {
@@ -113,62 +213,6 @@ fn add(sum: &mut Option<Plane>, more: Plane) {
 #[expect(clippy::cast_precision_loss, reason = "a mean")]
 fn count(values: usize) -> f32 {
     values.max(1) as f32
-}
-
-/// Derivatives by what a convolution reads.
-fn convolution(own: &[f32], conv: &Conv, weights: &[f32], from: Shape, to: Shape) -> Plane {
-    let [channels, height, width] = to;
-    let Conv { kernel, groups, cin, cout, .. } = *conv;
-    let (inputs, outputs) = (cin / groups, cout / groups);
-    let mut result = vec![0.0; channels * height * width];
-    result.par_chunks_mut(height * width).enumerate().for_each(|(channel, sums)| {
-        let (group, column) = (channel / inputs, channel % inputs);
-        for output in group * outputs..(group + 1) * outputs {
-            let plane = &own[output * from[1] * from[2]..][..from[1] * from[2]];
-            let taps = &weights[(output * inputs + column) * kernel * kernel..][..kernel * kernel];
-            for (tap, &weight) in taps.iter().enumerate() {
-                tap_back(sums, plane, weight, conv, tap, [from, to]);
-            }
-        }
-    });
-    result
-}
-
-/// Adds `weight` times `values` to `sums`.
-#[multiversion(targets("x86_64+avx2+fma"))]
-fn add_times(sums: &mut [f32], weight: f32, values: &[f32]) {
-    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
-}
-
-/// Adds `weight` times what one tap of a kernel passed on, `own`, where it was read.
-fn tap_back(sums: &mut [f32], own: &[f32], weight: f32, conv: &Conv, tap: usize, [from, to]: [Shape; 2]) {
-    let Conv { kernel, stride, pad, dilation, .. } = *conv;
-    let ([_, rows, columns], [_, height, width]) = (from, to);
-    let (dy, dx) = (tap / kernel * dilation, tap % kernel * dilation);
-    // The outputs whose read place lies in the plane: `at · stride + offset - pad` in 0..side.
-    let span = |offset: usize, side: usize, most: usize| {
-        let first = pad.saturating_sub(offset).div_ceil(stride);
-        let end = (side + pad).saturating_sub(offset).div_ceil(stride).min(most);
-        first..end.max(first)
-    };
-    if conv.kernel == 1 && stride == 1 && pad == 0 {
-        return add_times(sums, weight, own);
-    }
-    let across = span(dx, width, columns);
-    if across.is_empty() {
-        return;
-    }
-    let start = across.start * stride + dx - pad;
-    for row in span(dy, height, rows) {
-        let read = &mut sums[(row * stride + dy - pad) * width..][..width];
-        let passed = &own[row * columns..][across.clone()];
-        if stride == 1 {
-            add_times(&mut read[start..], weight, passed);
-        } else {
-            let places = read[start..].iter_mut().step_by(stride);
-            places.zip(passed).for_each(|(sum, value)| *sum += weight * value);
-        }
-    }
 }
 
 /// Derivatives by what an activation reads, `read`.

@@ -12,7 +12,7 @@ use crate::model::FusedModel;
 
 /// Agreements this near to each other are taken for the same, and the error decides, which is steadier: on a dozen
 /// images single objects move agreement by as much.
-const MARGIN: f64 = 0.02;
+const MARGIN: f64 = 0.01;
 
 /// How near an int8 model comes to its float model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -11,11 +11,12 @@ use rayon::prelude::*;
 use repedge::backend::Session;
 use repedge::backend::tract::TractSession;
 
+use super::backward::Trace;
 use super::histogram::{Histogram, NotFinite};
 use super::images::{Content, Images, Shown, input_spec};
 use super::passes::{Plane, apply};
 use super::scheme::sole_activation;
-use super::{backward, stakes};
+use super::stakes;
 use crate::export::onnx;
 use crate::model::{FusedModel, NodeId, Op, Shape};
 use crate::{Error, Result};
@@ -131,13 +132,14 @@ pub fn observe(model: &FusedModel, images: &Images) -> Result<Observations> {
     nodes.iter().for_each(|&id| _ = observations.nodes.entry(id).or_default());
     let mut colors = Colors::default();
     let shapes = graph.shapes(model.imgsz, model.imgsz)?;
+    let mut trace = Trace::of(graph, &model.weights, &shapes);
     images.stream(model.imgsz, "calibrating", |shown| {
         colors.add(shown);
         observations.images += 1;
         let look = Look { model, shapes: &shapes, path: shown.path, content: shown.content };
         let values = results(&look, &mut runs, shown)?;
         look.count(&values, &mut observations)?;
-        look.feel(&values, &mut observations)
+        look.feel(&mut trace, &values, &mut observations)
     })?;
     colors.check(images)?;
     Ok(observations)
@@ -234,7 +236,7 @@ impl Look<'_> {
 
     /// Traces the cost of errors back from the outputs: each output with a sign by chance, so that squares of what
     /// comes back are sums of the outputs' squares in the mean (Hutchinson 1990).
-    fn feel(&self, values: &[Plane], observations: &mut Observations) -> Result<()> {
+    fn feel(&self, trace: &mut Trace<'_>, values: &[Plane], observations: &mut Observations) -> Result<()> {
         let graph = &self.model.architecture.graph;
         let users = graph.users();
         let outputs: Vec<&[f32]> = graph.outputs.iter().map(|&id| values[id].as_slice()).collect();
@@ -243,7 +245,7 @@ impl Look<'_> {
         let costs = stakes::of_outputs(&self.model.architecture.head, &outputs, &planes);
         let seeds = costs.iter().enumerate().map(|(output, costs)| signed_roots(costs, output)).collect();
         let nodes = &mut observations.nodes;
-        backward::trace(graph, &self.model.weights, self.shapes, values, seeds, |id, derivatives| {
+        trace.run(values, seeds, |id, derivatives| {
             let input = graph.nodes[id].inputs.first().copied();
             let before = input.filter(|&input| sole_activation(graph, &users, input).is_some());
             let behind = sole_activation(graph, &users, id).is_some();

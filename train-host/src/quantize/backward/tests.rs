@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::model::Attention;
 use crate::model::reference::{self, Plane as Exact};
@@ -67,11 +65,12 @@ fn both(graph: &Graph, weights: &Weights, node: NodeId) -> [Vec<f64>; 2] {
     let seeds: Vec<Plane> = rest.outputs.iter().map(|&id| noise(values[id].len(), 11)).collect();
     let rest_shapes = &shapes[node..];
     let mut found = BTreeMap::new();
-    trace(&rest, weights, rest_shapes, &values, seeds.clone(), |id, derivatives| {
-        found.insert(id, derivatives.to_vec());
-        Ok(())
-    })
-    .unwrap();
+    Trace::of(&rest, weights, rest_shapes)
+        .run(&values, seeds.clone(), |id, derivatives| {
+            found.insert(id, derivatives.to_vec());
+            Ok(())
+        })
+        .unwrap();
     let sum = |start: &Exact| -> f64 {
         let outputs = reference::run(&rest, weights, start);
         let pairs = outputs.iter().zip(&seeds);
@@ -139,10 +138,11 @@ fn attention_asks_for_as_much_as_it_gives() {
     let values: Vec<Plane> = shapes.iter().map(|shape| vec![0.5; shape.iter().product()]).collect();
     let seeds = vec![vec![2.0, -2.0, 2.0, 2.0, 2.0, -2.0, 2.0, 2.0]];
     let mut found = Vec::new();
-    trace(&graph, &weights, &shapes, &values, seeds, |id, derivatives| {
-        found.push((id, derivatives.to_vec()));
-        Ok(())
-    })
-    .unwrap();
+    Trace::of(&graph, &weights, &shapes)
+        .run(&values, seeds, |id, derivatives| {
+            found.push((id, derivatives.to_vec()));
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(found[1], (1, vec![2.0; 16]));
 }

@@ -11,5 +11,5 @@ mod sensitivity;
 
 pub use equalize::{Equalized, equalize};
 pub use layerwise::{Bias, Refinement, Rounding, refine};
-pub(super) use operators::{Plane, apply};
+pub(super) use operators::{Layer, Plane, apply};
 pub use sensitivity::{Sensitivity, sensitivities, worth_floats};

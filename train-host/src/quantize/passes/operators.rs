@@ -19,7 +19,7 @@ const LAYER: &str = "layer";
 pub(crate) type Plane = Vec<f32>;
 
 /// An operator of one input that tract runs, on planes of one shape.
-pub(super) struct Layer {
+pub(crate) struct Layer {
     session: TractSession,
     input: Tensor,
     outputs: Vec<Tensor>,
@@ -51,8 +51,13 @@ impl Layer {
 
     /// Its result for `plane`.
     pub fn run(&mut self, plane: &[f32]) -> Result<Plane> {
+        self.run_on(|input| input.copy_from_slice(plane))
+    }
+
+    /// Its result for what `fill` makes of its input, which is zeros at first and what was left of it later.
+    pub fn run_on(&mut self, fill: impl FnOnce(&mut [f32])) -> Result<Plane> {
         if let TensorData::F32(values) = &mut self.input.data {
-            values.copy_from_slice(plane);
+            fill(values);
         }
         self.session.run(&self.input, &mut self.outputs)?;
         match self.outputs.first().map(|output| &output.data) {

@@ -1,6 +1,7 @@
 //! What a convolution read and should have given at a sample of places: second moments that rounding needs, in memory
 //! that does not grow with the images.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use crate::model::{Conv, Shape};
@@ -41,7 +42,7 @@ pub(super) struct Moments {
     inputs: Vec<f64>,
     /// Sum of each channel's wanted outputs.
     wanted: Vec<f64>,
-    /// `taps × taps`, sums of products of inputs; the upper triangle mirrors the lower.
+    /// `taps × taps`, sums of products of inputs; only the lower triangle, which the upper would mirror.
     products: Vec<f32>,
     /// `channels × taps`, sums of products of wanted outputs and inputs.
     cross: Vec<f32>,
@@ -84,7 +85,8 @@ impl Moments {
         let mut means_of_products = self.products.clone();
         means_of_products.par_chunks_mut(taps).enumerate().for_each(|(row, values)| {
             for (column, value) in values.iter_mut().enumerate() {
-                *value = self.centered(*value, means[row], means[column]);
+                let sum = self.products[row.max(column) * taps + row.min(column)];
+                *value = self.centered(sum, means[row], means[column]);
             }
         });
         means_of_products
@@ -119,17 +121,14 @@ impl Moments {
             *sum += row.iter().copied().map(f64::from).sum::<f64>();
         }
         let taps = self.taps;
-        self.products.par_chunks_mut(taps).enumerate().for_each(|(row, sums)| {
-            let own = &inputs[row * places..][..places];
-            for (sum, other) in sums.iter_mut().zip(inputs.chunks(places)) {
-                *sum += dot(own, other);
-            }
+        // The last rows are the longest: first, so that no thread is left with them alone.
+        self.products.par_chunks_mut(taps).enumerate().rev().for_each(|(row, sums)| {
+            add_products(&mut sums[..=row], &inputs[row * places..][..places], inputs);
         });
-        self.cross.par_chunks_mut(taps).zip(wanted.par_chunks(places)).for_each(|(sums, wanted)| {
-            for (sum, input) in sums.iter_mut().zip(inputs.chunks(places)) {
-                *sum += dot(wanted, input);
-            }
-        });
+        self.cross
+            .par_chunks_mut(taps)
+            .zip(wanted.par_chunks(places))
+            .for_each(|(sums, wanted)| add_products(sums, wanted, inputs));
     }
 }
 
@@ -170,18 +169,22 @@ pub(super) fn sample(
     }
 }
 
-/// Eight sums side by side, so that the compiler uses whole vectors.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<8>();
-    let (b, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0_f32; 8];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
+/// Adds to each of `sums` the product of `own` and of one row of `rows`. Eight sums side by side, so that the compiler
+/// uses whole vectors.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn add_products(sums: &mut [f32], own: &[f32], rows: &[f32]) {
+    let (own_chunks, own_rest) = own.as_chunks::<8>();
+    for (sum, row) in sums.iter_mut().zip(rows.chunks(own.len())) {
+        let (chunks, rest) = row.as_chunks::<8>();
+        let mut lanes = [0.0_f32; 8];
+        for (a, b) in own_chunks.iter().zip(chunks) {
+            for lane in 0..8 {
+                lanes[lane] += a[lane] * b[lane];
+            }
         }
+        let rest: f32 = own_rest.iter().zip(rest).map(|(a, b)| a * b).sum();
+        *sum += lanes.iter().sum::<f32>() + rest;
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
