@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use boards::Int8;
 use support::calibration::{Calibrated, calibrated, outputs, pixels};
 use support::relative_error;
+use train_host::Error;
+use train_host::evaluate::Progress;
 use train_host::export;
 use train_host::model::{Activation, FusedModel};
 use train_host::quantize::error::{Reference, total};
@@ -17,7 +19,7 @@ use train_host::quantize::passes::{
     Bias, Refinement, Rounding, equalize, refine, sensitivities, worth_floats,
 };
 use train_host::quantize::{
-    Method, Outcome, Plan, QuantizedModel, Recipe, Switch, Trained, Trainer, quantize, run, tune,
+    Images, Method, Outcome, Plan, QuantizedModel, Recipe, Switch, Trained, Trainer, quantize, run, tune,
     without_judges,
 };
 
@@ -143,6 +145,16 @@ fn a_pass_is_kept_when_the_error_falls_or_when_it_was_asked_for() {
     assert_eq!(outcome.model.scheme.origin.passes, ["adaround"]);
     assert_eq!(outcome.variants[outcome.chosen].model, outcome.model);
     assert!(outcome.record.candidates.is_empty(), "the method was given");
+    let tried = |recipe: &Recipe| -> Vec<(String, bool)> {
+        let passes = run(&calibrated.model, &calibrated.images, recipe).unwrap().record.passes;
+        passes.into_iter().skip(1).map(|pass| (pass.pass, pass.kept)).collect()
+    };
+    let both = tried(&Recipe { bias_correction: Switch::On, ..recipe.clone() });
+    assert_eq!(both, [("bias correction + adaround".to_owned(), true)]);
+    let three = tried(&Recipe { adaround: Switch::Auto, bias_correction: Switch::Auto, ..recipe.clone() });
+    assert_eq!(three.len(), 3, "each alone, and both");
+    assert!(three.iter().filter(|(_, kept)| *kept).count() <= 1, "{three:?}");
+
     let auto =
         run(&calibrated.model, &calibrated.images, &Recipe { method: None, adaround: Switch::Off, ..recipe });
     let record = auto.unwrap().record;
@@ -155,8 +167,64 @@ fn a_pass_is_kept_when_the_error_falls_or_when_it_was_asked_for() {
     assert!(alike.into_iter().all(|verdict| verdicts[0].total <= verdict.total), "best first");
 }
 
-/// Gives a model made before.
-struct Played(QuantizedModel);
+/// All passes that need no training, on what `model` gives for `images`.
+fn everything() -> Recipe {
+    Recipe {
+        method: Some(Method::MinMax),
+        rules: Int8::default(),
+        equalize: Switch::Auto,
+        adaround: Switch::Auto,
+        bias_correction: Switch::Auto,
+        float_macs: 0.05,
+    }
+}
+
+#[test]
+fn weights_beyond_16_bits_leave_mixed_precision_out() {
+    let mut calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
+    let kernel = calibrated.model.weights.get("model.3.conv.weight").unwrap().clone();
+    let mut values = kernel.data;
+    values[0] = 1e5;
+    calibrated.model.weights.insert("model.3.conv.weight", &kernel.shape, values);
+    let record = run(&calibrated.model, &calibrated.images, &everything()).unwrap().record;
+    let pass = record.passes.iter().find(|pass| pass.pass == "mixed precision").unwrap();
+    assert!(!pass.kept && pass.note.as_ref().unwrap().contains("model.3.conv"), "{pass:?}");
+}
+
+#[test]
+fn values_that_only_a_judging_image_makes_infinite_name_their_layer_and_image() {
+    let mut model = calibrated("yolov5n", Activation::Relu, IMGSZ).model;
+    let folder = tempfile::tempdir().unwrap();
+    for index in 0..4_u8 {
+        // The fourth is held out: white, the others at most half as bright.
+        let level = if index == 3 { 255 } else { 100 + index };
+        let mut image = repedge::Image::filled(IMGSZ, IMGSZ, [level; 3]);
+        image.rgb[0] = 0;
+        repedge::frame::write_png(&folder.path().join(format!("{index}.png")), &image).unwrap();
+    }
+    let images = Images::in_folder(folder.path(), Progress::Hidden).unwrap();
+    // One channel of the first convolution is too much for white, and nobody reads it.
+    for (name, is_of_channel) in [
+        ("model.0.conv.weight", (|at, per_channel, _| at < per_channel) as fn(usize, usize, usize) -> bool),
+        ("model.1.conv.weight", |at, per_channel, inputs| at % per_channel < per_channel / inputs),
+    ] {
+        let kernel = model.weights.get(name).unwrap().clone();
+        let per_channel = kernel.data.len() / kernel.shape[0];
+        let value = if name.starts_with("model.0") { f32::MAX / per_channel as f32 / 0.75 } else { 0.0 };
+        let mut values = kernel.data;
+        for (at, weight) in values.iter_mut().enumerate() {
+            if is_of_channel(at, per_channel, kernel.shape[1]) {
+                *weight = value;
+            }
+        }
+        model.weights.insert(name, &kernel.shape, values);
+    }
+    let error = run(&model, &images, &everything()).unwrap_err().to_string();
+    assert!(["\"model.0.conv\"", "inf", "3.png"].iter().all(|part| error.contains(part)), "{error}");
+}
+
+/// Gives a model made before, or fails.
+struct Played(Option<QuantizedModel>);
 
 impl Trainer for Played {
     fn name(&self) -> &'static str {
@@ -164,7 +232,8 @@ impl Trainer for Played {
     }
 
     fn train(&self, _: &FusedModel, _: &QuantizedModel) -> train_host::Result<Trained> {
-        Ok(Trained { model: self.0.clone(), note: "as told".into() })
+        let failed = || Error::backend("no loss", "a loss", "this is a test");
+        Ok(Trained { model: self.0.clone().ok_or_else(failed)?, note: "as told".into() })
     }
 }
 
@@ -184,14 +253,15 @@ fn a_training_is_kept_when_images_that_it_did_not_see_judge_it_better() {
     for kernel in worse.scheme.kernels.values_mut() {
         kernel.values.iter_mut().for_each(|value| *value /= 2);
     }
-    let left = tune(model, images, good.clone(), &Played(worse.clone())).unwrap();
+    let mut left = good.clone();
+    tune(model, images, &mut left, &Played(Some(worse.clone()))).unwrap();
     assert_eq!((&left.model, left.chosen, left.variants.len()), (&good.model, 0, 2));
     assert!(!left.record.passes[0].kept);
     assert_eq!(left.record.verdict, good.record.verdict);
 
-    let mut start = Outcome { model: worse, ..good.clone() };
-    start.record.verdict = left.variants[1].verdict.clone();
-    let kept = tune(model, images, start, &Played(good.model.clone())).unwrap();
+    let mut kept = Outcome { model: worse, ..good.clone() };
+    kept.record.verdict = left.variants[1].verdict.clone();
+    tune(model, images, &mut kept, &Played(Some(good.model.clone()))).unwrap();
     assert_eq!(kept.model.scheme.kernels, good.model.scheme.kernels);
     assert_eq!(kept.model.scheme.origin.passes, ["played"]);
     assert_eq!((kept.chosen, kept.variants.len()), (1, 2));
@@ -199,6 +269,10 @@ fn a_training_is_kept_when_images_that_it_did_not_see_judge_it_better() {
     let pass = &kept.record.passes[0];
     assert!(pass.kept && pass.after < pass.before && pass.note.as_deref() == Some("as told"), "{pass:?}");
     assert_eq!(kept.record.verdict, good.record.verdict);
+
+    let mut unchanged = good.clone();
+    assert!(tune(model, images, &mut unchanged, &Played(None)).is_err());
+    assert_eq!(unchanged, good, "a training that fails takes nothing with it");
 
     let (held, rest) = images.hold_out();
     assert_eq!(without_judges(images.paths(), images), rest.paths());

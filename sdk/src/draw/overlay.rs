@@ -13,23 +13,16 @@ use crate::source::Shot;
 pub struct Overlay {
     /// The label at hand, whose memory is used again.
     text: String,
-    latency_us: Option<u64>,
 }
 
 impl Overlay {
-    /// An overlay whose caption says no latency yet.
+    /// An overlay.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says how long a frame took, for the captions from now on. A frame's own is not known before it is drawn on: this is
-    /// that of the one before.
-    pub fn note_latency(&mut self, latency_us: u64) {
-        self.latency_us = Some(latency_us);
-    }
-
-    /// Draws each object's box in the color of its class, with `name #track 0.87` above it, and a caption with frames a second,
-    /// temperature and latency. A class without a name shows its number.
+    /// Draws each object's box in the color of its class, with `name #track 0.87` above it, and a caption with frames a second
+    /// and the temperature, where that is known. A class without a name shows its number.
     ///
     /// # Errors
     /// [`Error::Input`] when the sides and bytes of `shot` do not fit together.
@@ -59,9 +52,6 @@ impl Overlay {
         write!(self.text, "{:.1} fps", vitals.fps)?;
         if let Some(temperature_c) = vitals.temperature_c {
             write!(self.text, "  {temperature_c:.0} °C")?;
-        }
-        if let Some(latency_us) = self.latency_us {
-            write!(self.text, "  {}.{} ms", latency_us / 1000, latency_us % 1000 / 100)?;
         }
         Ok(())
     }
@@ -113,9 +103,8 @@ mod tests {
         assert_eq!(overlay.text, "30.0 fps");
         overlay.text.clear();
         vitals.temperature_c = Some(48.4);
-        overlay.note_latency(12_370);
         overlay.write_caption(&vitals).unwrap();
-        assert_eq!(overlay.text, "30.0 fps  48 °C  12.3 ms");
+        assert_eq!(overlay.text, "30.0 fps  48 °C");
     }
 
     #[test]

@@ -69,7 +69,6 @@ impl Feed {
             draw_us: 310,
             latency_us: 31_000 + 2 * jitter as u64,
         };
-        self.overlay.note_latency(times.latency_us);
         let shown = Shown {
             number: self.number,
             shot: &shot,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::json::JsonArgs;
 use super::out_path;
-use crate::console::counted;
+use crate::console::{self, counted};
 use crate::dataset::{Broken, Dataset, Source, Split};
 use crate::evaluate::{Progress, align};
 use crate::fuse::fuse;
@@ -129,11 +129,18 @@ pub fn run(args: Args) -> Result<()> {
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
     let images = args.calibration.images(&model)?;
     let labels = args.data.as_deref().map(|data| labels(data, args.split, &model)).transpose()?;
-    let outcome = args.calibration.quantize(&model, &images, &board)?;
-    // Before the report, which takes long and shall not take the model with it where it fails.
+    let mut outcome = args.calibration.calibrate(&model, &images, &board)?;
+    let trained = args.calibration.train(&model, &images, &mut outcome);
+    // Before the report, which takes long and shall not take the model with it where it fails; nor shall a training.
     file::save(&args.out, &outcome.model)?;
+    if let Err(error) = trained {
+        console::say(format_args!("saved {} as it was before the training", args.out.display()));
+        return Err(error);
+    }
     if let Some(folder) = &args.report {
-        let judged = Judged { model: &model, outcome: &outcome, images: &images, labels: labels.as_ref() };
+        let seen = args.calibration.seen(&model, &images)?;
+        let labels = labels.as_ref();
+        let judged = Judged { model: &model, outcome: &outcome, images: &images, labels, seen: &seen };
         quantization::write(folder, &compare(&judged)?)?;
     }
     let summary = Summary {
@@ -175,24 +182,60 @@ impl CalibrationArgs {
 
     /// Quantizes `model` for `board`, calibrated on `images`, and trains on where that is asked for.
     pub fn quantize(&self, model: &FusedModel, images: &Images, board: &Board) -> Result<Outcome> {
+        let mut outcome = self.calibrate(model, images, board)?;
+        self.train(model, images, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    /// Quantizes `model` for `board`, calibrated on `images`.
+    fn calibrate(&self, model: &FusedModel, images: &Images, board: &Board) -> Result<Outcome> {
         if let Some((node, why)) = unquantizable(&model.architecture.graph)? {
             expect_floats(board, &node, &why)?;
         }
+        // What keeps it from training is better known before minutes are spent.
         #[cfg(feature = "torch")]
-        let trainer = self.trainer(model, images)?;
-        let outcome = quantize(model, images, &self.recipe(board))?;
-        #[cfg(feature = "torch")]
-        if let Some(trainer) = trainer {
-            return crate::quantize::tune(model, images, outcome, &trainer);
+        self.trainer(model, images)?;
+        quantize(model, images, &self.recipe(board))
+    }
+
+    /// Trains what was quantized on, where that is asked for. Where it fails, `outcome` stays what it was.
+    #[cfg(feature = "torch")]
+    fn train(&self, model: &FusedModel, images: &Images, outcome: &mut Outcome) -> Result<()> {
+        match self.trainer(model, images)? {
+            Some(trainer) => crate::quantize::tune(model, images, outcome, &trainer),
+            None => Ok(()),
         }
-        Ok(outcome)
+    }
+
+    #[cfg(not(feature = "torch"))]
+    fn train(&self, _: &FusedModel, _: &Images, _: &mut Outcome) -> Result<()> {
+        Ok(())
+    }
+
+    /// The images that calibration and training see, those that only judge among them.
+    fn seen(&self, model: &FusedModel, images: &Images) -> Result<Vec<PathBuf>> {
+        let paths = |images: &Images| images.paths().to_vec();
+        match &self.calib {
+            Some(path) if self.trains() => images_in(path, self.calib_split, model).map(|all| paths(&all)),
+            _ => Ok(paths(images)),
+        }
+    }
+
+    #[cfg(feature = "torch")]
+    fn trains(&self) -> bool {
+        self.qat.is_asked()
+    }
+
+    #[cfg(not(feature = "torch"))]
+    fn trains(&self) -> bool {
+        false
     }
 
     /// What trains on all images at hand; none where that is not asked for.
     #[cfg(feature = "torch")]
     fn trainer(&self, model: &FusedModel, images: &Images) -> Result<Option<crate::train::Qat>> {
         match &self.calib {
-            Some(path) if self.qat.is_asked() => {
+            Some(path) if self.trains() => {
                 let all = images_in(path, self.calib_split, model)?;
                 self.qat.trainer(all.paths(), images).map(Some)
             }

@@ -32,6 +32,8 @@ pub struct Judged<'a> {
     pub images: &'a Images,
     /// Labeled images for mAP.
     pub labels: Option<&'a Dataset>,
+    /// Images that were calibrated or trained on.
+    pub seen: &'a [PathBuf],
 }
 
 /// What was measured.
@@ -43,7 +45,7 @@ pub struct Comparison<'a> {
     pub imgsz: usize,
     /// Number of images that mAP was measured on; 0 where none were given.
     pub images_labeled: usize,
-    /// How many of them were also calibrated on: mAP on those flatters int8.
+    /// How many of them were also calibrated or trained on: mAP on those flatters int8.
     pub images_seen: usize,
     /// The float model, then every variant.
     pub rows: Vec<Row>,
@@ -87,7 +89,7 @@ pub struct Row {
 /// # Errors
 /// As [`Evaluator::run`] and [`node_errors`].
 pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
-    let Judged { model, outcome, images, labels } = *judged;
+    let Judged { model, outcome, images, labels, seen } = *judged;
     let evaluator = labels.map(|labels| evaluator(model, labels)).transpose()?;
     let float = Measured::of(export::session(model)?, evaluator.as_ref())?;
     let mut rows = vec![float.row("float", onnx::write(model)?.len())];
@@ -113,20 +115,20 @@ pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
         model: &model.architecture.name,
         imgsz: model.imgsz,
         images_labeled: labels.map_or(0, |labels| labels.samples.len()),
-        images_seen: labels.map_or(0, |labels| seen(labels, images)),
+        images_seen: labels.map_or(0, |labels| count_seen(labels, seen)),
         rows,
-        nodes: node_errors(model, &outcome.model, &images.spread(NODE_IMAGES))?,
+        nodes: node_errors(&outcome.float, &outcome.model, &images.spread(NODE_IMAGES))?,
         float_convs,
         record: &outcome.record,
     })
 }
 
-/// How many images of `labels` are among `images`.
-fn seen(labels: &Dataset, images: &Images) -> usize {
+/// How many images of `labels` are among `seen`.
+fn count_seen(labels: &Dataset, seen: &[PathBuf]) -> usize {
     // An image that cannot be resolved is known by the name it was given.
     let file = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-    let calibrated: HashSet<PathBuf> = images.paths().iter().map(file).collect();
-    labels.samples.iter().filter(|sample| calibrated.contains(&file(&sample.image))).count()
+    let seen: HashSet<PathBuf> = seen.iter().map(file).collect();
+    labels.samples.iter().filter(|sample| seen.contains(&file(&sample.image))).count()
 }
 
 /// A session and what it found.

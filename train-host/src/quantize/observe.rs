@@ -145,6 +145,25 @@ pub fn observe(model: &FusedModel, images: &Images) -> Result<Observations> {
     Ok(observations)
 }
 
+/// Checks that every node of `model` gives finite values for each of `images`.
+///
+/// # Errors
+/// [`Error::Model`] naming the node and the image where it does not; as [`observe`].
+pub fn expect_finite(model: &FusedModel, images: &Images) -> Result<()> {
+    let graph = &model.architecture.graph;
+    let nodes: Vec<NodeId> = (0..graph.nodes.len()).filter(|&id| makes_values(&graph.nodes[id].op)).collect();
+    let (mut runs, shapes) = (runs(model, &nodes)?, graph.shapes(model.imgsz, model.imgsz)?);
+    images.quiet().stream(model.imgsz, "checking", |shown| {
+        let look = Look { model, shapes: &shapes, path: shown.path, content: shown.content };
+        let values = results(&look, &mut runs, shown)?;
+        let first = |id: &NodeId| values[*id].iter().find(|value| !value.is_finite()).map(|value| (*id, *value));
+        match nodes.iter().find_map(first) {
+            Some((id, value)) => Err(look.not_finite(id, value)),
+            None => Ok(()),
+        }
+    })
+}
+
 /// The result of every node for an image.
 fn results(look: &Look<'_>, runs: &mut [Run], shown: &Shown<'_>) -> Result<Vec<Plane>> {
     let graph = &look.model.architecture.graph;

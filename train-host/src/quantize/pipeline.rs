@@ -11,7 +11,7 @@ use super::calibrate::Method;
 use super::choose::{Candidate, candidates};
 use super::images::Images;
 use super::judge::{Judge, Verdict};
-use super::observe::{Observations, observe};
+use super::observe::{Observations, expect_finite, observe};
 use super::passes::{
     Bias, Equalized, Refinement, Rounding, Sensitivity, equalize, refine, sensitivities, worth_floats,
 };
@@ -118,6 +118,8 @@ pub struct Record {
 pub struct Outcome {
     /// The model.
     pub model: QuantizedModel,
+    /// The float model that it was made of: equalized where that was kept, so that node after node can be compared.
+    pub float: FusedModel,
     /// What was measured.
     pub record: Record,
     /// The models on the way, each measured, kept or not.
@@ -133,6 +135,9 @@ pub struct Outcome {
 pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outcome> {
     let (held, rest) = images.hold_out();
     let observed = observe(model, &rest)?;
+    if held.paths() != rest.paths() {
+        expect_finite(model, &held)?;
+    }
     let tried = match recipe.method {
         Some(_) => Vec::new(),
         None => candidates(model, &observed, &held, recipe.rules)?,
@@ -149,16 +154,32 @@ pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outco
         passes: Vec::new(),
         variants: Vec::new(),
         sensitivities: Vec::new(),
-        corrected: false,
     };
     let first = work.quantized()?;
     let mut best = work.measure(method.to_string(), first)?;
     work.variants.push(best.clone());
     work.equalize(&mut best, recipe.equalize)?;
     work.keep_floats(&mut best, &held, recipe.float_macs)?;
-    work.correct_biases(&mut best, recipe.bias_correction)?;
-    work.round_adaptively(&mut best, recipe.adaround)?;
+    work.refine(&mut best, recipe)?;
     work.finish(best, tried)
+}
+
+/// The refinements to try, with the passes that each is: none without a pass that is always applied, none with one that
+/// never is.
+fn refinements(recipe: &Recipe) -> Vec<(Refinement, Vec<&'static str>)> {
+    let all = [
+        (Rounding::Nearest, Bias::Corrected, vec!["bias correction"]),
+        (Rounding::Adaptive, Bias::Plain, vec!["adaround"]),
+        (Rounding::Adaptive, Bias::Corrected, vec!["bias correction", "adaround"]),
+    ];
+    let is_asked = |switch: Switch, is_in: bool| switch == Switch::Auto || (switch == Switch::On) == is_in;
+    all.into_iter()
+        .filter(|(rounding, bias, _)| {
+            is_asked(recipe.adaround, *rounding == Rounding::Adaptive)
+                && is_asked(recipe.bias_correction, *bias == Bias::Corrected)
+        })
+        .map(|(rounding, bias, passes)| (Refinement { rounding, bias }, passes))
+        .collect()
 }
 
 /// What the passes work on.
@@ -175,8 +196,6 @@ struct Work<'a> {
     passes: Vec<PassRecord>,
     variants: Vec<Variant>,
     sensitivities: Vec<Sensitivity>,
-    /// Whether biases are corrected.
-    corrected: bool,
 }
 
 impl Work<'_> {
@@ -195,13 +214,27 @@ impl Work<'_> {
         best: &mut Variant,
         pass: &str,
         switch: Switch,
+        model: QuantizedModel,
+        note: Option<String>,
+    ) -> Result<bool> {
+        self.judge_from(&best.clone(), best, &[pass], switch, model, note)
+    }
+
+    /// Replaces `best` by what `passes` made of `start`, if it is to be kept.
+    fn judge_from(
+        &mut self,
+        start: &Variant,
+        best: &mut Variant,
+        passes: &[&str],
+        switch: Switch,
         mut model: QuantizedModel,
         note: Option<String>,
     ) -> Result<bool> {
-        model.scheme.origin.passes.push(pass.to_owned());
-        let variant = self.measure(format!("{} + {pass}", best.name), model)?;
+        model.scheme.origin.passes.extend(passes.iter().map(|pass| (*pass).to_owned()));
+        let pass = passes.join(" + ");
+        let variant = self.measure(format!("{} + {pass}", start.name), model)?;
         let kept = switch == Switch::On || variant.verdict.is_better_than(&best.verdict);
-        self.passes.push(PassRecord::new(pass, [&best.verdict, &variant.verdict], kept, note));
+        self.passes.push(PassRecord::new(&pass, [&start.verdict, &variant.verdict], kept, note));
         self.variants.push(variant.clone());
         if kept {
             *best = variant;
@@ -234,7 +267,15 @@ impl Work<'_> {
 
     /// Mixed precision.
     fn keep_floats(&mut self, best: &mut Variant, held: &Images, budget: f64) -> Result<()> {
+        // What cannot be int8 at all has its part of it already.
+        let budget = budget - (1.0 - best.model.macs()?.share());
         if budget <= 0.0 {
+            return Ok(());
+        }
+        let pass = "mixed precision";
+        if let Some(node) = ptq::beyond_half(&self.float) {
+            let note = format!("weights of {node} are beyond 16-bit floats, which is how floats are stored");
+            self.passes.push(PassRecord::new(pass, [&best.verdict; 2], false, Some(note)));
             return Ok(());
         }
         self.sensitivities = sensitivities(&self.float, &best.model, &held.spread(SENSITIVITY_IMAGES))?;
@@ -246,30 +287,28 @@ impl Work<'_> {
         let plan = Plan { kept, ..self.plan.clone() };
         let mut model = ptq::quantize(&self.float, &self.observed, &plan)?;
         model.scheme.origin.passes.clone_from(&best.model.scheme.origin.passes);
-        if self.judge(best, "mixed precision", Switch::Auto, model, Some(note))? {
+        if self.judge(best, pass, Switch::Auto, model, Some(note))? {
             self.plan = plan;
         }
         Ok(())
     }
 
-    fn correct_biases(&mut self, best: &mut Variant, switch: Switch) -> Result<()> {
-        if switch == Switch::Off {
-            return Ok(());
+    /// Bias correction and AdaRound, alone and together: they mend the same error, so that one may spoil what the other
+    /// does. Where both are applied, biases are corrected anew, layer by layer: they depend on the rounding.
+    fn refine(&mut self, best: &mut Variant, recipe: &Recipe) -> Result<()> {
+        let start = best.clone();
+        let (passes_before, variants_before) = (self.passes.len(), self.variants.len());
+        let is_asked = [recipe.bias_correction, recipe.adaround].contains(&Switch::On);
+        let mut switch = if is_asked { Switch::On } else { Switch::Auto };
+        for (what, passes) in refinements(recipe) {
+            let model = self.refined(&start.model, what)?;
+            self.judge_from(&start, best, &passes, switch, model, None)?;
+            // What has to be done is done; the others may do better.
+            switch = Switch::Auto;
         }
-        let what = Refinement { rounding: Rounding::Nearest, bias: Bias::Corrected };
-        let model = self.refined(&best.model, what)?;
-        self.corrected = self.judge(best, "bias correction", switch, model, None)?;
-        Ok(())
-    }
-
-    /// AdaRound. Where biases are corrected they are corrected anew, layer by layer: they depend on the rounding.
-    fn round_adaptively(&mut self, best: &mut Variant, switch: Switch) -> Result<()> {
-        if switch == Switch::Off {
-            return Ok(());
-        }
-        let bias = if self.corrected { Bias::Corrected } else { Bias::Plain };
-        let model = self.refined(&best.model, Refinement { rounding: Rounding::Adaptive, bias })?;
-        self.judge(best, "adaround", switch, model, None)?;
+        // Of all of them at most one was kept in the end.
+        let records = self.passes[passes_before..].iter_mut().zip(&self.variants[variants_before..]);
+        records.for_each(|(record, variant)| record.kept = variant.name == best.name);
         Ok(())
     }
 
@@ -293,6 +332,6 @@ impl Work<'_> {
             dead_channels: dead_channels(self.original)?,
             floats: best.model.scheme.floats.clone(),
         };
-        Ok(Outcome { model: best.model, record, variants: self.variants, chosen })
+        Ok(Outcome { model: best.model, float: self.float, record, variants: self.variants, chosen })
     }
 }

@@ -89,6 +89,17 @@ fn half_precision(values: &[f32], node: &str) -> Result<Vec<f32>> {
     values.iter().map(round).collect()
 }
 
+/// The first convolution of `model` with weights that 16-bit floats cannot hold.
+pub(super) fn beyond_half(model: &FusedModel) -> Option<&str> {
+    let nodes = model.architecture.graph.nodes.iter().enumerate();
+    let mut convs = nodes.filter(|(_, node)| matches!(node.op, Op::Conv(_)));
+    let is_beyond = |id: NodeId| {
+        let weights = conv_weights(model, id).map(|(values, _)| values).unwrap_or_default();
+        weights.iter().any(|&value| !f16::from_f32(value).is_finite())
+    };
+    convs.find(|(id, _)| is_beyond(*id)).map(|(_, node)| node.name.as_str())
+}
+
 /// Kernel and bias of the convolution `id` of a fused model.
 ///
 /// # Errors

@@ -39,17 +39,12 @@ pub fn without_judges(paths: &[PathBuf], images: &Images) -> Vec<PathBuf> {
 }
 
 /// Trains the model of `outcome`, which is of `model` and calibrated on `images`, on, and keeps the result where held-out
-/// images judge it better.
+/// images judge it better. Where that fails, `outcome` stays what it was.
 ///
 /// # Errors
 /// As [`Trainer::train`] and [`Judge::measure`].
-pub fn tune(
-    model: &FusedModel,
-    images: &Images,
-    mut outcome: Outcome,
-    trainer: &dyn Trainer,
-) -> Result<Outcome> {
-    let Trained { model: mut trained, note } = trainer.train(model, &outcome.model)?;
+pub fn tune(model: &FusedModel, images: &Images, outcome: &mut Outcome, trainer: &dyn Trainer) -> Result<()> {
+    let Trained { model: mut trained, note } = trainer.train(&outcome.float, &outcome.model)?;
     trained.scheme.origin.passes.push(trainer.name().to_owned());
     let verdict =
         Judge::new(model, &images.hold_out().0)?.measure(&mut export::quantized_session(&trained)?)?;
@@ -67,5 +62,5 @@ pub fn tune(
         outcome.record.verdict = verdict.clone();
     }
     outcome.variants.push(Variant { name, model: trained, verdict });
-    Ok(outcome)
+    Ok(())
 }

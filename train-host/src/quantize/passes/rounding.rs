@@ -49,6 +49,10 @@ impl Row<'_> {
     fn descend(&self, codes: &mut [i8]) {
         let taps = codes.len();
         let trace: f32 = (0..taps).map(|tap| self.products[tap * taps + tap]).sum();
+        // Inputs this large say nothing in floats: rounding to nearest stays.
+        if !trace.is_finite() {
+            return;
+        }
         #[expect(clippy::cast_precision_loss, reason = "taps are few")]
         let ridge = RIDGE * trace / taps as f32;
         let mut gradient = self.gradient(codes, ridge);

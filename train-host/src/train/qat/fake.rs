@@ -182,10 +182,18 @@ impl FakeNet {
                 quant.scale = to_vec(&self.grids[*grid].scale.tensor)?[0];
             }
         }
+        for (node, quant) in self.graph.nodes.iter().zip(&model.scheme.tensors) {
+            if quant.is_some_and(|quant| !(quant.scale.is_normal() && quant.scale > 0.0)) {
+                return Err(diverged(&node.name));
+            }
+        }
         for (&id, kernel) in &self.kernels {
             let node = &self.graph.nodes[id];
             let (values, bias) = (to_vec(&kernel.weight.tensor)?, to_vec(&kernel.bias.tensor)?);
-            if values.iter().chain(&bias).any(|value| !value.is_finite()) {
+            // 16-bit floats hold what stays in floats.
+            if values.iter().any(|&value| !f16::from_f32(value).is_finite())
+                || bias.iter().any(|value| !value.is_finite())
+            {
                 return Err(diverged(&node.name));
             }
             match (model.scheme.tensors[node.inputs[0]], &kernel.stored) {
@@ -316,8 +324,8 @@ fn steps_of(values: &[f32], channels: usize) -> Vec<f32> {
 
 fn diverged(node: &str) -> Error {
     Error::model(
-        format!("the weights of {node:?} are not finite after training"),
-        "finite weights",
+        format!("weights or scale of {node:?} are nothing that can be stored after training"),
+        "finite weights within what 16 bits hold, and a scale above 0",
         "train on images like those the device will see, or leave --qat out",
     )
 }

@@ -246,7 +246,7 @@ fn not_finite(loss: f64) -> Error {
     Error::backend(
         format!("a loss of {loss} in quantization-aware training"),
         "a finite loss",
-        "check the images; if they are sound, report this",
+        "train on images like those the device will see, or leave --qat out",
     )
 }
 
