@@ -47,9 +47,15 @@ struct Args {
     /// Camera to play, such as /dev/video0 [default: the first]
     #[arg(long, value_name = "DEVICE", conflicts_with_all = ["images", "video"])]
     camera: Option<PathBuf>,
+    /// Size that is wished of the camera, which gives what comes nearest [default: 640x480]
+    #[arg(long, value_name = "WxH", conflicts_with_all = ["images", "video", "pattern"], value_parser = config::parse_size)]
+    camera_size: Option<[u16; 2]>,
+    /// Frames a second that are wished of the camera [default: 30]
+    #[arg(long, value_name = "N", conflicts_with_all = ["images", "video", "pattern"], value_parser = config::parse_fps)]
+    camera_fps: Option<u32>,
     /// Size of a test pattern to play, such as 1280x720
     #[arg(long, value_name = "WxH", conflicts_with_all = ["images", "video", "camera"], value_parser = config::parse_size)]
-    pattern: Option<[usize; 2]>,
+    pattern: Option<[u16; 2]>,
     /// Follow objects from frame to frame; as it is, for cameras, video and the pattern
     #[arg(long)]
     track: bool,

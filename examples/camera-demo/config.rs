@@ -22,6 +22,8 @@ pub struct Config {
     images: Option<PathBuf>,
     video: Option<PathBuf>,
     camera: Option<PathBuf>,
+    camera_size: Option<String>,
+    camera_fps: Option<u32>,
     pattern: Option<String>,
     track: bool,
     repeat: bool,
@@ -48,6 +50,8 @@ pub struct Settings {
     pub device: DeviceArgs,
     /// The first camera, else the bundle's own pictures, where absent.
     pub play: Option<Play>,
+    #[cfg_attr(not(feature = "camera"), allow(dead_code, reason = "this build opens no camera"))]
+    pub wish: CameraWish,
     /// Whether objects are followed from frame to frame, also in pictures.
     pub track: bool,
     pub repeat: bool,
@@ -59,6 +63,14 @@ pub struct Settings {
     pub report: Option<PathBuf>,
     /// All sinks but the JSON lines.
     pub sinks: SinkConfig,
+}
+
+/// What is wished of a camera; what nearly every camera has where nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "camera"), allow(dead_code, reason = "this build opens no camera"))]
+pub struct CameraWish {
+    pub size_px: Option<[u16; 2]>,
+    pub fps: Option<u32>,
 }
 
 /// What becomes of frames that come too fast.
@@ -89,7 +101,7 @@ pub enum Play {
     /// The camera at this device.
     Camera(PathBuf),
     /// A test pattern of this width and height.
-    Pattern([usize; 2]),
+    Pattern([u16; 2]),
 }
 
 impl Play {
@@ -98,7 +110,7 @@ impl Play {
         images: Option<PathBuf>,
         video: Option<PathBuf>,
         camera: Option<PathBuf>,
-        pattern: Option<[usize; 2]>,
+        pattern: Option<[u16; 2]>,
     ) -> Result<Option<Self>> {
         let named = [
             images.map(Self::Images),
@@ -146,13 +158,32 @@ fn usual_bundle() -> Option<PathBuf> {
 }
 
 /// Reads a size such as `1280x720`.
-pub fn parse_size(text: &str) -> Result<[usize; 2], String> {
+pub fn parse_size(text: &str) -> Result<[u16; 2], String> {
     let sides = text.split_once('x').map(|(width, height)| [width, height].map(str::parse));
     match sides {
         Some([Ok(width), Ok(height)]) if (1..=8192).contains(&width) && (1..=8192).contains(&height) => {
             Ok([width, height])
         }
         _ => Err(format!("{text:?}: expected a size such as 1280x720, each side at most 8192")),
+    }
+}
+
+/// Reads the size that the file's `key` says, if it does.
+fn size_of_file(key: &str, text: Option<&str>) -> Result<Option<[u16; 2]>> {
+    text.map(parse_size).transpose().map_err(|e| anyhow!("{key}: {e}"))
+}
+
+/// Reads frames a second.
+pub fn parse_fps(text: &str) -> Result<u32, String> {
+    let number = text.parse().map_err(|_| format!("{text:?}: expected frames a second such as 30"))?;
+    check_fps(number)
+}
+
+fn check_fps(fps: u32) -> Result<u32, String> {
+    if (1..=1000).contains(&fps) {
+        Ok(fps)
+    } else {
+        Err(format!("{fps}: expected 1 to 1000 frames a second"))
     }
 }
 
@@ -180,8 +211,12 @@ impl Config {
             allow_unsigned,
             state: given.state.or(file.state),
         };
-        let pattern =
-            file.pattern.as_deref().map(parse_size).transpose().map_err(|e| anyhow!("pattern: {e}"))?;
+        let pattern = size_of_file("pattern", file.pattern.as_deref())?;
+        let fps = file.camera_fps.map(check_fps).transpose().map_err(|e| anyhow!("camera_fps: {e}"))?;
+        let wish = CameraWish {
+            size_px: args.camera_size.or(size_of_file("camera_size", file.camera_size.as_deref())?),
+            fps: args.camera_fps.or(fps),
+        };
         let of_file = Play::of(file.images, file.video, file.camera, pattern)?;
         let play = Play::of(args.images, args.video, args.camera, args.pattern)?.or(of_file);
         Ok(Settings {
@@ -189,6 +224,7 @@ impl Config {
             device,
             track: args.track || file.track,
             play,
+            wish,
             repeat: args.repeat || file.repeat,
             policy: args.policy.map(Policy::from).or(file.policy),
             frames: args.frames,

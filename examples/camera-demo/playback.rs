@@ -35,7 +35,10 @@ pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> 
             Box::new(Stills::new(files.collect()))
         }
         Some(Play::Video(file)) => open_video(file)?,
-        Some(Play::Pattern([width_px, height_px])) => Box::new(Pattern::new(*width_px, *height_px)),
+        Some(Play::Pattern(size_px)) => {
+            let [width_px, height_px] = size_px.map(usize::from);
+            Box::new(Pattern::new(width_px, height_px))
+        }
         Some(Play::Camera(_)) | None => Box::new(Stills::new(bundled(model)?)),
     };
     let repeat = settings.repeat || settings.play.is_none();
@@ -53,7 +56,7 @@ pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> 
 /// cameras.
 #[cfg(feature = "camera")]
 fn camera(settings: &Settings) -> Result<Option<Box<dyn Source>>> {
-    use repedge::source::v4l2::{Camera, Settings as CameraSettings, first_camera};
+    use repedge::source::v4l2::{Camera, Settings as CameraSettings, Wish, first_camera};
 
     let path = match &settings.play {
         Some(Play::Camera(path)) => path.clone(),
@@ -63,7 +66,11 @@ fn camera(settings: &Settings) -> Result<Option<Box<dyn Source>>> {
             None => return Ok(None),
         },
     };
-    let camera = Camera::open(CameraSettings { path: Some(path), ..CameraSettings::default() })?;
+    let usual = Wish::default();
+    let [width_px, height_px] =
+        settings.wish.size_px.map_or([usual.width_px, usual.height_px], |size_px| size_px.map(u32::from));
+    let wish = Wish { width_px, height_px, fps: settings.wish.fps.unwrap_or(usual.fps), ..usual };
+    let camera = Camera::open(CameraSettings { path: Some(path), wish, ..CameraSettings::default() })?;
     Ok(Some(Box::new(camera)))
 }
 

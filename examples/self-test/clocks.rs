@@ -1,7 +1,7 @@
 //! Fixes the board's clocks while speed is measured and puts them back: at the end, on a signal, or, should the program be
 //! killed, at its next start. What was is on disk before it is changed. Clocks that cannot be fixed are told, and no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -24,10 +24,12 @@ pub struct FixedClocks {
     /// Held until the clocks are as they were.
     lock: Option<File>,
     changes: Vec<Change>,
+    /// Files that an earlier run changed and that cannot be put back now: no fault of this one.
+    left: BTreeSet<PathBuf>,
 }
 
 /// A file, and what to write into it to undo what was done.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Change {
     file: PathBuf,
     was: String,
@@ -35,12 +37,18 @@ struct Change {
 
 impl FixedClocks {
     /// Undoes what a run that was killed has left, and fixes `clocks` of the machine whose `/sys` and `/run` stand in `root`.
-    /// What cannot be fixed is told on standard error.
+    /// What cannot be fixed or undone is told on standard error.
     ///
     /// # Errors
-    /// When another run holds the clocks, or what one left cannot be undone.
+    /// When another run holds the clocks, or the record of one is none.
     pub fn fix(clocks: &BTreeMap<String, Clock>, root: &Path) -> Result<Self> {
-        let mut fixed = Self { root: root.into(), clocks: BTreeMap::new(), lock: None, changes: Vec::new() };
+        let mut fixed = Self {
+            root: root.into(),
+            clocks: BTreeMap::new(),
+            lock: None,
+            changes: Vec::new(),
+            left: BTreeSet::new(),
+        };
         if clocks.is_empty() && !root.join(JOURNAL).exists() {
             return Ok(fixed);
         }
@@ -58,7 +66,11 @@ impl FixedClocks {
         );
         // Only from here on may dropping it put anything back.
         fixed.lock = Some(lock);
-        undo(root)?;
+        for Failure { change, error } in put_back(root)? {
+            eprintln!("note: {error}; the next self-test tries again");
+            fixed.left.insert(change.file.clone());
+            fixed.changes.push(change);
+        }
         undo_on_signals(root.into())?;
         for (name, clock) in clocks {
             match fixed.fix_one(clock) {
@@ -84,9 +96,16 @@ impl FixedClocks {
     /// Puts everything back.
     ///
     /// # Errors
-    /// When a clock cannot be put back; the next start tries again.
-    pub fn restore(self) -> Result<()> {
-        undo(&self.root)
+    /// When a clock that this run fixed cannot be put back; the next start tries again.
+    pub fn restore(mut self) -> Result<()> {
+        if self.lock.is_none() {
+            // What is on record is another run's.
+            return Ok(());
+        }
+        // Whatever comes of this, there is nothing left for dropping to do.
+        self.changes.clear();
+        let failures = put_back(&self.root)?;
+        all_back(failures.into_iter().filter(|failure| !self.left.contains(&failure.change.file)))
     }
 
     /// Chooses governor and frequency, in this order, because frequencies can be set under some governors only.
@@ -107,9 +126,17 @@ impl FixedClocks {
     /// Writes `value` into `file`, once it is on record what to write to undo that.
     fn change(&mut self, file: &Path, value: &str) -> Result<()> {
         let was = fs::read_to_string(file).map_err(|e| anyhow!("cannot read {}: {e}", file.display()))?;
+        // What an earlier run left is not what was.
+        if self.left.contains(file) {
+            return write(file, value);
+        }
         self.changes.push(Change { file: file.into(), was: was.trim().to_owned() });
-        artifact::atomic::write(&self.root.join(JOURNAL), &serde_json::to_vec(&self.changes)?)?;
-        write(file, value)
+        record(&self.root, &self.changes)?;
+        write(file, value).inspect_err(|_| {
+            // Nothing was changed, so nothing is to be undone. The record may say more: that writes what is there already.
+            self.changes.pop();
+            let _ = record(&self.root, &self.changes);
+        })
     }
 
     fn under_root(&self, file: &Path) -> PathBuf {
@@ -120,24 +147,54 @@ impl FixedClocks {
 impl Drop for FixedClocks {
     fn drop(&mut self) {
         if self.lock.is_some()
+            && !self.changes.is_empty()
             && let Err(error) = undo(&self.root)
         {
-            eprintln!("note: {error}; the next self-test tries again");
+            eprintln!("note: {error}");
         }
     }
 }
 
-/// Puts back what the journal says, if there is one, and forgets it.
-fn undo(root: &Path) -> Result<()> {
+/// A change that could not be undone.
+struct Failure {
+    change: Change,
+    error: anyhow::Error,
+}
+
+/// Writes down what is to be undone; nothing where nothing is.
+fn record(root: &Path, changes: &[Change]) -> Result<()> {
     let journal = root.join(JOURNAL);
-    let Ok(json) = fs::read(&journal) else { return Ok(()) };
+    if changes.is_empty() {
+        return fs::remove_file(&journal).map_err(|e| anyhow!("cannot delete {}: {e}", journal.display()));
+    }
+    Ok(artifact::atomic::write(&journal, &serde_json::to_vec(changes)?)?)
+}
+
+/// Puts back what the journal says, if there is one, and forgets all but what failed: one clock that cannot be put back keeps no
+/// other from it.
+fn put_back(root: &Path) -> Result<Vec<Failure>> {
+    let Some(changes) = recorded(root)? else { return Ok(Vec::new()) };
+    let try_back = |change: Change| {
+        let error = write(&change.file, &change.was).err()?;
+        Some(Failure { change, error })
+    };
+    let failures: Vec<_> = changes.into_iter().filter_map(try_back).collect();
+    let left: Vec<_> = failures.iter().map(|failure| failure.change.clone()).collect();
+    record(root, &left)?;
+    Ok(failures)
+}
+
+/// What is to be undone, if anything is.
+fn recorded(root: &Path) -> Result<Option<Vec<Change>>> {
+    let journal = root.join(JOURNAL);
+    let Ok(json) = fs::read(&journal) else { return Ok(None) };
     let changes: Vec<Change> = serde_json::from_slice(&json).map_err(|e| {
         anyhow!(
             "{}: not a record of clocks: {e}\n  help: delete it; the clocks are reset when the board restarts",
             journal.display()
         )
     })?;
-    for Change { file, was } in &changes {
+    for Change { file, .. } in &changes {
         let is_plain = !file.components().any(|part| part == std::path::Component::ParentDir);
         ensure!(
             file.starts_with(root.join("sys")) && is_plain,
@@ -145,9 +202,28 @@ fn undo(root: &Path) -> Result<()> {
             journal.display(),
             file.display()
         );
-        write(file, was)?;
     }
-    fs::remove_file(&journal).map_err(|e| anyhow!("cannot delete {}: {e}", journal.display()))
+    Ok(Some(changes))
+}
+
+/// Nothing, where nothing failed.
+///
+/// # Errors
+/// All failures in one.
+fn all_back(failures: impl Iterator<Item = Failure>) -> Result<()> {
+    let said: Vec<String> = failures.map(|failure| failure.error.to_string()).collect();
+    ensure!(
+        said.is_empty(),
+        "{}\n  expected: every clock as it was before the run; the others are\n  \
+         help: the next self-test tries again; a restart of the board resets them",
+        said.join("\n")
+    );
+    Ok(())
+}
+
+/// Puts everything back.
+fn undo(root: &Path) -> Result<()> {
+    all_back(put_back(root)?.into_iter())
 }
 
 /// From here on, signals that end the program put the clocks back first.
@@ -156,7 +232,7 @@ fn undo_on_signals(root: PathBuf) -> Result<()> {
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             if let Err(error) = undo(&root) {
-                eprintln!("note: {error}; the next self-test tries again");
+                eprintln!("note: {error}");
             }
             // As a shell reports a program that a signal ended.
             std::process::exit(128 + signal);

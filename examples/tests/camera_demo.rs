@@ -145,6 +145,8 @@ fn systemd_is_told_and_sigterm_ends_it_cleanly() {
     assert!(terminated.success());
     while !hear(&socket).contains("STOPPING=1") {}
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    line.clear();
+    assert_eq!(stdout.read_line(&mut line).unwrap(), 0, "a frame after the end was asked for: {line}");
 }
 
 #[test]
@@ -203,6 +205,30 @@ fn a_pattern_is_played_and_wrong_choices_are_named() {
     assert!(complaint(&two, 1).contains("several things to play"));
     let film = run(&scene, &[&play[..], &["--video", "film.mp4"]].concat());
     assert!(complaint(&film, 1).contains("ffmpeg"));
+}
+
+#[test]
+fn what_no_camera_can_give_is_refused_by_name() {
+    let scene = Scene::new(&signed::right());
+    let play = ["--bundle", "squares.bundle", "--keys", "keys", "--frames", "1"];
+    let refused = |args: &[&str], code| complaint(&run(&scene, &[&play[..], args].concat()), code);
+    assert!(refused(&["--camera-size", "huge"], 2).contains("1280x720"));
+    assert!(refused(&["--camera-size", "640x9000"], 2).contains("8192"));
+    assert!(refused(&["--camera-fps", "0"], 2).contains("1 to 1000"));
+    assert!(refused(&["--camera-fps", "fast"], 2).contains("\"fast\""));
+    assert!(refused(&["--camera-fps", "30", "--pattern", "96x64"], 2).contains("--pattern"));
+    let file = |text: &str| std::fs::write(scene.path("demo.toml"), text).unwrap();
+    for (text, said) in [
+        ("camera_size = \"640\"", "camera_size: \"640\""),
+        ("camera_fps = 0", "camera_fps: 0"),
+        ("camera_fps = -1", "demo.toml"),
+    ] {
+        file(text);
+        assert!(refused(&["--config", "demo.toml"], 1).contains(said), "{said}");
+    }
+    file("camera_size = \"1280x720\"\ncamera_fps = 60\n");
+    let said = refused(&["--config", "demo.toml", "--images", "nowhere"], 1);
+    assert!(said.contains("nowhere") && !said.contains("camera"), "what is right is taken: {said}");
 }
 
 #[test]

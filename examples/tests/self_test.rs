@@ -221,6 +221,98 @@ fn what_a_killed_run_left_is_undone_by_the_next() {
     assert_eq!(governor(&root, &board), "ondemand");
 }
 
+/// The governors' files of `board`, in `root`.
+fn governor_files(root: &Path, board: &boards::Board) -> Vec<std::path::PathBuf> {
+    let files = board.clocks.values().filter_map(boards::Clock::governor_file);
+    files.map(|file| root.join(file.strip_prefix("/").unwrap())).collect()
+}
+
+#[test]
+fn a_clock_that_cannot_be_put_back_keeps_no_other_and_no_later_run_from_it() {
+    let scene = Scene::new(&signed::right());
+    let board = board_with_clocks(&scene);
+    let root = machine(&scene, &board);
+    let journal = root.join("run/repedge/clocks.json");
+    let lost = root.join("sys/devices/lost");
+    let fixed = governor_files(&root, &board).swap_remove(0);
+    std::fs::write(&fixed, "userspace").unwrap();
+    std::fs::create_dir_all(journal.parent().unwrap()).unwrap();
+    let relative = |path: &Path| path.strip_prefix(scene.folder()).unwrap().to_owned();
+    let record = serde_json::json!([
+        { "file": relative(&lost), "was": "schedutil" }, { "file": relative(&fixed), "was": "ondemand" },
+    ]);
+    std::fs::write(&journal, record.to_string()).unwrap();
+    for _ in 0..2 {
+        let said = code(&self_test(&scene, &[&FIXED[..], &["--quick"]].concat()), 0);
+        assert!(said.contains("sys/devices/lost"), "{said}");
+        assert_eq!(governor(&root, &board), "ondemand");
+        let left: Value = serde_json::from_slice(&std::fs::read(&journal).unwrap()).unwrap();
+        assert_eq!(left, serde_json::json!([record[0]]));
+    }
+    // A clock that is fixed meanwhile is put back to what it was before the first run.
+    std::fs::create_dir_all(lost.parent().unwrap()).unwrap();
+    std::fs::write(&lost, "userspace").unwrap();
+    code(&self_test(&scene, &[&FIXED[..], &["--duration", "100ms"]].concat()), 0);
+    assert_eq!((std::fs::read_to_string(&lost).unwrap(), journal.exists()), ("schedutil".into(), false));
+}
+
+#[test]
+fn the_report_is_written_although_a_clock_cannot_be_put_back() {
+    let scene = Scene::new(&signed::right());
+    let board = board_with_clocks(&scene);
+    let root = machine(&scene, &board);
+    // The clocks are read back between the run and its end: where the first is read from, the run waits for us.
+    let read = board.clocks.values().next().unwrap().read_file();
+    let read = root.join(read.strip_prefix("/").unwrap());
+    std::fs::remove_file(&read).unwrap();
+    assert!(Command::new("mkfifo").arg(&read).status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
+    command.args(["--state", "state"]).args(FIXED).args(["--duration", "100ms"]).current_dir(scene.folder());
+    let piped = std::process::Stdio::piped;
+    let mut child = command.stdout(piped()).stderr(piped()).spawn().unwrap();
+    let mut pipe = wait_for_reader(&read, &mut child);
+    let governors = governor_files(&root, &board);
+    std::fs::remove_file(&governors[0]).unwrap();
+    std::fs::create_dir(&governors[0]).unwrap();
+    std::io::Write::write_all(&mut pipe, b"408000\n").unwrap();
+    drop(pipe);
+    let said = code(&child.wait_with_output().unwrap(), 1);
+    assert!(said.contains("scaling_governor") && said.contains("every clock as it was"), "{said}");
+    assert_eq!(report(&scene.path("r.json"))["verdict"], "pass");
+    assert!(governors.len() > 2);
+    for file in &governors[1..] {
+        assert_eq!(std::fs::read_to_string(file).unwrap().trim(), "ondemand", "{}", file.display());
+    }
+}
+
+/// Opens a pipe for writing once `child` reads from it.
+fn wait_for_reader(pipe: &Path, child: &mut std::process::Child) -> std::fs::File {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Without it, opening would wait for a reader that may never come.
+    const O_NONBLOCK: i32 = 0o4000;
+    loop {
+        if let Ok(file) = std::fs::File::options().write(true).custom_flags(O_NONBLOCK).open(pipe) {
+            return file;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it had read its clocks");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_clock_that_cannot_be_changed_is_told_and_no_more() {
+    let scene = Scene::new(&signed::right());
+    let board = board_with_clocks(&scene);
+    let root = machine(&scene, &board);
+    let [first, ..] = &governor_files(&root, &board)[..] else { panic!() };
+    // It can be read, and whoever is asked to write it cannot, not even root.
+    std::fs::remove_file(first).unwrap();
+    std::os::unix::fs::symlink("/proc/version", first).unwrap();
+    let said = code(&self_test(&scene, &[&FIXED[..], &["--duration", "100ms"]].concat()), 0);
+    assert!(said.contains("clock cpu0 stays as it is"), "{said}");
+    assert!(!root.join("run/repedge/clocks.json").exists());
+}
+
 #[test]
 fn a_record_that_names_other_files_than_clocks_is_refused() {
     let scene = Scene::new(&signed::right());

@@ -1,5 +1,5 @@
-//! Once it runs, the pipeline allocates nothing for a frame, on any of its threads. Alone in its file, because the allocator
-//! counts for the whole process.
+//! Once it runs, the pipeline allocates nothing for a frame, on any of its threads, with sources that decode no JPEG. Alone in
+//! its file, because the allocator counts for the whole process.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 #[path = "pipeline/world.rs"]
@@ -9,13 +9,14 @@ mod world;
 #[path = "counting/ffi.rs"]
 mod ffi;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use repedge::Error;
 use repedge::pipeline::{Following, Pipeline, Policy, Settings, Stop};
 use repedge::sink::{Controls, Lines, Shown, Sink};
-use repedge::source::Pattern;
+use repedge::source::{Pattern, Source, open_video};
 
 /// Frames after which everything has its size.
 const WARM_UP: u64 = 50;
@@ -41,20 +42,39 @@ impl Sink for Count {
     }
 }
 
+/// Allocations from the first frame that counts to the last.
+fn allocations(source: Box<dyn Source>, policy: Policy) -> u64 {
+    let allocations = Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(0)]);
+    let settings = Settings { policy, following: Following::On, frames: Some(FRAMES), ..Settings::default() };
+    let mut pipeline = Pipeline::new(source, settings, Controls::new(0.25), Stop::new());
+    pipeline.add_sink(Box::new(Count { allocations: Arc::clone(&allocations) }), Default::default());
+    pipeline.add_sink(Box::new(Lines::new("nowhere", Box::new(std::io::sink()))), Default::default());
+    let run = pipeline.run(&mut world::Model::new([world::Acts::new()]), &mut world::Ear::default());
+    assert_eq!(run.report.shown, FRAMES);
+    let [first, last] = [0, 1].map(|index| allocations[index].load(Ordering::SeqCst));
+    assert!(first > 0, "the counter does not count");
+    last - first
+}
+
+/// A video of so many frames, each a bit brighter than the one before.
+fn video(folder: &Path, frames: u64) -> PathBuf {
+    let path = folder.join("gray.y4m");
+    let mut bytes = b"YUV4MPEG2 W32 H16 F30:1 C420jpeg\n".to_vec();
+    for frame in 0..frames {
+        bytes.extend_from_slice(b"FRAME\n");
+        bytes.extend_from_slice(&[u8::try_from(frame % 256).unwrap(); 32 * 16 * 3 / 2]);
+    }
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// One test for all, because others would count along.
 #[test]
 fn nothing_is_allocated_for_a_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = video(folder.path(), FRAMES);
     for policy in [Policy::NewestFrame, Policy::EveryFrame] {
-        let allocations = Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(0)]);
-        let settings =
-            Settings { policy, following: Following::On, frames: Some(FRAMES), ..Settings::default() };
-        let source = Box::new(Pattern::new(320, 240));
-        let mut pipeline = Pipeline::new(source, settings, Controls::new(0.25), Stop::new());
-        pipeline.add_sink(Box::new(Count { allocations: Arc::clone(&allocations) }), Default::default());
-        pipeline.add_sink(Box::new(Lines::new("nowhere", Box::new(std::io::sink()))), Default::default());
-        let run = pipeline.run(&mut world::Model::new([world::Acts::new()]), &mut world::Ear::default());
-        assert_eq!(run.report.shown, FRAMES);
-        let [first, last] = [0, 1].map(|index| allocations[index].load(Ordering::SeqCst));
-        assert!(first > 0, "the counter does not count");
-        assert_eq!(last - first, 0, "{policy:?}");
+        assert_eq!(allocations(Box::new(Pattern::new(320, 240)), policy), 0, "the pattern, {policy:?}");
     }
+    assert_eq!(allocations(open_video(&path).unwrap(), Policy::EveryFrame), 0, "a video");
 }

@@ -86,9 +86,14 @@ impl Bench {
         self.run(&words, variables)
     }
 
-    /// Converts for RK3588 by `quantizer`.
+    /// Converts for RK3588 by `quantizer`, ours taking no time.
     fn converted(&self, quantizer: &[&str]) -> Value {
-        let words = [&["--target", "rk3588", "--calib", "data"][..], &QUICK, quantizer].concat();
+        self.converted_by(&[&QUICK[..], quantizer].concat())
+    }
+
+    /// Converts for RK3588 with `options`.
+    fn converted_by(&self, options: &[&str]) -> Value {
+        let words = [&["--target", "rk3588", "--calib", "data"][..], options].concat();
         let ended = self.convert(&words, &[]);
         assert!(ended.succeeded, "{}", ended.said);
         self.json("x.json")
@@ -96,6 +101,13 @@ impl Bench {
 
     fn simulate(&self, variables: &[(&str, &str)]) -> Ended {
         self.run(&["eval", "x.bundle", "--simulate", "--data", "data", "--json=e.json"], variables)
+    }
+
+    /// Changes the build record.
+    fn change_record(&self, change: impl FnOnce(&mut Value)) {
+        let mut record = self.json("x.build/record.json");
+        change(&mut record);
+        fs::write(self.path("x.build/record.json"), record.to_string()).unwrap();
     }
 
     fn json(&self, name: &str) -> Value {
@@ -132,6 +144,12 @@ fn a_conversion_gives_bundle_and_record_and_is_simulated_from_them() {
     assert_eq!(record["rknn_sha256"], npu.sha256.as_str());
     assert_eq!(record["quantizer"]["by"], "ours");
     assert_eq!(record["calibration"].as_array().unwrap().len(), 4);
+    assert_eq!((&record["origin"]["method"], &record["origin"]["images"]), (&"mse".into(), &4.into()));
+    assert_eq!(
+        (&summary["unnamed_images"], &record["config"]["quantized_method"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(record["config"]["disable_rules"].as_array().unwrap().contains(&"fuse_concat_conv".into()));
     assert!(
         record["wheels"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("rknn-toolkit2"))
     );
@@ -154,13 +172,83 @@ fn what_a_chip_cannot_compute_is_named_before_anything_is_computed() {
     checkpoint::save(&model, &Checkpoint::Fused(attention_model(IMGSZ))).unwrap();
     let words = ["convert", "attention.safetensors", "--calib", "data", "--target", "rv1106"];
     let ended = bench.run(&[&words[..], &["--out", "x.bundle"]].concat(), &[]);
-    ended.expect_refusal(&["\"attn\"", "rv1106", "floats"]);
+    ended.expect_refusal(&["\"attn\"", "rv1106", "floats", "--quantizer toolkit"]);
+}
+
+/// A file of a quantized model tells how many images there were, and no more.
+#[test]
+fn of_a_model_quantized_before_the_record_tells_what_is_known() {
+    let bench = Bench::new();
+    let words = ["quantize", "run", "--calib", "data", "--target", "rk3588", "--out", "q.safetensors"];
+    let ended = bench.run(&[&words[..], &QUICK].concat(), &[]);
+    assert!(ended.succeeded, "{}", ended.said);
+    let words = ["convert", "q.safetensors", "--target", "rk3588", "--out", "x.bundle"];
+    let ended = bench.run(&words, &[]);
+    assert!(ended.succeeded && ended.said.contains("does not name the 4 images"), "{}", ended.said);
+    let record = bench.json("x.build/record.json");
+    assert_eq!(record["calibration"], Value::Null);
+    assert_eq!((&record["origin"]["method"], &record["origin"]["images"]), (&"mse".into(), &4.into()));
+    assert!(record["origin"]["passes"].is_array());
+    assert!(bench.simulate(&[]).succeeded);
+
+    for flag in [["--calib", "data"], ["--method", "mse"], ["--images", "64"], ["--adaround", "auto"]] {
+        let refused = bench.run(&[&words[..], &flag].concat(), &[]);
+        refused.expect_refusal(&[&format!("{} for q.safetensors, which is quantized", flag[0]), "leave"]);
+    }
+}
+
+#[test]
+fn what_the_toolkit_was_told_is_recorded_and_nothing_else_is_rebuilt() {
+    let bench = Bench::new();
+    bench.converted_by(&["--quantizer", "toolkit", "--toolkit-algorithm", "mmse", "--no-fallback"]);
+    let config = &bench.json("x.build/record.json")["config"];
+    assert_eq!(
+        (&config["quantized_algorithm"], &config["quantized_method"]),
+        (&"mmse".into(), &"channel".into())
+    );
+    bench.change_record(|record| record["config"]["disable_rules"] = serde_json::json!(["another"]));
+    bench.simulate(&[]).expect_refusal(&["disable_rules", "another", "fuse_concat_conv", "convert again"]);
+}
+
+/// Nothing else shows that the toolkit kept the scales of our quantizer.
+#[test]
+fn a_rebuilt_model_of_other_scales_than_ours_is_seen_in_the_simulator() {
+    const ZEROS: &str = "bytes(4 * shape[1] * shape[2] * shape[3])";
+    let bench = Bench::new();
+    bench.converted(&[]);
+    assert!(bench.simulate(&[]).succeeded);
+    // A value that no output in int8 has.
+    let odd = "struct.pack('<f', 1e9) * (shape[1] * shape[2] * shape[3])";
+    assert!(PLAYED.contains(ZEROS));
+    fs::write(bench.path("played.py"), PLAYED.replace(ZEROS, odd)).unwrap();
+    bench.simulate(&[]).expect_refusal(&["1000000000", "did not keep the model's scales"]);
+    bench.change_record(|record| record["outputs"][0]["quant"]["scale"] = 2.into());
+    bench.simulate(&[]).expect_refusal(&["a build record with the outputs", "as the bundle says"]);
+}
+
+#[test]
+fn a_conversion_that_fails_leaves_the_older_bundle_with_its_record() {
+    let bench = Bench::new();
+    bench.converted(&[]);
+    let files = ["x.bundle", "x.build/record.json", "x.build/model.onnx"];
+    let read = || files.map(|name| fs::read(bench.path(name)).unwrap());
+    let old = read();
+    // Read last, when all is compiled.
+    fs::create_dir(bench.path("checks")).unwrap();
+    fs::write(bench.path("checks/broken.png"), b"no picture").unwrap();
+    let words =
+        ["--target", "rk3588", "--calib", "data", "--quantizer", "toolkit", "--check-images", "checks"];
+    bench.convert(&[&words[..], &QUICK].concat(), &[]).expect_refusal(&["broken.png"]);
+    assert!(read() == old, "one of the two was replaced");
+    assert!(bench.simulate(&[]).succeeded);
+    let names = fs::read_dir(bench.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
 #[test]
 fn the_toolkits_scales_are_the_bundles_and_its_images_are_remembered() {
     let bench = Bench::new();
-    bench.converted(&["--quantizer", "toolkit", "--no-fallback"]);
+    bench.converted_by(&["--quantizer", "toolkit", "--no-fallback"]);
     let manifest = bench.bundle().manifest().clone();
     let [npu] = &manifest.payloads[..] else { panic!("{:?}", manifest.payloads) };
     assert!(npu.outputs.iter().all(|output| output.quant.is_some_and(|quant| quant.scale == 0.5)));
@@ -220,6 +308,41 @@ fn half_floats_need_no_images_and_give_floats() {
     assert!(bench.simulate(&[("PLAYED_TYPE", "float16")]).succeeded);
     // A toolkit that gives another type than was asked for.
     bench.convert(&words, &[]).expect_refusal(&["as int8", "floats"]);
+}
+
+#[test]
+fn flags_that_would_do_nothing_are_refused_by_name() {
+    let bench = Bench::new();
+    let half = ["--target", "rk3566", "--precision", "fp16"];
+    let toolkit = ["--target", "rk3588", "--calib", "data", "--quantizer", "toolkit"];
+    let alone = [&toolkit[..], &["--no-fallback"]].concat();
+    for (words, flag, refusal) in [
+        (&half[..], &["--quantizer", "toolkit"][..], "--quantizer with --precision fp16"),
+        (
+            &half,
+            &["--quantizer", "toolkit", "--toolkit-algorithm", "mmse"],
+            "--quantizer with --precision fp16",
+        ),
+        (&half, &["--quantizer", "ours"], "--quantizer with --precision fp16"),
+        (&half, &["--toolkit-algorithm", "mmse"], "--toolkit-algorithm with --precision fp16"),
+        (&half, &["--images", "64"], "--images without --precision int8"),
+        (&[], &["--method", "auto"], "--method without --precision int8"),
+        (&[], &["--calib", "data"], "--calib without --precision int8"),
+        (&[], &["--float-macs", "0"], "--float-macs without --precision int8"),
+        (&[], &["--toolkit-timeout", "9"], "--toolkit-timeout for board \"host\", which has no NPU"),
+        (&alone, &["--method", "mse"], "--method with --quantizer toolkit and --no-fallback"),
+        (&alone, &["--adaround", "off"], "--adaround with --quantizer toolkit and --no-fallback"),
+    ] {
+        bench.convert(&[words, flag].concat(), &[]).expect_refusal(&[refusal, "leave"]);
+    }
+    if cfg!(feature = "torch") {
+        for words in [&toolkit[..], &alone] {
+            let refused = bench.convert(&[words, &["--qat", "1"]].concat(), &[]);
+            refused.expect_refusal(&["--qat with --quantizer toolkit", "leave"]);
+        }
+        bench.convert(&["--qat", "1"], &[]).expect_refusal(&["--qat without --precision int8"]);
+    }
+    assert!(!bench.path("x.bundle").exists());
 }
 
 #[test]

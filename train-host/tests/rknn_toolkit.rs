@@ -31,13 +31,16 @@ const PATIENT: Duration = Duration::from_secs(600);
 
 /// A toolkit whose worker does what `script`, in Python, says.
 fn played(folder: &Path, script: &str) -> Toolkit {
+    Toolkit::at(python(folder, &format!("exec python3 -c '{script}'"))).unwrap()
+}
+
+/// An interpreter that tells the toolkit's version, and else does what `shell` says.
+fn python(folder: &Path, shell: &str) -> PathBuf {
     let path = folder.join("python");
-    let text = format!(
-        "#!/bin/sh\ncase \"$2\" in *print\\(m.version*) echo 2.5.0; exit;; esac\nexec python3 -c '{script}'\n"
-    );
+    let text = format!("#!/bin/sh\ncase \"$2\" in *print\\(m.version*) echo 2.5.0; exit;; esac\n{shell}\n");
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    Toolkit::at(path).unwrap()
+    path
 }
 
 fn job(onnx: &[u8]) -> Job<'_> {
@@ -86,6 +89,18 @@ fn a_worker_that_says_nothing_is_killed() {
     // It would sleep for a day: that the test ends shows that it was not waited for.
     let error = refused("import time; time.sleep(86400)", Duration::from_millis(300));
     assert!(error.contains("no answer within"), "{error}");
+}
+
+/// The record swears to the packages of the toolkit's environment; others must not take their place.
+#[test]
+fn variables_of_the_environment_give_python_no_other_packages() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("numpy.py"), "raise RuntimeError('shadowed')").unwrap();
+    let shell = format!("export PYTHONPATH={}\nexec python3 \"$@\"", dir.path().display());
+    let toolkit = Toolkit::at(python(dir.path(), &shell)).unwrap();
+    let error = compile(&toolkit, &job(b"model"), Progress::Hidden).unwrap_err().to_string();
+    // It went on to look for the real ones.
+    assert!(error.contains("ModuleNotFoundError") && !error.contains("shadowed"), "{error}");
 }
 
 #[test]

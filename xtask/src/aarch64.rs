@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cross::gcc::{CROSS_COMPILER, CROSS_LIBC};
 use crate::cross::rust::{self, DEBIAN_PACKAGES, Rust};
@@ -19,6 +19,8 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Comes with every arm64 package of Debian, and is what emulated programs are started by.
 const LOADER: &str = "/lib/ld-linux-aarch64.so.1";
 const VENDOR_PINS: &str = "toolchains/rknpu.toml";
+/// Frames of the soak test, which runs ten times as many where nothing is emulated.
+const SOAK_FRAMES: (&str, &str) = ("REPEDGE_SOAK_FRAMES", "10000");
 
 /// The emulator.
 pub const EMULATOR: Need = Need {
@@ -40,11 +42,24 @@ pub fn test(workspace: &Workspace) -> Result<()> {
         suites.args(["--package", package]);
     }
     suites.arg("--no-fail-fast");
-    run_inheriting(suites.args(["--lib", "--tests"]))?;
+    suites.args(["--lib", "--tests"]);
     let mut real = cargo(workspace, rust)?;
     real.args(["--package", "rknn-sys", "--test", "vendor_runtime"]);
     real.args(["--package", "repedge", "--test", "rknn_vendor", "--", "--ignored"]);
-    run_inheriting(real.env("REPEDGE_VENDOR_RKNN", vendor))
+    real.env("REPEDGE_VENDOR_RKNN", vendor);
+    run_all([suites, real])
+}
+
+/// Runs every command, also behind one that fails.
+fn run_all(commands: impl IntoIterator<Item = Command>) -> Result<()> {
+    let run = |mut command| run_inheriting(&mut command);
+    let failures: Vec<String> = commands
+        .into_iter()
+        .filter_map(|command| run(command).err())
+        .map(|error| error.to_string())
+        .collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
 }
 
 fn provide() -> Result<Rust> {
@@ -73,6 +88,7 @@ fn cargo(workspace: &Workspace, rust: Rust) -> Result<Command> {
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
     // Without -L: with it the creation of threads hangs.
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64-static");
+    command.env(SOAK_FRAMES.0, SOAK_FRAMES.1);
     // Its own folder, because two compilers in one make each other compile everything anew.
     command.env("CARGO_TARGET_DIR", workspace.target_folder()?.join("aarch64"));
     Ok(command)
@@ -105,4 +121,37 @@ pub fn set_up(workspace: &Workspace) -> Result<()> {
     provide_vendor_runtime(workspace)?;
     let mut fetch = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     run(fetch.args(["fetch", "--locked"]).current_dir(workspace.root()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_suite_that_fails_keeps_no_other_from_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let witness = folder.path().join("ran");
+        let second = || shell(&format!("touch {}", witness.display()));
+        let error = run_all([shell("exit 3"), second()]).unwrap_err().to_string();
+        assert!(witness.exists() && error.contains("exit 3"), "{error}");
+        let error = run_all([shell("exit 3"), shell("exit 4")]).unwrap_err().to_string();
+        assert!(error.contains("exit 3") && error.contains("exit 4"), "{error}");
+        run_all([second()]).unwrap();
+    }
+
+    #[test]
+    fn emulated_tests_soak_for_less_long() {
+        let workspace = Workspace::find().unwrap();
+        let command = cargo(&workspace, Rust::Current).unwrap();
+        let is_soak = |(name, _): &(&std::ffi::OsStr, Option<&std::ffi::OsStr>)| *name == SOAK_FRAMES.0;
+        let (_, frames) = command.get_envs().find(is_soak).unwrap();
+        let frames: u32 = frames.unwrap().to_str().unwrap().parse().unwrap();
+        assert!(frames <= 10_000, "{frames}");
+    }
 }

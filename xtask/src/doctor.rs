@@ -6,6 +6,7 @@ use boards::{Board, Method};
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
+use crate::build_board;
 use crate::cross::{self, Toolchain};
 use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV, on_path};
 use crate::workspace::{Workspace, succeeds};
@@ -131,7 +132,8 @@ fn of_machine(workspace: &Workspace) -> Vec<Finding> {
     findings
 }
 
-fn of_board(workspace: &Workspace, board: &Board) -> BoardReport {
+/// What `build-board` needs for a board, as it is called without arguments.
+fn needs_of_building(workspace: &Workspace, board: &Board) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(target) = &board.target {
         let missing = cross::missing(workspace, target);
@@ -143,10 +145,18 @@ fn of_board(workspace: &Workspace, board: &Board) -> BoardReport {
         let absent = |cross::Missing { what, purpose, remedy }| finding(what, purpose, false, remedy);
         findings.extend(missing.into_iter().map(absent));
     }
-    let can_build = findings.iter().all(|finding| finding.is_there);
-    if board.npu.is_some() {
-        findings.push(toolkit(workspace));
+    findings.push(finding(LIBCLANG.name, "compiling for cameras", (LIBCLANG.is_met)(), remedy_of(&LIBCLANG)));
+    if build_board::needs_compiler(board) {
+        let mut toolkit = toolkit(workspace);
+        toolkit.remedy += ", or `build-board --cpu-only`";
+        findings.push(toolkit);
     }
+    findings
+}
+
+fn of_board(workspace: &Workspace, board: &Board) -> BoardReport {
+    let mut findings = needs_of_building(workspace, board);
+    let can_build = findings.iter().all(|finding| finding.is_there);
     if board.flash.methods.contains(&Method::Ssh) {
         findings.push(finding("ssh", "flash --ssh", on_path("ssh"), "`sudo apt-get install openssh-client`"));
     }
@@ -182,6 +192,30 @@ fn finding(
 }
 
 fn of_need(need: &Need) -> Finding {
-    let remedy = format!("`sudo apt-get install {}`", need.package);
-    finding(need.name, need.purpose, (need.is_met)(), remedy)
+    finding(need.name, need.purpose, (need.is_met)(), remedy_of(need))
+}
+
+fn remedy_of(need: &Need) -> String {
+    format!("`sudo apt-get install {}`", need.package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_can_be_built_for_when_all_that_building_takes_is_there() {
+        let workspace = Workspace::find().unwrap();
+        let needs = |name: &str| {
+            let board = Board::find(name).unwrap();
+            let needs = needs_of_building(&workspace, &board);
+            let is_whole = needs.iter().all(|finding| finding.is_there);
+            assert_eq!(of_board(&workspace, &board).can_build, is_whole, "{name}");
+            needs.into_iter().map(|finding| finding.name).collect::<Vec<_>>()
+        };
+        let has = |needs: &[String], name: &str| needs.iter().any(|need| need == name);
+        let (npu, cpu) = (needs("rk3588"), needs("qemu-virt"));
+        assert!(has(&npu, LIBCLANG.name) && has(&npu, "rknn-toolkit2"), "{npu:?}");
+        assert!(has(&cpu, LIBCLANG.name) && !has(&cpu, "rknn-toolkit2"), "{cpu:?}");
+    }
 }

@@ -20,7 +20,7 @@ pub struct Environment {
     /// Where it lies in the workspace.
     folder: &'static str,
     /// The file in the workspace that pins its packages.
-    requirements: &'static str,
+    pub requirements: &'static str,
     /// What pip is told beside that.
     flags: &'static [&'static str],
     /// The Python it has to be made with; any where that is none.

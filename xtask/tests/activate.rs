@@ -10,13 +10,19 @@ use std::process::{Command, Output};
 
 const ACTIVATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package/activate");
 
-/// A self-test that passes while the file `fails` beside its program is not there, and `fails-to-commit` neither where it
-/// is asked to commit.
+/// A self-test that passes while the file `fails` beside its program is not there, and that takes what nobody signed only
+/// alone, as the real one.
 const SELF_TEST: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$REPEDGE_ROOT/self-tests"
+case "$*" in *--allow-unsigned*--commit* | *--allow-unsigned*--keys* | *--keys*--allow-unsigned*) exit 2 ;; esac
 [ ! -e "$here/fails" ] || exit 1
-case "$*" in *--commit*) [ ! -e "$here/fails-to-commit" ] || exit 1 ;; esac
+"#;
+
+/// A service that runs as long as somebody looks less often than the file `looks` says.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+echo "$*" >> "$REPEDGE_ROOT/systemctl"
+[ "$(wc -l < "$REPEDGE_ROOT/systemctl")" -le "$(cat "$REPEDGE_ROOT/looks")" ]
 "#;
 
 /// Stands for a program that `activate` runs: counts, and kills `activate` before or after the chosen call. Syncing
@@ -46,6 +52,8 @@ impl Device {
         for step in STEPS {
             program(&shims.join(step), SHIM);
         }
+        program(&shims.join("systemctl"), SYSTEMCTL);
+        program(&shims.join("sleep"), "#!/bin/sh\n");
         device
     }
 
@@ -135,24 +143,64 @@ fn a_version_that_passes_runs_and_the_one_before_is_kept() {
 }
 
 #[test]
-fn the_new_version_tests_itself_and_commits_after_the_switch() {
-    let signed = ("", "--keys ROOT/etc/repedge/keys", " --commit");
-    // self-test refuses to commit what nobody signed.
-    let unsigned = ("--allow-unsigned", "--allow-unsigned", "");
-    for (flags, trust, commit) in [signed, unsigned] {
+fn a_version_tests_itself_before_the_switch_and_forbids_others_only_when_asked() {
+    let signed = ("", "--keys ROOT/etc/repedge/keys", true);
+    let unsigned = ("--allow-unsigned", "--allow-unsigned", false);
+    for (flags, trust, commits) in [signed, unsigned] {
         let device = Device::new();
         device.install("1.0+a", &[]);
         fs::create_dir_all(device.path("etc/repedge")).unwrap();
         fs::write(device.path("etc/repedge/flags"), format!("# words\nREPEDGE_FLAGS={flags}\n")).unwrap();
-        assert!(device.activate(&[]).status.success());
-        let runs = fs::read_to_string(device.path("self-tests")).unwrap();
+        for arguments in [&[][..], &["--self-test", "--json", "x"], &["--commit"]] {
+            let output = device.activate(arguments);
+            assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        }
         let state = "ROOT/var/lib/repedge";
         let version = format!("{state}/versions/1.0+a");
-        let expected = format!(
-            "{version}/model.bundle --board {version}/board.json --state {state}/minimum-security-version --quick {trust}"
+        let common = format!(
+            "{version}/model.bundle --board {version}/board.json --state {state}/minimum-security-version {trust}"
         );
+        let mut expected = vec![format!("{common} --quick"), format!("{common} --json x")];
+        if commits {
+            expected.push(format!("{common} --quick --commit"));
+        }
+        let runs = fs::read_to_string(device.path("self-tests")).unwrap();
         let runs = runs.replace(device.root.path().to_str().unwrap(), "ROOT");
-        assert_eq!(runs.lines().collect::<Vec<_>>(), [expected.clone(), format!("{expected}{commit}")]);
+        assert_eq!(runs.lines().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn what_fails_its_self_test_commits_nothing() {
+    let device = Device::new();
+    let none = device.activate(&["--commit"]);
+    assert!(none.status.code() == Some(1) && said(&none).contains("no version runs"), "{}", said(&none));
+    device.install("1.0+a", &[]);
+    assert!(device.activate(&[]).status.success());
+    fs::write(device.path("var/lib/repedge/current/bin/fails"), "").unwrap();
+    let output = device.activate(&["--commit"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("accepted as before"), "{}", said(&output));
+    assert_eq!(device.linked("current").as_deref(), Some("1.0+a"));
+}
+
+#[test]
+fn a_service_is_up_when_it_stays_up() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    assert!(device.activate(&[]).status.success());
+    let without = device.activate(&["--start"]);
+    assert!(without.status.success() && said(&without).contains("no service"), "{}", said(&without));
+    let units = device.path("usr/lib/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    fs::write(units.join("repedge-camera-demo.service"), "").unwrap();
+    // It does not start; it ends after two looks; it stays.
+    for (looks, code) in [(0, 1), (3, 1), (100, 0)] {
+        fs::write(device.path("looks"), looks.to_string()).unwrap();
+        let _ = fs::remove_file(device.path("systemctl"));
+        let output = device.activate(&["--start"]);
+        assert_eq!(output.status.code(), Some(code), "{looks}: {}", said(&output));
+        assert_eq!(said(&output).contains("version 1.0+a runs"), code == 1, "{}", said(&output));
     }
 }
 
@@ -161,14 +209,12 @@ fn a_version_that_fails_leaves_the_old_one_running() {
     let device = Device::new();
     device.install("1.0+a", &[]);
     assert!(device.activate(&[]).status.success());
-    for mark in ["fails", "fails-to-commit"] {
-        device.install("1.0+b", &[mark]);
-        let output = device.activate(&[]);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(said(&output).contains("version 1.0+a runs"), "{}", said(&output));
-        assert_eq!(device.linked("current").as_deref(), Some("1.0+a"));
-        assert_eq!(device.versions(), ["1.0+a"]);
-    }
+    device.install("1.0+b", &["fails"]);
+    let output = device.activate(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("version 1.0+a runs"), "{}", said(&output));
+    assert_eq!(device.linked("current").as_deref(), Some("1.0+a"));
+    assert_eq!(device.versions(), ["1.0+a"]);
     let first = Device::new();
     first.install("1.0+a", &["fails"]);
     let output = first.activate(&[]);

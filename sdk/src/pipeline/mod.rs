@@ -1,6 +1,6 @@
 //! Frames from a source through a model to sinks, each stage on a thread of its own. Frames stay in order; a fixed number of
-//! them goes round, so that nothing is allocated for a frame. What waits too long is replaced by what is newer, or nothing
-//! is, as the [`Policy`] says. Durations are measured by a clock that nobody sets.
+//! them goes round, so that nothing is allocated for a frame but by a source's decoder of JPEG. What waits too long is replaced by
+//! what is newer, or nothing is, as the [`Policy`] says. Durations are measured by a clock that nobody sets.
 //!
 //! ```text
 //! source ─▶ capture ─▶ preprocess ─▶ inference ─▶ decode, track, draw ─▶ sinks
@@ -84,7 +84,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Whether objects are followed.
     pub following: Following,
-    /// Least time from one frame to the next.
+    /// Least time from one frame to the next; of cameras, whose frames come when they do, on average. A camera's frames that
+    /// come before are passed over where the newest counts, so that the one that is looked at is as new as can be.
     pub interval: Duration,
     /// Frames to show; all of them where absent.
     pub frames: Option<u64>,
@@ -206,7 +207,7 @@ impl Pipeline {
         };
         let classes = analyzer.manifest().classes.clone();
         let kept = Kept {
-            capture: Capture { source, policy, interval, controls },
+            capture: Capture::new(source, policy, interval, controls),
             seeing,
             showing: Showing { outlets, classes, frames, span: None },
         };

@@ -87,6 +87,11 @@ impl Notes {
         self.ring();
     }
 
+    /// Whether somebody asked the pipeline to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_stopped()
+    }
+
     /// Wakes whoever watches.
     pub(super) fn ring(&self) {
         self.stop.ring();

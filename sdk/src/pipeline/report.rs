@@ -23,6 +23,8 @@ pub struct PipelineReport {
     pub shown: u64,
     /// Frames passed over because newer ones had come.
     pub dropped: u64,
+    /// Frames of a camera passed over because nobody wanted them yet: before the interval had passed, or in a pause.
+    pub unwanted: u64,
     /// Frames of the source that could not be used.
     pub broken: u64,
     /// Frames lost on their way, by an engine's failure.
@@ -121,6 +123,7 @@ impl Times {
 pub(super) struct Tally {
     pub(super) shown: AtomicU64,
     pub(super) dropped: AtomicU64,
+    pub(super) unwanted: AtomicU64,
     pub(super) broken: AtomicU64,
     pub(super) lost: AtomicU64,
     work: [Times; Stage::ALL.len()],
@@ -133,6 +136,7 @@ impl Tally {
         Self {
             shown: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            unwanted: AtomicU64::new(0),
             broken: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             work: std::array::from_fn(|_| Times::new()),
@@ -152,6 +156,7 @@ impl Tally {
         PipelineReport {
             shown: count(&self.shown),
             dropped: count(&self.dropped),
+            unwanted: count(&self.unwanted),
             broken: count(&self.broken),
             lost: count(&self.lost),
             stages: Stage::ALL.map(|stage| StageReport { stage, work: self.work(stage).spread() }).to_vec(),

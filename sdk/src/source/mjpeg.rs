@@ -15,7 +15,7 @@ const CHUNK: usize = 1 << 16;
 /// No image of a camera is larger.
 const MAX_IMAGE: usize = 1 << 26;
 
-/// A file of video.
+/// A file of video. Each frame is an allocation of the JPEG decoder's.
 #[derive(Debug)]
 pub struct MjpegFile {
     path: PathBuf,

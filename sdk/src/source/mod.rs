@@ -23,11 +23,26 @@ pub use y4m::Y4mFile;
 
 /// Something that gives frames, one after the other.
 pub trait Source: Send {
-    /// Waits for the next frame, for at most `patience`, and reads it into `shot`, whose memory is used again.
+    /// Waits for the next frame, for at most `patience`, and reads it into `shot`, whose memory is used again; not where a frame is
+    /// an image file, whose decoder brings its own: Motion JPEG, from files or cameras, and pictures.
     ///
     /// # Errors
     /// [`Error::Input`] when the source cannot give another frame, now or later.
     fn next(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error>;
+
+    /// Waits for the next frame, for at most `patience`, and passes over it: what `shot` then holds is not said. Sources that
+    /// need not read a frame for that spare themselves the work.
+    ///
+    /// # Errors
+    /// As [`Source::next`].
+    fn skip(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
+        self.next(shot, patience)
+    }
+
+    /// What becomes of frames while nobody asks for them.
+    fn supply(&self) -> Supply {
+        Supply::OnDemand
+    }
 
     /// Begins anew, where the source can.
     ///
@@ -37,6 +52,15 @@ pub trait Source: Send {
 
     /// What it is, for people.
     fn describe(&self) -> String;
+}
+
+/// What becomes of a source's frames while nobody asks for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supply {
+    /// They wait, as those of files do.
+    OnDemand,
+    /// They come, and a few old ones are kept, as by cameras' drivers: who asks late is given what is no longer so.
+    Live,
 }
 
 /// What came of waiting for a frame.

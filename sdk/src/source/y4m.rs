@@ -32,6 +32,8 @@ pub struct Y4mFile {
     /// Where the first frame begins.
     start: u64,
     next: u64,
+    /// The line in front of a frame; used again and again.
+    line: Vec<u8>,
     /// U and V of a frame, before they are laid side by side.
     chroma: Vec<u8>,
 }
@@ -54,17 +56,18 @@ impl Y4mFile {
                 "convert it, for example with `ffmpeg -i VIDEO -pix_fmt yuv420p -strict 0 OUT.y4m`",
             )
         })?;
-        Ok(Self { path: path.into(), file, header, start: read as u64, next: 0, chroma: Vec::new() })
+        let start = read as u64;
+        Ok(Self { path: path.into(), file, header, start, next: 0, line, chroma: Vec::new() })
     }
 
     /// Passes over the line in front of a frame; says whether there is one.
     fn begin_frame(&mut self) -> Result<Begun, Error> {
-        let mut line = Vec::new();
-        let read = self.file.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
+        self.line.clear();
+        let read = self.file.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line);
         read.map_err(|e| unreadable(&self.path, &e))?;
-        Ok(match line.strip_prefix(b"FRAME") {
-            _ if line.is_empty() => Begun::End,
-            Some([b'\n' | b' ', ..]) if line.ends_with(b"\n") => Begun::Frame,
+        Ok(match self.line.strip_prefix(b"FRAME") {
+            _ if self.line.is_empty() => Begun::End,
+            Some([b'\n' | b' ', ..]) if self.line.ends_with(b"\n") => Begun::Frame,
             _ => Begun::Lost,
         })
     }

@@ -22,7 +22,24 @@ fn asked_in_the_middle_it_leaves_what_is_under_way() {
         world.sinks = vec![(record.clone(), Duty::Optional)];
         let run = world.run().0;
         assert_eq!((run.end.unwrap(), run.report.stuck), (End::Stopped, vec![]));
-        assert!(record.numbers().len() >= 6);
+        assert_eq!(record.numbers().len(), 6, "the frame at hand is the last");
+    }
+}
+
+#[test]
+fn asked_while_a_frame_is_shown_it_shows_at_most_one_more() {
+    for policy in [Policy::EveryFrame, Policy::NewestFrame] {
+        let (gate, mut world) = (Gate::default(), World::new(Frames::new(u64::MAX), policy));
+        let record = Record::with(Acts::from([(5, Act::Wait(gate.clone()))]));
+        world.sinks = vec![(record.clone(), Duty::Optional)];
+        let stop = world.stop.clone();
+        let running = std::thread::spawn(move || world.run().0);
+        wait_until("five frames were shown", || record.numbers().len() == 5);
+        stop.stop();
+        gate.open();
+        assert_eq!(running.join().unwrap().end.unwrap(), End::Stopped);
+        let shown = record.numbers().len();
+        assert!(shown <= 6, "{policy:?}: {shown} frames");
     }
 }
 

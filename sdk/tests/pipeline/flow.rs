@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::collection::hash_map;
 use proptest::prelude::*;
 use repedge::pipeline::{Duty, End, Note, Policy};
+use repedge::source::Supply;
 
 use crate::world::{Act, Acts, Frames, Gate, Record, World, wait_until};
 
@@ -145,6 +146,21 @@ fn a_pause_holds_files_and_passes_over_what_a_camera_gives() {
         let run = running.join().unwrap();
         let shown = 200 - given_while_paused;
         assert_eq!((given.load(Ordering::SeqCst), run.report.shown), (200, shown), "{policy:?}");
+        assert_eq!(run.report.unwanted, given_while_paused, "{policy:?}");
         assert!(!stop.is_stopped());
     }
+}
+
+#[test]
+fn between_the_frames_that_are_wanted_a_camera_is_read_on() {
+    let source = Frames { supply: Supply::Live, ..Frames::new(500) };
+    let given = source.given.clone();
+    let mut world = World::new(source, Policy::NewestFrame);
+    world.settings.interval = Duration::from_secs(3600);
+    let record = world.sinks[0].0.clone();
+    let running = std::thread::spawn(move || world.run().0);
+    wait_until("no frame waits for an hour", || given.load(Ordering::SeqCst) == 500);
+    let run = running.join().unwrap();
+    assert_eq!((run.end.unwrap(), record.numbers()), (End::Over, vec![0]));
+    assert_eq!((run.report.shown, run.report.unwanted, run.report.dropped), (1, 499, 0));
 }

@@ -10,7 +10,7 @@ use repedge::Error;
 use repedge::backend::{InTurn, Session, SharedEngine};
 use repedge::pipeline::{Analyzer, Duty, Note, Pipeline, Policy, Run, Settings, Stop, Watch};
 use repedge::sink::{Controls, Shown, Sink};
-use repedge::source::{Arrival, Format, Rewound, Shot, Source};
+use repedge::source::{Arrival, Format, Rewound, Shot, Source, Supply};
 
 pub const SIDE_PX: usize = 32;
 
@@ -67,13 +67,15 @@ pub struct Frames {
     pub acts: Acts,
     /// Frames that cannot be used.
     pub broken: Vec<u64>,
+    pub supply: Supply,
     /// Frames given so far.
     pub given: Arc<AtomicU64>,
 }
 
 impl Frames {
     pub fn new(count: u64) -> Self {
-        Self { count, next: 0, acts: Acts::new(), broken: vec![], given: Arc::default() }
+        let supply = Supply::OnDemand;
+        Self { count, next: 0, acts: Acts::new(), broken: vec![], supply, given: Arc::default() }
     }
 }
 
@@ -92,6 +94,10 @@ impl Source for Frames {
         shot.bytes.resize(16 * 8 * 3, 114);
         self.given.fetch_add(1, Ordering::SeqCst);
         Ok(Arrival::Frame)
+    }
+
+    fn supply(&self) -> Supply {
+        self.supply
     }
 
     fn rewind(&mut self) -> Result<Rewound, Error> {

@@ -74,17 +74,14 @@ fn cases(kind: &str, actions: impl Fn(usize) -> Action) -> Vec<Case> {
     let calls = FAULTY.iter().enumerate();
     let all = calls.flat_map(|(at, &call)| WAYS.map(|way| [1, 9].map(|from| (at, call, way, from))));
     let all = all.flatten().filter(|(_, call, way, _)| way.calls(call));
-    all.filter_map(|(at, call, way, from)| {
-        let fault = Fault { call: call.into(), from, count: 1, action: actions(at) };
-        let name = format!("{kind} in {call} {from} {way:?}");
-        let scenario = npu::scenario(&name);
-        fault.is_possible().then(|| Case { way, scenario: with(scenario, &fault), fault })
-    })
-    .collect()
+    all.filter_map(|(at, call, way, from)| case(kind, call, way, from, actions(at))).collect()
 }
 
-fn with(scenario: Scenario, fault: &Fault) -> Scenario {
-    scenario.with_fault(&fault.call, fault.from, fault.count, fault.action)
+/// The case of `action` at the call number `from` of a function; none where it can never come.
+fn case(kind: &str, call: &str, way: Way, from: u64, action: Action) -> Option<Case> {
+    let fault = Fault { call: call.into(), from, count: 1, action };
+    let scenario = npu::scenario(&format!("{kind} in {call} {from} {way:?}"));
+    fault.is_possible().then(|| Case { way, scenario: scenario.with_fault(call, from, 1, action), fault })
 }
 
 /// A buffer of another device that shows one frame.
@@ -174,7 +171,8 @@ fn assert_nothing_left(scenario: &Scenario, fault: &Fault) {
     assert_eq!(counters.outputs, 0, "{}", scenario.name);
     let is_told = |text: &String| memories > 0 && text.contains("destroyed with 1 memories");
     assert!(counters.violations.iter().all(is_told), "{}: {:?}", scenario.name, counters.violations);
-    let is_rare = fault.from > 1 && RARE.contains(&fault.call.as_str());
+    let call = fault.call.as_str();
+    let is_rare = (fault.from > 1 && RARE.contains(&call)) || UNUSED.contains(&call);
     assert!(is_rare || counters.faults == [1], "{}: the fault never came", scenario.name);
 }
 
@@ -199,6 +197,32 @@ fn an_error_of_any_function_fails_one_frame_at_most() {
         assert!(!is_open || failed == expected, "{}: {failed} frames failed", case.scenario.name);
         let is_of_loading = !is_of_frames(&case.fault.call) && !case.fault.call.starts_with("rknn_destroy");
         assert!(is_open || is_of_loading, "{} kept the model from being opened", case.scenario.name);
+    }
+}
+
+/// Every code of the two functions that fail most, on every way.
+#[test]
+fn every_code_of_loading_and_running_costs_what_it_must() {
+    for (code, _) in CODES {
+        for way in WAYS {
+            let of_call = |call| case(&format!("code {code}"), call, way, 1, Action::Error(code)).unwrap();
+            let Outcome { is_open, .. } = play(&of_call("rknn_init"), &patient());
+            assert!(!is_open, "{code} {way:?}: a model that was not loaded was opened");
+            let Outcome { is_open, failed, .. } = play(&of_call("rknn_run"), &patient());
+            assert!(is_open && failed == 1, "{code} {way:?}: {failed} frames failed");
+        }
+    }
+}
+
+/// Whatever the others would do, the backend does not ask them.
+#[test]
+fn functions_that_the_backend_has_no_use_for_are_never_called() {
+    for call in UNUSED {
+        for way in WAYS {
+            let case = case("unused", call, way, 1, Action::Error(-1)).unwrap();
+            let Outcome { came, is_open, failed } = play(&case, &patient());
+            assert!(!came && is_open && failed == 0, "{}: it was called", case.scenario.name);
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::Path;
 use artifact::{Layout, Quant, TensorSpec};
 use repedge::Error;
 use repedge::backend::rknn::{Chip, Cores, IoPath, NpuFailure, RknnOptions, RknnSession};
-use stand_in::{Mode, Model, Scenario};
+use stand_in::control::Control;
+use stand_in::{Action, Mode, Model, Scenario};
 use tempfile::NamedTempFile;
 
 use crate::tensors::{assert_gives, expected, pixels, quantized, refusal, run};
-use crate::{common, failure, npu};
+use crate::{common, failure, frames, npu};
 
 /// The stand-in library with each of `texts` spoiled by another second letter.
 fn spoiled(texts: &[&str]) -> NamedTempFile {
@@ -41,10 +42,13 @@ fn the_small_runtime_runs_without_copies_only() {
     let chip = Chip::Named("rv1106".into());
     let options = RknnOptions { library: Some(npu::small_runtime()), chip, ..npu::options() };
     assert_gives(&scenario, &options, quantized);
-    let cores = RknnOptions { cores: Cores::One(0), ..options.clone() };
-    let error = refusal(&npu::scenario("rv1106 cores").on_rv1106(), &cores);
-    assert_eq!(failure(&error), NpuFailure::MissingFunction("rknn_set_core_mask"));
-    assert!(error.to_string().contains("update librknnmrt.so"), "{error}");
+    for cores in [Cores::One(0), Cores::Each(1)] {
+        let scenario = npu::scenario(&format!("rv1106 {cores:?}")).on_rv1106();
+        let error = refusal(&scenario, &RknnOptions { cores, ..options.clone() });
+        assert_eq!(failure(&error), NpuFailure::MissingFunction("rknn_set_core_mask"));
+        let text = error.to_string();
+        assert!(text.contains("`Cores::Driver`") && !text.contains("update"), "{text}");
+    }
     let copied = RknnOptions { path: IoPath::Copied, ..options };
     let error = refusal(&npu::scenario("rv1106 copied").on_rv1106(), &copied);
     assert!(
@@ -95,6 +99,30 @@ fn models_of_other_chips_and_newer_toolkits_are_refused_before_they_are_loaded()
     }
     assert_eq!(npu::counters(&other), npu::counters(&newer));
     assert_eq!(npu::counters(&newer).contexts_made, 0, "it was loaded");
+}
+
+#[test]
+fn a_chip_may_be_named_by_its_variant() {
+    for name in ["rk3588s", "RK3588", "rk3588s2"] {
+        let options = RknnOptions { chip: Chip::Named(name.into()), ..npu::options() };
+        npu::session(&npu::scenario(&format!("on {name}")), &options).unwrap();
+    }
+    let options = RknnOptions { chip: Chip::Named("rk3576".into()), ..npu::options() };
+    assert_eq!(failure(&refusal(&npu::scenario("on another"), &options)), NpuFailure::WrongChip);
+}
+
+/// Its contexts stay, and that is told: of a worker whose call returns late, while the pool is still there.
+#[test]
+fn contexts_of_a_library_that_destroys_none_are_counted() {
+    let file = without(&["rknn_destroy"]);
+    let scenario = npu::scenario("no end").with_fault("rknn_run", 1, 1, Action::Stall);
+    let options = RknnOptions { library: Some(file.path().into()), ..npu::impatient() };
+    let mut pool = npu::pool(&scenario, &options).unwrap();
+    assert!(matches!(frames::run(&mut pool, 1)[..], [Some(NpuFailure::Stalled { .. })]));
+    assert_eq!(frames::run(&mut pool, 3), [None; 3]);
+    assert_eq!(pool.report().unfreed, 0);
+    Control::new(file.path(), &scenario.name).release();
+    npu::wait_until("the late worker has ended", || pool.report().unfreed == 1);
 }
 
 #[test]

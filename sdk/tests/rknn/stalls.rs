@@ -1,6 +1,6 @@
 //! Calls that do not return: they cost their frames, are counted, and hold up nothing else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use repedge::backend::rknn::{Cores, IoPath, NpuFailure, RknnOptions, TimeLimits};
 use stand_in::Action;
@@ -104,14 +104,16 @@ fn an_npu_that_cannot_be_opened_again_is_given_up() {
     ] {
         let scenario = npu::scenario(&format!("reopening {name}"))
             .with_fault("rknn_run", 1, 1, Action::Stall)
-            .with_fault("rknn_init", 2, 1, action);
-        let limits = TimeLimits { open: Duration::from_secs(10), ..npu::impatient().limits };
+            .with_fault("rknn_init", 2, 9, action);
+        let limits =
+            TimeLimits { open: Duration::from_secs(10), max_quarantined: 1, ..npu::impatient().limits };
         let mut pool = npu::pool(&scenario, &RknnOptions { limits, ..npu::impatient() }).unwrap();
         assert!(matches!(run(&mut pool, 1)[..], [Some(NpuFailure::Stalled { .. })]), "{name}");
         let error = pool.slot().map(drop).unwrap_err();
         assert_eq!(failure(&error), NpuFailure::Exhausted { quarantined }, "{error}");
         assert!(error.to_string().contains(reason), "no {reason:?} in {error}");
-        assert_eq!((pool.report().quarantined, pool.report().reopened), (quarantined.into(), 0));
+        let report = pool.report();
+        assert_eq!((report.quarantined, report.reopened, report.left_out), (quarantined.into(), 0, 1));
         npu::control(&scenario).release();
         // What stalled gives a context, what was refused does not.
         npu::wait_until("the late calls have returned", || {
@@ -119,6 +121,98 @@ fn an_npu_that_cannot_be_opened_again_is_given_up() {
         });
         assert_nothing_left(&scenario);
     }
+}
+
+/// Memory may be short for a moment only.
+#[test]
+fn a_context_that_is_refused_once_is_asked_for_again() {
+    for options in [impatient(), npu::impatient()] {
+        let scenario = npu::scenario(&format!("refused once {:?}", options.cores))
+            .with_fault("rknn_run", 1, 1, Action::Stall)
+            .with_fault("rknn_init", 2, 1, Action::Error(-4));
+        let mut pool = npu::pool(&scenario, &options).unwrap();
+        fill(&mut pool, number(0)).unwrap();
+        assert!(matches!(failure(&next_error(&mut pool)), NpuFailure::Stalled { .. }));
+        wait_for_reopened(&mut pool, 1);
+        assert_eq!(run(&mut pool, 12), [None; 12]);
+        let report = pool.report();
+        assert_eq!((report.quarantined, report.reopened, report.left_out), (1, 1, 0));
+        npu::control(&scenario).release();
+        drop(pool);
+        assert_nothing_left(&scenario);
+    }
+}
+
+#[test]
+fn a_core_that_no_context_can_be_opened_on_is_left_out_and_the_others_go_on() {
+    let scenario = npu::scenario("left out").with_fault("rknn_run", 1, 1, Action::Stall).with_fault(
+        "rknn_init",
+        2,
+        99,
+        Action::Error(-4),
+    );
+    let mut pool = npu::pool(&scenario, &impatient()).unwrap();
+    fill(&mut pool, number(0)).unwrap();
+    assert!(matches!(failure(&next_error(&mut pool)), NpuFailure::Stalled { .. }));
+    let end = Instant::now() + Duration::from_secs(60);
+    while npu::counters(&scenario).faults[1] < 3 {
+        assert!(Instant::now() < end, "{:?}", pool.report());
+        assert_eq!(run(&mut pool, 6), [None; 6]);
+    }
+    assert_eq!(run(&mut pool, 30), [None; 30]);
+    pool.usage().unwrap();
+    let report = pool.report();
+    assert_eq!((report.quarantined, report.reopened, report.left_out), (1, 0, 1));
+    assert_eq!(npu::counters(&scenario).faults, [1, 3], "it is tried a few times only");
+    npu::control(&scenario).release();
+    drop(pool);
+    assert_nothing_left(&scenario);
+}
+
+#[test]
+fn an_npu_is_given_up_once_no_core_is_left() {
+    let scenario = npu::scenario("none left").with_fault("rknn_run", 1, 2, Action::Stall).with_fault(
+        "rknn_init",
+        2,
+        99,
+        Action::Error(-4),
+    );
+    let mut pool = npu::pool(&scenario, &two_cores()).unwrap();
+    for frame in 0..2 {
+        fill(&mut pool, number(frame)).unwrap();
+    }
+    for _ in 0..2 {
+        assert!(matches!(failure(&next_error(&mut pool)), NpuFailure::Stalled { .. }));
+    }
+    let error = pool.slot().map(drop).unwrap_err();
+    assert_eq!(failure(&error), NpuFailure::Exhausted { quarantined: 2 }, "{error}");
+    assert!(error.to_string().contains("code -4"), "{error}");
+    assert_eq!(pool.report().left_out, 2);
+    npu::control(&scenario).release();
+    drop(pool);
+    assert_nothing_left(&scenario);
+}
+
+/// The weights stay for the one that is stuck, and nobody waits for it.
+#[test]
+fn an_end_does_not_wait_for_a_worker_that_is_set_aside() {
+    let scenario = npu::scenario("end beside a stall").with_fault("rknn_run", 1, 1, Action::Stall);
+    // So many frames a core that waiting for their time would be seen.
+    let options = RknnOptions { frames_per_core: 20, ..two_cores() };
+    let mut pool = npu::pool(&scenario, &options).unwrap();
+    let first = pool.slot().unwrap();
+    // Of the second core, while a slot of the first is taken.
+    fill(&mut pool, number(0)).unwrap();
+    assert!(matches!(failure(&next_error(&mut pool)), NpuFailure::Stalled { .. }));
+    drop(first);
+    wait_for_reopened(&mut pool, 1);
+    let began = Instant::now();
+    drop(pool);
+    assert!(began.elapsed() < Duration::from_secs(20), "waited for {:?}", began.elapsed());
+    // The stuck one's, and the one whose weights it shares.
+    npu::wait_until("the others are freed", || npu::counters(&scenario).contexts == 2);
+    npu::control(&scenario).release();
+    assert_nothing_left(&scenario);
 }
 
 #[test]

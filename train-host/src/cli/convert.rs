@@ -1,6 +1,8 @@
 //! `train-host convert`: a run, a weights file or a foreign ONNX model to a bundle a board can run. Fuses and quantizes
 //! first where that is still to do.
 
+mod given;
+
 use std::path::PathBuf;
 
 use boards::Board;
@@ -14,12 +16,16 @@ use super::release::ReleaseArgs;
 use crate::export::bundle::{self, Deployed, Packed};
 use crate::import;
 use crate::model::FusedModel;
-use crate::quantize::{QuantizedModel, file};
+use crate::quantize::{QuantizedModel, file, unquantizable};
+use crate::rknn::expect_floats;
 use crate::{Error, Result};
+pub(super) use given::{Given, METHODS, TRAINING, calibration};
 
 /// Arguments of `train-host convert`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    pub(super) given: Given,
     /// Run folder (its best weights), weights file, YOLOv5 checkpoint (.pt) or ONNX detector (.onnx), trained, fused or
     /// quantized.
     #[arg(value_name = "RUN|WEIGHTS|ONNX")]
@@ -105,7 +111,7 @@ pub fn run(args: Args) -> Result<()> {
         let (packed, precision, npu) = npu::convert(&args, &board, asked)?;
         summarize(args, board, (packed, precision), Some(npu))
     } else {
-        args.npu.expect_none(&board)?;
+        npu::expect_none(&args.given, &board)?;
         let (packed, precision) = convert(&args, &board, asked)?;
         summarize(args, board, (packed, precision), None)
     };
@@ -186,12 +192,21 @@ pub(super) fn load(
     if file::is_quantized(&args.model) {
         return Ok((Loaded::Quantized(load_quantized(args, options, asked)?), Vec::new()));
     }
+    if !int8 {
+        args.given.expect_none(calibration(), |flag| {
+            let hint = format!("add --precision int8, or leave {flag} out");
+            Error::input(format!("{flag} without --precision int8"), "both", hint)
+        })?;
+    }
     let model = super::quantize::load_fused(&args.model, &options)?;
     if !int8 {
-        if args.calibration.calib.is_some() {
-            return Err(Error::input("--calib without --precision int8", "both", "add --precision int8"));
-        }
         return Ok((Loaded::Fused(model), Vec::new()));
+    }
+    if board.npu.is_some()
+        && let Some((node, why)) = unquantizable(&model.architecture.graph)?
+    {
+        // Before our quantizer says so, which does not know the way that works on an NPU.
+        expect_floats(board, &node, &why)?;
     }
     let images = args.calibration.images(&model)?;
     let outcome = args.calibration.quantize(&model, &images, board)?;
@@ -211,13 +226,13 @@ fn load_quantized(
             "convert the model it was made of for another precision",
         ));
     }
-    if args.calibration.calib.is_some() {
-        return Err(Error::input(
-            format!("--calib for {}, which is quantized", args.model.display()),
+    args.given.expect_none(calibration(), |flag| {
+        Error::input(
+            format!("{flag} for {}, which is quantized", args.model.display()),
             "a model still to be quantized",
-            "leave --calib out, or convert the model it was made of",
-        ));
-    }
+            format!("leave {flag} out, or convert the model it was made of"),
+        )
+    })?;
     let mut model = file::load(&args.model)?;
     if let Some(names) = options.names {
         model.architecture.head.rename(names)?;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use boards::Board;
 use serde::Serialize;
 
-use super::convert::{Args, Loaded, keep_onnx, load};
-use super::quantize::expect_floats;
+use super::convert::{Args, Given, Loaded, METHODS, TRAINING, keep_onnx, load};
+use crate::console::counted;
 use crate::evaluate::Progress;
 use crate::export::bundle::{self, Deployed, Fallback, Packed};
 use crate::model::FusedModel;
 use crate::quantize::{self, QuantizedModel, file};
-use crate::rknn::{Algorithm, Delivered, Delivery, NpuModel, Toolkit, computable, deliver};
+use crate::rknn::{Algorithm, Delivered, Delivery, NpuModel, Toolkit, computable, deliver, expect_floats};
 use crate::{Error, Result, import};
 
 /// Longest time of a step of the toolkit: a hundred times what yolov5n takes.
@@ -62,7 +62,13 @@ pub struct NpuSummary {
     build_record: PathBuf,
     /// Tensors that an int8 model computes in half floats.
     half_tensors: Vec<String>,
+    /// Images that a quantized model was calibrated on and does not name, so that the build record does not either.
+    unnamed_images: Option<usize>,
 }
+
+/// Flags that only boards with an NPU have.
+pub(super) const FLAGS: [&str; 4] =
+    ["--quantizer", "--toolkit-algorithm", "--no-fallback", "--toolkit-timeout"];
 
 impl ToolkitArgs {
     /// The longest that one step may take.
@@ -71,27 +77,59 @@ impl ToolkitArgs {
     }
 }
 
-impl NpuArgs {
-    /// Checks that nothing is asked that only boards with an NPU have.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the flag.
-    pub fn expect_none(&self, board: &Board) -> Result<()> {
-        let given = [
-            ("--quantizer", self.quantizer.is_some()),
-            ("--toolkit-algorithm", self.toolkit_algorithm.is_some()),
-            ("--no-fallback", self.no_fallback),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            None => Ok(()),
-            Some((flag, _)) => Err(Error::input(
-                format!("{flag} for board {:?}, which has no NPU", board.name),
-                "a board with an NPU, such as --target rk3588",
-                format!("name the board with --target, or leave {flag} out"),
-            )),
-        }
-    }
+/// Checks that nothing is asked that only boards with an NPU have.
+///
+/// # Errors
+/// [`Error::Input`] naming the flag.
+pub(super) fn expect_none(given: &Given, board: &Board) -> Result<()> {
+    given.expect_none(FLAGS, |flag| {
+        Error::input(
+            format!("{flag} for board {:?}, which has no NPU", board.name),
+            "a board with an NPU, such as --target rk3588",
+            format!("name the board with --target, or leave {flag} out"),
+        )
+    })
+}
 
+/// Checks that nothing is asked of a quantizer that has nothing to do.
+///
+/// # Errors
+/// [`Error::Input`] naming the flag.
+fn expect_use(args: &Args, precision: boards::Precision) -> Result<()> {
+    if precision != boards::Precision::Int8 {
+        return args.given.expect_none(["--quantizer", "--toolkit-algorithm"], |flag| {
+            Error::input(
+                format!("{flag} with --precision {precision}, in which nothing is quantized"),
+                "--precision int8",
+                format!("leave {flag} out, or take --precision int8"),
+            )
+        });
+    }
+    if args.npu.quantizer != Some(QuantizerArg::Toolkit) {
+        return Ok(());
+    }
+    args.given.expect_none(TRAINING, |flag| {
+        Error::input(
+            format!("{flag} with --quantizer toolkit, which does not train"),
+            "our quantizer",
+            format!("leave --quantizer out to train what the NPU runs, or leave {flag} out"),
+        )
+    })?;
+    if !args.npu.no_fallback {
+        return Ok(());
+    }
+    args.given.expect_none(METHODS, |flag| {
+        Error::input(
+            format!(
+                "{flag} with --quantizer toolkit and --no-fallback, so that nothing is left for our quantizer"
+            ),
+            "an int8 model of ours, for the NPU or for the CPU",
+            format!("leave {flag} out (the toolkit has --toolkit-algorithm), or one of the other two"),
+        )
+    })
+}
+
+impl NpuArgs {
     fn algorithm(&self) -> Result<Algorithm> {
         if self.toolkit_algorithm.is_some() && self.quantizer != Some(QuantizerArg::Toolkit) {
             return Err(Error::input(
@@ -114,18 +152,19 @@ pub(super) fn convert(
     board: &Board,
     asked: Option<boards::Precision>,
 ) -> Result<(Packed, boards::Precision, NpuSummary)> {
-    let algorithm = args.npu.algorithm()?;
     let preferred = board.precisions.first().copied().unwrap_or(boards::Precision::Int8);
     let precision = asked.unwrap_or(preferred);
     bundle::check_offer(board, precision)?;
+    expect_use(args, precision)?;
+    let algorithm = args.npu.algorithm()?;
     // Before minutes are spent on quantizing.
     let toolkit = Toolkit::find()?;
     let delivered = match (precision, args.npu.quantizer.unwrap_or_default()) {
         (boards::Precision::Int8, QuantizerArg::Toolkit) => by_toolkit(args, board, &toolkit, algorithm)?,
         _ => by_us(args, board, &toolkit, precision)?,
     };
-    let Delivered { packed, record, half_tensors } = delivered;
-    Ok((packed, precision, NpuSummary { build_record: record, half_tensors }))
+    let Delivered { packed, record, half_tensors, unnamed_images } = delivered;
+    Ok((packed, precision, NpuSummary { build_record: record, half_tensors, unnamed_images }))
 }
 
 /// In our int8, or in half floats.
@@ -186,6 +225,13 @@ fn hand_over(
 impl fmt::Display for NpuSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "build record for eval --simulate: {}", self.build_record.display())?;
+        if let Some(images) = self.unnamed_images {
+            let calibrated = counted(images, "image");
+            write!(
+                f,
+                "\nit lists no images: the quantized model does not name the {calibrated} it was calibrated on"
+            )?;
+        }
         match self.half_tensors.len() {
             0 => Ok(()),
             count => write!(

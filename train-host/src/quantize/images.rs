@@ -7,7 +7,8 @@ use std::sync::mpsc::sync_channel;
 
 use artifact::{DType, Layout, Tensor, TensorSpec};
 use indicatif::{ProgressBar, ProgressStyle};
-use repedge::frame::{IMAGE_EXTENSIONS, read_image};
+use rayon::prelude::*;
+use repedge::frame::{IMAGE_EXTENSIONS, Image, read_image, write_png};
 use repedge::preprocess::{LetterboxMap, Preprocessor};
 
 use crate::dataset::Dataset;
@@ -171,6 +172,26 @@ impl Images {
         Self { progress: Progress::Hidden, ..self.clone() }
     }
 
+    /// The images and two altered copies of each in `folder`, without labels: mirrored, and the middle of it nearer by a
+    /// third. What is found on them, too, is less by chance.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when an image cannot be read, an I/O error when a copy cannot be written.
+    pub fn with_copies(&self, folder: &Path) -> Result<Self> {
+        let copies = |(at, path): (usize, &PathBuf)| -> Result<[PathBuf; 2]> {
+            let image = read_image(path)?;
+            let name = |what: &str| folder.join(format!("{at}-{what}.png"));
+            let [mirrored, nearer] = [name("mirrored"), name("nearer")];
+            write_png(&mirrored, &mirror(&image))?;
+            write_png(&nearer, &middle(&image))?;
+            Ok([mirrored, nearer])
+        };
+        let copies: Vec<[PathBuf; 2]> =
+            self.paths.par_iter().enumerate().map(copies).collect::<Result<_>>()?;
+        let paths = self.paths.iter().cloned().chain(copies.into_iter().flatten()).collect();
+        Self::new(paths, self.progress)
+    }
+
     fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
         let places: Vec<usize> = places.collect();
         let labels = self.labels.as_ref().map(|labels| Dataset {
@@ -256,6 +277,22 @@ fn none() -> Error {
     )
 }
 
+/// `image` with left and right changed.
+fn mirror(image: &Image) -> Image {
+    let rows = image.rgb.chunks(image.width_px * 3);
+    let rgb = rows.flat_map(|row| row.chunks(3).rev().flatten().copied()).collect();
+    Image { rgb, ..*image }
+}
+
+/// The middle three quarters of `image`, along both sides.
+fn middle(image: &Image) -> Image {
+    let part = |side: usize| (side / 8, (side - side / 8 * 2).max(1));
+    let ((left, width_px), (top, height_px)) = (part(image.width_px), part(image.height_px));
+    let rows = image.rgb.chunks(image.width_px * 3).skip(top).take(height_px);
+    let rgb = rows.flat_map(|row| row[left * 3..][..width_px * 3].iter().copied()).collect();
+    Image { width_px, height_px, rgb }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +300,23 @@ mod tests {
     fn images(count: usize) -> Images {
         let paths = (0..count).map(|i| PathBuf::from(i.to_string())).collect();
         Images::new(paths, Progress::Hidden).unwrap()
+    }
+
+    #[test]
+    fn copies_are_mirrored_and_nearer() {
+        let (source, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut image = Image::filled(16, 8, [10; 3]);
+        image.rgb[..3].copy_from_slice(&[1, 2, 3]);
+        image.rgb[(16 + 2) * 3..][..3].copy_from_slice(&[4, 5, 6]);
+        write_png(&source.path().join("a.png"), &image).unwrap();
+        let images = Images::in_folder(source.path(), Progress::Hidden).unwrap();
+        let all = images.with_copies(copies.path()).unwrap();
+        assert_eq!(all.paths()[0], images.paths()[0]);
+        let [mirrored, nearer] = [1, 2].map(|at| read_image(&all.paths()[at]).unwrap());
+        assert_eq!(mirrored.rgb[15 * 3..][..3], [1, 2, 3]);
+        assert_eq!((nearer.width_px, nearer.height_px), (12, 6));
+        assert_eq!(nearer.rgb[..6], [4, 5, 6, 10, 10, 10]);
+        assert_eq!(middle(&Image::filled(1, 1, [7; 3])).rgb, [7; 3]);
     }
 
     #[test]

@@ -3,15 +3,16 @@
 
 use repedge::backend::Session;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::agreement::Agreement;
 use super::error::{OutputError, Reference, total};
 use super::images::Images;
-use crate::Result;
 use crate::model::FusedModel;
+use crate::{Error, Result};
 
 /// Agreements this near to each other are taken for the same, and the error decides, which is steadier: on a dozen
-/// images single objects move agreement by as much.
+/// images and their copies single objects move agreement by as much.
 const MARGIN: f64 = 0.01;
 
 /// How near an int8 model comes to its float model.
@@ -40,19 +41,23 @@ impl Verdict {
     }
 }
 
-/// What the float model gives and finds on some images.
+/// What the float model gives for some images, and finds on them and on altered copies of them.
 pub(super) struct Judge<'a> {
     reference: Reference<'a>,
     agreement: Option<Agreement>,
+    /// Where the copies are.
+    _copies: TempDir,
 }
 
 impl<'a> Judge<'a> {
     /// Runs `model` over `images`.
     ///
     /// # Errors
-    /// As [`Reference::of`] and [`Agreement::of`].
+    /// As [`Reference::of`], [`Agreement::of`] and [`Images::with_copies`]; an I/O error when there is no place for copies.
     pub fn new(model: &'a FusedModel, images: &Images) -> Result<Self> {
-        Ok(Self { reference: Reference::of(model, images)?, agreement: Agreement::of(model, images)? })
+        let copies = tempfile::tempdir().map_err(|e| Error::io(&std::env::temp_dir(), e))?;
+        let agreement = Agreement::of(model, &images.with_copies(copies.path())?)?;
+        Ok(Self { reference: Reference::of(model, images)?, agreement, _copies: copies })
     }
 
     /// Runs `session` over the same images.

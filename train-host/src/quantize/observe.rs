@@ -156,7 +156,8 @@ pub fn expect_finite(model: &FusedModel, images: &Images) -> Result<()> {
     images.quiet().stream(model.imgsz, "checking", |shown| {
         let look = Look { model, shapes: &shapes, path: shown.path, content: shown.content };
         let values = results(&look, &mut runs, shown)?;
-        let first = |id: &NodeId| values[*id].iter().find(|value| !value.is_finite()).map(|value| (*id, *value));
+        let first =
+            |id: &NodeId| values[*id].iter().find(|value| !value.is_finite()).map(|value| (*id, *value));
         match nodes.iter().find_map(first) {
             Some((id, value)) => Err(look.not_finite(id, value)),
             None => Ok(()),

@@ -54,7 +54,7 @@ fn declare(kernel: &mut Int8Kernel) {
     }
     for bias in &mut kernel.bias {
         let declared = divide_rounded(i64::from(*bias) * i64::from(up), i64::from(down));
-        *bias = i32::try_from(declared).unwrap_or(*bias);
+        *bias = i32::try_from(declared).unwrap_or(if declared > 0 { i32::MAX } else { i32::MIN });
     }
     #[expect(clippy::cast_possible_truncation, reason = "a little less than an f32")]
     let finer = |scale: f32| (f64::from(scale) * f64::from(down) / f64::from(up)) as f32;
@@ -101,6 +101,21 @@ mod tests {
             declare(&mut kernel);
             assert_eq!(rounded_by_the_toolkit(kernel.values[0]), f64::from(value));
             assert!((f64::from(kernel.scales[0]) * 128.0 / 127.0 - 0.5).abs() < 1e-7);
+        }
+    }
+
+    #[test]
+    fn a_bias_beyond_the_grid_is_the_largest_there_is() {
+        for (bias, expected) in [
+            (i32::MAX, i32::MAX),
+            (i32::MIN, i32::MIN),
+            (2_140_000_000, i32::MAX),
+            (-2_140_000_000, i32::MIN),
+            (2_130_000_000, 2_146_771_654),
+        ] {
+            let mut kernel = Int8Kernel { values: vec![1], scales: vec![0.5], bias: vec![bias] };
+            declare(&mut kernel);
+            assert_eq!(kernel.bias, [expected], "{bias}");
         }
     }
 

@@ -13,6 +13,7 @@ use repedge::frame::{Image, read_image, write_png};
 use repedge::preprocess::Preprocessor;
 
 use super::check::check;
+use super::config::Config;
 use super::protocol::{Algorithm, Answer, Build, Quantize};
 use super::simulator::Simulator;
 use super::toolkit::Toolkit;
@@ -56,11 +57,23 @@ pub enum Quantizer<'a> {
     },
 }
 
+impl Quantizer<'_> {
+    /// How the toolkit finds ranges, where it does.
+    fn algorithm(self) -> Option<Algorithm> {
+        match self {
+            Self::Model => None,
+            Self::Toolkit { algorithm, .. } => Some(algorithm),
+        }
+    }
+}
+
 /// What the toolkit made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compiled {
     /// The `.rknn` file.
     pub rknn: Vec<u8>,
+    /// What the toolkit was told.
+    pub config: Config,
     /// What it says about itself.
     pub info: RknnInfo,
     /// What the device gives it: pixels.
@@ -102,14 +115,14 @@ fn build(toolkit: &Toolkit, job: &Job<'_>, progress: Progress, then: Then) -> Re
     fs::write(&onnx, job.onnx).map_err(|e| Error::io(&onnx, e))?;
     let list = match job.quantizer {
         Quantizer::Model => None,
-        Quantizer::Toolkit { algorithm, images } => {
-            Some((algorithm, lay_out(images, &job.preprocess, folder.path())?))
-        }
+        Quantizer::Toolkit { images, .. } => Some(lay_out(images, &job.preprocess, folder.path())?),
     };
+    let config = Config::of(job.quantizer.algorithm());
     let request = Build {
         onnx: &onnx,
         target: job.platform,
-        quantize: list.as_ref().map(|(algorithm, dataset)| Quantize { algorithm: *algorithm, dataset }),
+        config: &config,
+        quantize: list.as_deref().map(|dataset| Quantize { dataset }),
         mean: job.preprocess.mean.map(|mean| mean * PIXEL_MAX),
         std: job.preprocess.std.map(|std| std * PIXEL_MAX),
         out: &out,
@@ -125,7 +138,7 @@ fn build(toolkit: &Toolkit, job: &Job<'_>, progress: Progress, then: Then) -> Re
     let info = RknnInfo::read(Cursor::new(&rknn))?;
     let outputs = check(&info, job, &scales)?;
     let half_tensors = worker.half_tensors();
-    Ok((worker, Compiled { rknn, info, input: pixels(&job.preprocess), outputs, half_tensors }))
+    Ok((worker, Compiled { rknn, config, info, input: pixels(&job.preprocess), outputs, half_tensors }))
 }
 
 /// Error for an answer to another question.

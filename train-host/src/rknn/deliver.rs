@@ -9,7 +9,7 @@ use boards::Board;
 use super::adapt::{computable, declared};
 use super::compile::{Job, Quantizer, compile};
 use super::protocol::Algorithm;
-use super::record::{Calibrated, Record, Who};
+use super::record::{Calibrated, Numbers, Record, Who};
 use super::toolkit::Toolkit;
 use crate::evaluate::Progress;
 use crate::export::bundle::{self, Fallback, NpuPayload, Packed, Release};
@@ -39,7 +39,7 @@ pub struct Delivery<'a> {
     pub npu: NpuModel<'a>,
     /// What the CPU runs.
     pub fallback: Fallback<'a>,
-    /// Images that scales are or were found on.
+    /// Images that scales are or were found on; none of a quantized model that does not name them.
     pub images: &'a [PathBuf],
     /// How the bundle goes out.
     pub release: Release<'a>,
@@ -60,9 +60,12 @@ pub struct Delivered {
     pub record: PathBuf,
     /// Tensors that an int8 model computes in half floats.
     pub half_tensors: Vec<String>,
+    /// Images that a quantized model was calibrated on, where the record cannot name them.
+    pub unnamed_images: Option<usize>,
 }
 
-/// Compiles, and writes bundle and build record.
+/// Compiles, and writes bundle and build record. Where compiling or writing fails, an older bundle and its record stay as
+/// they were.
 ///
 /// # Errors
 /// [`Error::Input`] when the board has no NPU or does not offer the precision, or cannot compute in half floats what the
@@ -74,18 +77,16 @@ pub fn deliver(toolkit: &Toolkit, delivery: &Delivery<'_>) -> Result<Delivered> 
     bundle::check_offer(board, delivery.npu.precision())?;
     check_floats(board, delivery.npu)?;
     let (onnx, specs) = delivery.npu.onnx()?;
-    let calibration = Calibrated::all(delivery.images)?;
+    let numbers = delivery.numbers()?;
+    let unnamed_images = numbers.unnamed_images();
     let preprocess = bundle::preprocess(delivery.npu.imgsz());
-    let (quantizer, who) = match delivery.npu {
-        NpuModel::Quantized(_) => (Quantizer::Model, Who::Ours),
-        NpuModel::Half(_) => (Quantizer::Model, Who::Half),
-        NpuModel::Calibrated(_, algorithm) => {
-            (Quantizer::Toolkit { algorithm, images: delivery.images }, Who::Toolkit { algorithm })
-        }
+    let quantizer = match delivery.npu {
+        NpuModel::Quantized(_) | NpuModel::Half(_) => Quantizer::Model,
+        NpuModel::Calibrated(_, algorithm) => Quantizer::Toolkit { algorithm, images: delivery.images },
     };
     let job = Job { onnx: &onnx, platform: &npu.chip, quantizer, preprocess, outputs: &specs.outputs, limit };
     let compiled = compile(toolkit, &job, progress)?;
-    let record = Record::of(&compiled, &onnx, &npu.chip, preprocess, (who, calibration));
+    let record = Record::of(&compiled, &onnx, &npu.chip, preprocess, numbers);
     let payload = NpuPayload {
         rknn: &compiled.rknn,
         chip: &npu.chip,
@@ -93,10 +94,25 @@ pub fn deliver(toolkit: &Toolkit, delivery: &Delivery<'_>) -> Result<Delivered> 
         input: compiled.input,
         outputs: compiled.outputs,
     };
-    // Before the bundle, so that a bundle stands for a conversion that succeeded.
-    let record = record.write(out, &onnx)?;
+    // All that takes long and may fail comes before the first of the two is replaced.
+    let staged = record.stage(out, &onnx)?;
     let packed = bundle::write_npu(&payload, delivery.fallback, board, delivery.release, out)?;
-    Ok(Delivered { packed, record, half_tensors: compiled.half_tensors })
+    Ok(Delivered { packed, record: staged.put()?, half_tensors: compiled.half_tensors, unnamed_images })
+}
+
+impl Delivery<'_> {
+    /// How the NPU's numbers are or were found.
+    fn numbers(&self) -> Result<Numbers> {
+        let (who, origin) = match self.npu {
+            NpuModel::Quantized(model) => (Who::Ours, Some(model.scheme.origin.clone())),
+            NpuModel::Half(_) => (Who::Half, None),
+            NpuModel::Calibrated(_, algorithm) => (Who::Toolkit { algorithm }, None),
+        };
+        // A quantized model was calibrated on some, whether they are named or not.
+        let is_known = origin.is_none() || !self.images.is_empty();
+        let calibration = is_known.then(|| Calibrated::all(self.images)).transpose()?;
+        Ok(Numbers { who, origin, calibration })
+    }
 }
 
 impl NpuModel<'_> {
@@ -132,15 +148,23 @@ impl NpuModel<'_> {
 /// Checks that the board can compute what an int8 model leaves in floats.
 fn check_floats(board: &Board, model: NpuModel<'_>) -> Result<()> {
     let NpuModel::Quantized(model) = model else { return Ok(()) };
-    match model.scheme.floats.iter().next() {
-        Some((node, why)) if !board.precisions.contains(&boards::Precision::Fp16) => Err(Error::input(
-            format!("node {node:?} stays in floats: {why}"),
-            format!("int8 throughout, all that {} computes in", board.name),
-            "quantize with --float-macs 0, or for the board with --target; attention is computed in int8 only as \
-             rknn-toolkit2 quantizes it: --quantizer toolkit",
-        )),
-        _ => Ok(()),
+    model.scheme.floats.iter().next().map_or(Ok(()), |(node, why)| expect_floats(board, node, why))
+}
+
+/// Checks that the board with an NPU computes floats, in which `node` of an int8 model stays.
+///
+/// # Errors
+/// [`Error::Input`] naming the node, the board, and who quantizes it.
+pub fn expect_floats(board: &Board, node: &str, why: &str) -> Result<()> {
+    if board.precisions.contains(&boards::Precision::Fp16) {
+        return Ok(());
     }
+    Err(Error::input(
+        format!("node {node:?} stays in floats: {why}"),
+        format!("int8 throughout, all that {} computes in", board.name),
+        "quantize with --float-macs 0, or for the board with --target; attention is computed in int8 only as \
+         rknn-toolkit2 quantizes it: convert the model in floats with --quantizer toolkit",
+    ))
 }
 
 fn no_npu(board: &Board) -> Error {

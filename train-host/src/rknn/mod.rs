@@ -5,6 +5,7 @@
 mod adapt;
 mod check;
 mod compile;
+mod config;
 mod deliver;
 mod protocol;
 mod rebuild;
@@ -15,7 +16,8 @@ mod worker;
 
 pub use adapt::{computable, declared};
 pub use compile::{Compiled, Job, Quantizer, compile, simulate};
-pub use deliver::{Delivered, Delivery, NpuModel, deliver};
+pub use config::{Config, Method};
+pub use deliver::{Delivered, Delivery, NpuModel, deliver, expect_floats};
 pub use protocol::Algorithm;
 pub use rebuild::{Rebuilt, rebuild};
 pub use record::{Calibrated, Record, Who, record_path};

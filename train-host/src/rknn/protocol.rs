@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::Config;
+
 /// Longest line of an answer: the longest there is tells a few scales.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 /// Most elements of an output; yolov5x at 1280 px has 7 million.
@@ -19,7 +21,9 @@ pub struct Build<'a> {
     pub onnx: &'a Path,
     /// Chip to compile for, by the toolkit's name: `rk3588`.
     pub target: &'a str,
-    /// How the toolkit quantizes; absent for a model that is quantized already, or stays in floats.
+    /// More of how to compile it.
+    pub config: &'a Config,
+    /// What the toolkit quantizes by; absent for a model that is quantized already, or stays in floats.
     pub quantize: Option<Quantize<'a>>,
     /// Subtracted from pixels, 0..255, by channel.
     pub mean: [f32; 3],
@@ -34,8 +38,6 @@ pub struct Build<'a> {
 /// Quantization by the toolkit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Quantize<'a> {
-    /// How ranges are found.
-    pub algorithm: Algorithm,
     /// Text file that names an image a line.
     pub dataset: &'a Path,
 }
@@ -170,14 +172,16 @@ mod tests {
         let build = Build {
             onnx: Path::new("m.onnx"),
             target: "rk3588",
-            quantize: Some(Quantize { algorithm: Algorithm::KlDivergence, dataset: Path::new("list.txt") }),
+            config: &Config::of(Some(Algorithm::KlDivergence)),
+            quantize: Some(Quantize { dataset: Path::new("list.txt") }),
             mean: [0.0; 3],
             std: [255.0; 3],
             out: Path::new("m.rknn"),
             simulate: false,
         };
         let json = serde_json::to_value(&build).unwrap();
-        assert_eq!(json["quantize"]["algorithm"], "kl_divergence");
+        assert_eq!(json["config"]["quantized_algorithm"], "kl_divergence");
+        assert_eq!(json["quantize"]["dataset"], "list.txt");
         assert_eq!(json["std"], serde_json::json!([255.0, 255.0, 255.0]));
     }
 

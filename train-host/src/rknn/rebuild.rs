@@ -1,9 +1,11 @@
 //! Builds the NPU model of a bundle again from its build record and starts the simulator on it. What is measured so is
-//! the rebuilt model: it must have the shipped one's trailer and the scales of its ends, and is said to be rebuilt.
+//! the rebuilt model, and is said to be rebuilt. It must have the shipped one's trailer, and the scales that the toolkit
+//! chooses must be the shipped ones; that it keeps those of our quantizer, which no trailer tells, the simulator shows:
+//! every value of every frame must be a step of them.
 
 use std::fs::File;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use artifact::rknn::RknnInfo;
@@ -49,7 +51,8 @@ pub fn rebuild(
     let mut bundle = Bundle::open(path, &Trust::anyone())?;
     let (shipped, bytes) = npu_payload(&mut bundle, path)?;
     let (record, onnx) = Record::open(path, &shipped.sha256)?;
-    let images: Vec<PathBuf> = record.calibration.iter().map(|image| image.path.clone()).collect();
+    expect_recorded(&record.outputs, &shipped.outputs)?;
+    let images = record.images();
     let quantizer = match record.quantizer {
         Who::Toolkit { algorithm } => Quantizer::Toolkit { algorithm, images: &images },
         Who::Ours | Who::Half => Quantizer::Model,
@@ -97,10 +100,25 @@ fn npu_payload(bundle: &mut Bundle<File>, path: &Path) -> Result<(artifact::Payl
     Ok((payload, bundle.read_payload(at)?))
 }
 
+/// Checks that the record tells of the outputs that the bundle has.
+///
+/// # Errors
+/// [`Error::Input`] naming both.
+fn expect_recorded(recorded: &[TensorSpec], shipped: &[TensorSpec]) -> Result<()> {
+    if recorded == shipped {
+        return Ok(());
+    }
+    Err(Error::input(
+        format!("a build record with the outputs {recorded:?}"),
+        format!("{shipped:?}, as the bundle says"),
+        "one of the two was changed: convert again with `train-host convert --target`",
+    ))
+}
+
 /// Trailer, input and outputs of a compiled model.
 type Ends<'a> = (&'a RknnInfo, &'a TensorSpec, &'a [TensorSpec]);
 
-/// Checks that a model built again is the one shipped, by its trailer and the scales of its ends.
+/// Checks that a model built again is the one shipped, by its trailer and, where the toolkit chose them, its scales.
 ///
 /// # Errors
 /// [`Error::Backend`] naming the difference.
@@ -148,6 +166,16 @@ mod tests {
             inputs: Vec::new(),
             outputs: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_record_of_other_outputs_is_refused() {
+        expect_recorded(&[output(0.5)], &[output(0.5)]).unwrap();
+        let error = expect_recorded(&[output(0.25)], &[output(0.5)]).unwrap_err().to_string();
+        assert!(
+            error.contains("0.25") && error.contains("0.5") && error.contains("convert again"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use artifact::{Preprocess, TensorSpec, atomic};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::compile::Compiled;
+use super::config::Config;
 use super::protocol::Algorithm;
 use crate::digest::sha256;
+use crate::quantize::Origin;
 use crate::{Error, Result};
 
 /// Extension of the folder, in place of the bundle's.
@@ -19,7 +22,7 @@ const MODEL: &str = "model.onnx";
 /// The record itself.
 const RECORD: &str = "record.json";
 /// Version of the record's form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The wheels of the toolkit's environment, with their digests.
 const REQUIREMENTS: &str = include_str!("../../../toolchains/rknn-requirements.txt");
 
@@ -33,6 +36,8 @@ pub struct Record {
     pub chip: String,
     /// Who decided the numbers.
     pub quantizer: Who,
+    /// What the toolkit was told of how to compile.
+    pub config: Config,
     /// How pixels become the input.
     pub preprocess: Preprocess,
     /// SHA-256 of the ONNX file beside this record.
@@ -41,8 +46,11 @@ pub struct Record {
     pub rknn_sha256: String,
     /// Outputs as the device gets them.
     pub outputs: Vec<TensorSpec>,
-    /// Images that scales were found on, in order.
-    pub calibration: Vec<Calibrated>,
+    /// How our quantizer found the scales; none where it did not.
+    pub origin: Option<Origin>,
+    /// Images that scales were found on, in order. None where they are not known: of a model that was quantized before,
+    /// only `origin` tells how many they were.
+    pub calibration: Option<Vec<Calibrated>>,
     /// The wheels of the toolkit's environment, each with its digest.
     pub wheels: Vec<String>,
 }
@@ -70,6 +78,41 @@ pub struct Calibrated {
     pub path: PathBuf,
     /// SHA-256 of that.
     pub sha256: String,
+}
+
+/// How the numbers of a compiled model were found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Numbers {
+    /// Who decided them.
+    pub(super) who: Who,
+    /// How our quantizer found them; none where it did not.
+    pub(super) origin: Option<Origin>,
+    /// The images that they were found on; none where they are not known.
+    pub(super) calibration: Option<Vec<Calibrated>>,
+}
+
+/// A record that is written and does not have its name yet; dropped, it was never there.
+pub(super) struct Staged {
+    fresh: TempDir,
+    /// What it is called in the end.
+    folder: PathBuf,
+}
+
+impl Numbers {
+    /// How many images there were, where they are not known.
+    pub(super) fn unnamed_images(&self) -> Option<usize> {
+        self.origin.as_ref().filter(|_| self.calibration.is_none()).map(|origin| origin.images)
+    }
+}
+
+impl Who {
+    /// How the toolkit found ranges, where it did.
+    fn algorithm(self) -> Option<Algorithm> {
+        match self {
+            Self::Toolkit { algorithm } => Some(algorithm),
+            Self::Ours | Self::Half => None,
+        }
+    }
 }
 
 /// Folder of the record of the bundle at `bundle`.
@@ -105,27 +148,29 @@ impl Record {
         onnx: &[u8],
         chip: &str,
         preprocess: Preprocess,
-        (quantizer, calibration): (Who, Vec<Calibrated>),
+        numbers: Numbers,
     ) -> Self {
+        let Numbers { who: quantizer, origin, calibration } = numbers;
         Self {
             format: FORMAT,
             chip: chip.to_owned(),
             quantizer,
+            config: compiled.config.clone(),
             preprocess,
             onnx_sha256: sha256(onnx),
             rknn_sha256: sha256(&compiled.rknn),
             outputs: compiled.outputs.clone(),
+            origin,
             calibration,
             wheels: wheels(),
         }
     }
 
-    /// Writes the record and `onnx` for the bundle at `bundle`, in place of an older record.
+    /// Writes the record and `onnx` for the bundle at `bundle`, beside an older record; [`Staged::put`] replaces that.
     ///
     /// # Errors
-    /// [`Error::Input`] when something else has its name; an I/O error when it cannot be written. Then nothing has
-    /// changed.
-    pub(super) fn write(&self, bundle: &Path, onnx: &[u8]) -> Result<PathBuf> {
+    /// [`Error::Input`] when something else has its name; an I/O error when it cannot be written.
+    pub(super) fn stage(&self, bundle: &Path, onnx: &[u8]) -> Result<Staged> {
         let folder = record_path(bundle);
         let is_taken = folder.symlink_metadata().is_ok() && !folder.join(RECORD).is_file();
         if is_taken {
@@ -135,26 +180,13 @@ impl Record {
                 "choose another name with --out, or move it away",
             ));
         }
-        let parent = bundle.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let fresh = beside(parent)?;
+        let fresh = beside(&folder)?;
         let json = serde_json::to_vec_pretty(self).map_err(|e| {
             Error::input(e.to_string(), "paths that are text", "rename the calibration images")
         })?;
         atomic::write(&fresh.path().join(MODEL), onnx)?;
         atomic::write(&fresh.path().join(RECORD), &json)?;
-        let old = beside(parent)?;
-        let failed = |e| Error::io(&folder, e);
-        if folder.exists() {
-            fs::rename(&folder, old.path().join(RECORD)).map_err(failed)?;
-        }
-        let fresh = fresh.keep();
-        if let Err(error) = fs::rename(&fresh, &folder) {
-            // The older one comes back; where that fails too, the first error tells more.
-            let _ = fs::rename(old.path().join(RECORD), &folder);
-            let _ = fs::remove_dir_all(&fresh);
-            return Err(failed(error));
-        }
-        Ok(folder)
+        Ok(Staged { fresh, folder })
     }
 
     /// Reads the record of the bundle at `bundle`, whose `.rknn` has the digest `rknn_sha256`, and the ONNX file with it.
@@ -170,6 +202,11 @@ impl Record {
         let onnx = read(MODEL)?;
         record.check(&folder, rknn_sha256, &onnx)?;
         Ok((record, onnx))
+    }
+
+    /// Files of the images that scales were found on, as far as they are known.
+    pub(super) fn images(&self) -> Vec<PathBuf> {
+        self.calibration.iter().flatten().map(|image| image.path.clone()).collect()
     }
 
     fn check(&self, folder: &Path, rknn_sha256: &str, onnx: &[u8]) -> Result<()> {
@@ -194,12 +231,17 @@ impl Record {
                 "those we pin now",
             ));
         }
-        if !matches!(self.quantizer, Who::Toolkit { .. }) {
+        let algorithm = self.quantizer.algorithm();
+        if let Some((name, then, now)) = self.config.difference(&Config::of(algorithm)) {
+            let found = format!("was made with {name} {then}");
+            return Err(stale(folder, found, &format!("{name} {now}, which the toolkit is told now")));
+        }
+        if algorithm.is_none() {
             return Ok(());
         }
-        let paths: Vec<PathBuf> = self.calibration.iter().map(|image| image.path.clone()).collect();
-        let found = Calibrated::all(&paths)?;
-        match found.iter().zip(&self.calibration).find(|(found, recorded)| found != recorded) {
+        let found = Calibrated::all(&self.images())?;
+        let recorded = self.calibration.iter().flatten();
+        match found.iter().zip(recorded).find(|(found, recorded)| found != recorded) {
             None => Ok(()),
             Some((image, _)) => Err(stale(
                 folder,
@@ -210,8 +252,32 @@ impl Record {
     }
 }
 
-/// A new folder in `parent` that is removed when it is dropped.
-fn beside(parent: &Path) -> Result<tempfile::TempDir> {
+impl Staged {
+    /// Gives the record its name, in place of an older one, which goes.
+    ///
+    /// # Errors
+    /// An I/O error when that cannot be done. Then the older one is there as before.
+    pub(super) fn put(self) -> Result<PathBuf> {
+        let Self { fresh, folder } = self;
+        let old = beside(&folder)?;
+        let failed = |e| Error::io(&folder, e);
+        if folder.exists() {
+            fs::rename(&folder, old.path().join(RECORD)).map_err(failed)?;
+        }
+        let fresh = fresh.keep();
+        if let Err(error) = fs::rename(&fresh, &folder) {
+            // The older one comes back; where that fails too, the first error tells more.
+            let _ = fs::rename(old.path().join(RECORD), &folder);
+            let _ = fs::remove_dir_all(&fresh);
+            return Err(failed(error));
+        }
+        Ok(folder)
+    }
+}
+
+/// A new folder beside `folder` that is removed when it is dropped.
+fn beside(folder: &Path) -> Result<TempDir> {
+    let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     tempfile::Builder::new().prefix(".build-").tempdir_in(parent).map_err(|e| Error::io(parent, e))
 }
 

@@ -13,6 +13,9 @@ pub const VERSION: &str = "2.5.0";
 pub const VARIABLE: &str = "REPEDGE_RKNN_PYTHON";
 /// The Python below a checkout.
 const IN_CHECKOUT: &str = "toolchains/rknn/bin/python";
+/// The option behind which Python takes a program: isolated, so that neither variables of the environment, nor the user's
+/// own packages, nor the current folder give it other packages than its environment's.
+pub(super) const RUN: &str = "-Ic";
 /// Prints the version, without importing the package: that takes seconds.
 const ASK_VERSION: &str = "import importlib.metadata as m; print(m.version('rknn-toolkit2'))";
 
@@ -45,7 +48,7 @@ impl Toolkit {
     /// # Errors
     /// [`Error::Input`] as [`Toolkit::find`].
     pub fn at(python: PathBuf) -> Result<Self> {
-        let output = Command::new(&python).args(["-c", ASK_VERSION]).output();
+        let output = Command::new(&python).args([RUN, ASK_VERSION]).output();
         let version = match output {
             Ok(output) if output.status.success() => {
                 String::from_utf8_lossy(&output.stdout).trim().to_owned()

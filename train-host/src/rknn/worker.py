@@ -12,19 +12,6 @@ import os
 import sys
 import types
 
-# What the toolkit is not to do to a graph.
-DISABLED_RULES = [
-    # Turns a convolution behind a concatenation into a sum of convolutions in half floats, which RV1106 does not know and
-    # other chips compute slower than int8.
-    "fuse_concat_conv",
-    # Make one operator of attention. They were seen to crash on a YOLO11 in int8; half floats compute the same without.
-    "fuse_exmatmul_add_mul_exsoftmax13_exmatmul_to_sdpa",
-    "fuse_matmul_add_mul_softmax_matmul_to_sdpa",
-    # Rearrange the heads of attention with torch, which is not there: see `stand_in_for_torch`.
-    "reduce_reshape_op_around_split",
-    "reduce_reshape_op_around_concat",
-]
-
 ANSWERS = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
 
@@ -63,11 +50,9 @@ def build(request):
         "mean_values": [request["mean"]],
         "std_values": [request["std"]],
         "target_platform": request["target"],
-        "disable_rules": DISABLED_RULES,
+        **request["config"],
     }
     quantize, scales = request["quantize"], {}
-    if quantize:
-        config |= {"quantized_algorithm": quantize["algorithm"], "quantized_method": "channel"}
     expect_success(rknn.config(**config), "config")
     expect_success(rknn.load_onnx(model=request["onnx"]), "load_onnx")
     if quantize:

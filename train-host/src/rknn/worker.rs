@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::protocol::{Answer, Message, read};
-use super::toolkit::Toolkit;
+use super::toolkit::{RUN, Toolkit};
 use crate::{Error, Result};
 
 /// The program that the worker runs.
@@ -49,7 +49,7 @@ impl Worker {
             .try_clone()
             .and_then(|stderr| {
                 Command::new(toolkit.python())
-                    .args(["-c", PROGRAM])
+                    .args([RUN, PROGRAM])
                     .current_dir(folder)
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())

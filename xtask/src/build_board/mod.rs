@@ -8,6 +8,9 @@ mod package;
 pub mod programs;
 mod record;
 mod signer;
+#[cfg(test)]
+mod tests;
+mod version;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,14 +20,15 @@ use boards::Board;
 use clap::builder::PossibleValuesParser;
 
 use crate::cross::With;
-use crate::image::{self, Medium, Sources};
+use crate::image::{self, Built, Medium, Sources};
 use crate::test_board;
 use crate::unpack;
 use crate::workspace::Workspace;
 use model::Bundle;
-pub use model::Converter;
+pub use model::{Converter, needs_compiler};
 use package::Package;
 use programs::Programs;
+use record::{Item, Made};
 use signer::Signer;
 
 /// Arguments of `cargo xtask build-board`.
@@ -85,13 +89,8 @@ pub fn run(args: &Args) -> Result<()> {
 /// Names what is missing on this machine, or what is wrong with what was built.
 pub fn build(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
     let board = Board::find(&args.board)?;
-    let has_own_parts = test_board::is_emulated(&board) && args.sources.are_absent();
     // What is missing is said before anything is built, which takes minutes.
-    if let Some(medium) = args.image
-        && !has_own_parts
-    {
-        image::expect_parts(&board, medium, &args.sources)?;
-    }
+    expect_image(&board, args)?;
     model::expect_compiler(workspace, &board, args)?;
     let signer = args.sign.as_deref().map(Signer::read).transpose()?;
     let folder = workspace.target_folder()?.join("boards").join(&board.name);
@@ -99,16 +98,12 @@ pub fn build(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
     let bundle = model::provide(workspace, &board, args, signer.as_ref())?;
     let own_key = signer.iter().map(|signer| signer.public.clone());
     let keys: Vec<_> = own_key.chain(args.trusted.iter().cloned()).collect();
-    let package = package::compose(workspace, &board, &programs, &bundle, &keys)?;
+    let given: Vec<_> = keys.iter().chain(&args.bundle).cloned().collect();
+    let changed_s = version::changed_s(workspace.root(), &given)?;
+    let package = package::compose(workspace, &board, &programs, &bundle, &keys, changed_s)?;
     let staged = unpack::beside(&folder, "building");
-    let job = Job { workspace, board: &board, programs: &programs, package: &package, signer };
-    let image = |sources: &Sources| image::build(&board, sources, Some(&staged.join("root")), &staged);
-    let written = job.write(&staged).and_then(|()| match args.image {
-        Some(_) if has_own_parts => image(&test_board::image_sources(&staged)?).map(Some),
-        Some(_) => image(&args.sources).map(Some),
-        None => Ok(None),
-    });
-    let image = written.inspect_err(|_| {
+    let job = Job { workspace, board: &board, args, programs: &programs, package: &package, signer };
+    let image = job.write(&staged).inspect_err(|_| {
         // The error that stopped us matters more than one about the remains.
         let _ = fs::remove_dir_all(&staged);
     })?;
@@ -116,24 +111,41 @@ pub fn build(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
     announce(&programs, &package, &bundle);
     if let Some(built) = image {
         built.tell();
-        if has_own_parts {
+        if has_own_parts(&board, args) {
             println!("boot it with: {}", test_board::boot_line(&folder));
         }
     }
     Ok(folder)
 }
 
+/// Whether the parts of the board's image are found instead of given.
+fn has_own_parts(board: &Board, args: &Args) -> bool {
+    test_board::is_emulated(board) && args.sources.are_absent()
+}
+
+/// Checks that an image that was asked for can be made.
+fn expect_image(board: &Board, args: &Args) -> Result<()> {
+    let Some(medium) = args.image else { return Ok(()) };
+    image::expect_medium(board, medium)?;
+    if has_own_parts(board, args) {
+        return Ok(());
+    }
+    args.sources.layout_of(board).map(drop)
+}
+
 /// Everything that is written.
 struct Job<'a> {
     workspace: &'a Workspace,
     board: &'a Board,
+    args: &'a Args,
     programs: &'a Programs,
     package: &'a Package,
     signer: Option<Signer>,
 }
 
 impl Job<'_> {
-    fn write(&self, folder: &Path) -> Result<()> {
+    /// Writes all of it; the record comes last, because it holds the hashes of the others.
+    fn write(&self, folder: &Path) -> Result<Option<Built>> {
         let Self { board, programs, package, .. } = self;
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         package.tree.write_to(&folder.join("root"))?;
@@ -144,14 +156,36 @@ impl Job<'_> {
                 deb::write(board, programs, package)?,
             ),
         ];
+        let mut made = Made::default();
         for (name, bytes) in &outputs {
             put(&folder.join(name), bytes)?;
+            made.outputs.push(Item::of(name, bytes));
             if let Some(signer) = &self.signer {
                 put(&folder.join(format!("{name}.minisig")), signer.sign(bytes)?.as_bytes())?;
             }
         }
-        let record = record::of(self.workspace, board, programs, package, &outputs)?;
-        put(&folder.join("build.json"), record.as_bytes())
+        let built = self.write_image(folder, &mut made)?;
+        let record = record::of(self.workspace, board, programs, package, made)?;
+        put(&folder.join("build.json"), record.as_bytes())?;
+        Ok(built)
+    }
+
+    /// The disk image, where one was asked for.
+    fn write_image(&self, folder: &Path, made: &mut Made) -> Result<Option<Built>> {
+        if self.args.image.is_none() {
+            return Ok(None);
+        }
+        let sources = if has_own_parts(self.board, self.args) {
+            test_board::image_sources(folder)?
+        } else {
+            self.args.sources.clone()
+        };
+        let built = image::build(self.board, &sources, Some(&folder.join("root")), folder)?;
+        made.inputs = record::parts(&sources)?;
+        for file in [&built.image, &built.bmap] {
+            made.outputs.push(Item::of_file(file)?);
+        }
+        Ok(Some(built))
     }
 }
 

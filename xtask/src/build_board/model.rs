@@ -23,7 +23,7 @@ const WEIGHTS: &str = "examples/models/repyolov5p.safetensors";
 /// bundles to check themselves with.
 const IMAGES: [&str; 10] = ["data", "synth", "--seed", "1", "--train", "64", "--val", "64", "--test", "1"];
 /// What a bundle is computed by, beside its inputs.
-const CONVERTER: [&str; 4] = ["train-host", "sdk", "boards", "Cargo.lock"];
+const CONVERTER: [&str; 5] = ["train-host", "sdk", "boards", "Cargo.lock", python::RKNN.requirements];
 /// No payload of the shipped model may be larger.
 const MOST_PAYLOAD_BYTES: u64 = 3_000_000;
 
@@ -102,14 +102,19 @@ pub fn expect_compiler(workspace: &Workspace, board: &Board, args: &Args) -> Res
 
 /// Whether the shipped model is compiled for the board's NPU.
 fn is_compiled(board: &Board, args: &Args) -> bool {
-    args.bundle.is_none() && !args.cpu_only && board.backends.first() == Some(&Backend::Rknn)
+    args.bundle.is_none() && !args.cpu_only && needs_compiler(board)
+}
+
+/// Whether a bundle for the board is compiled for an NPU, unless somebody asks for less.
+pub fn needs_compiler(board: &Board) -> bool {
+    board.backends.first() == Some(&Backend::Rknn)
 }
 
 /// Makes a bundle of the shipped model, or gives the one made from the same inputs before: compilers of NPUs do not give
 /// the same bytes twice.
 fn make(workspace: &Workspace, board: &Board, args: &Args) -> Result<PathBuf> {
     let target = if is_compiled(board, args) { board.name.as_str() } else { "host" };
-    let key = key(workspace, target)?;
+    let key = key(workspace.root(), target)?;
     let bundle = workspace.target_folder()?.join(format!("boards/models/{target}-{}.bundle", &key[..16]));
     if !bundle.is_file() {
         convert(workspace, &args.converter, target, &make_room(&bundle)?)?;
@@ -118,10 +123,10 @@ fn make(workspace: &Workspace, board: &Board, args: &Args) -> Result<PathBuf> {
 }
 
 /// What the bundle depends on, the files of boards among it.
-fn key(workspace: &Workspace, target: &str) -> Result<String> {
-    let mut lines = format!("{target}\n");
+fn key(root: &Path, target: &str) -> Result<String> {
+    let mut lines = format!("{target}\n{IMAGES:?}\n");
     for source in CONVERTER.into_iter().chain([WEIGHTS]) {
-        let digest = digest(&workspace.join(source)).with_context(|| format!("cannot read {source}"))?;
+        let digest = digest(&root.join(source)).with_context(|| format!("cannot read {source}"))?;
         lines += &format!("{source} {digest}\n");
     }
     Ok(sha256_of(lines.as_bytes()))
@@ -162,6 +167,34 @@ impl Converter {
                 command.current_dir(workspace.root());
                 command
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_is_made_anew_when_its_converter_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let write = |name: &str, text: &str| {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), text).unwrap();
+        };
+        let sources =
+            ["Cargo.lock", "toolchains/rknn-requirements.txt", "train-host/x", "sdk/x", "boards/x", WEIGHTS];
+        for source in sources {
+            write(source, "old");
+        }
+        let old = key(root, "rk3588").unwrap();
+        assert_ne!(key(root, "host").unwrap(), old);
+        for source in sources {
+            write(source, "new");
+            assert_ne!(key(root, "rk3588").unwrap(), old, "{source}");
+            write(source, "old");
+            assert_eq!(key(root, "rk3588").unwrap(), old);
         }
     }
 }

@@ -8,6 +8,7 @@ use boards::Board;
 
 use super::model::Bundle;
 use super::programs::{self, Programs};
+use super::version;
 use crate::tree::{Content, Node, Tree};
 use crate::wheels::sha256_of;
 use crate::workspace::Workspace;
@@ -23,15 +24,13 @@ const SERVICE: &str = "camera-demo";
 /// Modes: everybody reads, root writes.
 const DATA: u32 = 0o644;
 const PROGRAM: u32 = 0o755;
-/// Digits of the content's hash in a version.
-const HASH_DIGITS: usize = 12;
 
 /// A package.
 #[derive(Debug, Clone)]
 pub struct Package {
     /// Its files.
     pub tree: Tree,
-    /// Version of the workspace and hash of the content.
+    /// As [`version::of`] puts it together.
     pub version: String,
     /// Files that are the user's once installed.
     pub settings: Vec<String>,
@@ -41,7 +40,7 @@ pub struct Package {
     pub inputs: Vec<(String, String)>,
 }
 
-/// Puts the package together.
+/// Puts the package together, as one that was last changed at that time.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -51,6 +50,7 @@ pub fn compose(
     programs: &Programs,
     bundle: &Bundle,
     keys: &[PathBuf],
+    changed_s: u64,
 ) -> Result<Package> {
     let mut composer = Composer { workspace, package: Package::empty() };
     composer.add(&format!("{PACKAGE}/bin/{}", programs::FILE), PROGRAM, programs.bytes.clone())?;
@@ -76,7 +76,7 @@ pub fn compose(
         let bytes = composer.read(&Path::new(FILES).join(script))?;
         composer.package.scripts.push((script, bytes));
     }
-    composer.finish()
+    composer.finish(changed_s)
 }
 
 struct Composer<'a> {
@@ -132,10 +132,10 @@ impl Composer<'_> {
     }
 
     /// The version comes from everything else, so it is added last.
-    fn finish(mut self) -> Result<Package> {
+    fn finish(mut self, changed_s: u64) -> Result<Package> {
         let Package { tree, inputs, .. } = &self.package;
         let hash = sha256_of(format!("{:?}{inputs:?}", tree.digest()?).as_bytes());
-        let version = format!("{}+{}", env!("CARGO_PKG_VERSION"), &hash[..HASH_DIGITS]);
+        let version = version::of(changed_s, &hash);
         let text = format!("{version}\n").into_bytes();
         self.add(&format!("{PACKAGE}/VERSION"), DATA, text)?;
         self.package.version = version;
@@ -144,7 +144,8 @@ impl Composer<'_> {
 }
 
 impl Package {
-    fn empty() -> Self {
+    /// One without content.
+    pub fn empty() -> Self {
         Self {
             tree: Tree::default(),
             version: String::new(),
@@ -164,7 +165,7 @@ mod tests {
         let programs = Programs::of(names, b"programs".into());
         let bundle = Bundle { bytes: model.into(), is_signed, source: "x.bundle".into() };
         let board = Board::find("rk3588").unwrap();
-        compose(&Workspace::find().unwrap(), &board, &programs, &bundle, keys).unwrap()
+        compose(&Workspace::find().unwrap(), &board, &programs, &bundle, keys, 1).unwrap()
     }
 
     fn text(package: &Package, path: &str) -> String {
@@ -187,6 +188,7 @@ mod tests {
         board.validate("rk3588").unwrap();
         let service = text(&package, "usr/lib/systemd/system/repedge-camera-demo.service");
         assert!(service.contains("WatchdogSec=") && service.contains("User=repedge"), "{service}");
+        assert!(service.contains("StartLimitIntervalSec=0"), "it gives up: {service}");
         for setting in &package.settings {
             assert!(text(&package, setting).starts_with('#'), "{setting} does not say what it is for");
         }
@@ -213,6 +215,25 @@ mod tests {
         assert!(flags(true).ends_with("\nREPEDGE_FLAGS=\n"));
     }
 
+    /// Folders of the settings that the service may write to, by what its unit says.
+    #[test]
+    fn the_service_may_write_where_its_settings_propose() {
+        let package = composed(&["camera-demo"], "model", false, &[]);
+        let service = text(&package, "usr/lib/systemd/system/repedge-camera-demo.service");
+        let settings = text(&package, "etc/repedge/camera-demo.toml");
+        let proposed = |key: &str| {
+            let value = settings.lines().find_map(|line| line.strip_prefix(&format!("# {key} = \"")));
+            PathBuf::from(value.unwrap().trim_end_matches('"'))
+        };
+        for (place, kind, root) in [
+            (proposed("folder"), "StateDirectory", "/var/lib"),
+            (proposed("report").parent().unwrap().to_owned(), "RuntimeDirectory", "/run"),
+        ] {
+            let folder = place.strip_prefix(root).unwrap().display();
+            assert!(service.contains(&format!("\n{kind}={folder}\n")), "{}: {service}", place.display());
+        }
+    }
+
     #[test]
     fn only_public_keys_go_onto_a_board() {
         let folder = tempfile::tempdir().unwrap();
@@ -226,7 +247,7 @@ mod tests {
         let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
         let programs = Programs::of(&[], Vec::new());
         let bundle = Bundle { bytes: Vec::new(), is_signed: true, source: String::new() };
-        let error = compose(&workspace, &board, &programs, &bundle, &[key("ours.key")]).unwrap_err();
+        let error = compose(&workspace, &board, &programs, &bundle, &[key("ours.key")], 1).unwrap_err();
         assert!(error.to_string().contains("only public keys"), "{error}");
     }
 }

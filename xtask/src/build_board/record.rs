@@ -1,19 +1,26 @@
 //! `build.json`: what a board's package was made from and what came out, with hashes. The same inputs give the same record.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use boards::Board;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::package::Package;
 use super::programs::{self, Programs};
-use crate::wheels::sha256_of;
+use crate::image::Sources;
+use crate::tree::Tree;
+use crate::wheels::{hex, sha256_of};
 use crate::workspace::Workspace;
 
-/// What the programs are compiled from.
-const SOURCES: [&str; 5] = ["Cargo.toml", "Cargo.lock", "sdk", "boards", "examples"];
+/// What programs and bundle are compiled and computed from, and what puts them together.
+pub const SOURCES: [&str; 8] =
+    ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "sdk", "boards", "examples", "train-host", "xtask"];
+/// Where the pins of compilers and tools lie, beside what was unpacked.
+const PINS: &str = "toolchains";
 
 #[derive(Debug, Serialize)]
 struct Record<'a> {
@@ -31,18 +38,66 @@ struct Record<'a> {
     outputs: Vec<Item>,
 }
 
-#[derive(Debug, Serialize)]
-struct Item {
+/// Something that went in or came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<usize>,
+    bytes: Option<u64>,
     sha256: String,
 }
 
+/// What came out, and what went into the disk image alone.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Parts of the disk image.
+    pub inputs: Vec<Item>,
+    /// Files.
+    pub outputs: Vec<Item>,
+}
+
 impl Item {
-    fn of(name: impl Into<String>, bytes: &[u8]) -> Self {
-        Self { name: name.into(), bytes: Some(bytes.len()), sha256: sha256_of(bytes) }
+    /// Bytes that are at hand.
+    pub fn of(name: impl Into<String>, bytes: &[u8]) -> Self {
+        Self { name: name.into(), bytes: Some(bytes.len() as u64), sha256: sha256_of(bytes) }
     }
+
+    /// A file by its name alone: folders differ from machine to machine.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let read = || Ok::<_, io::Error>((path.metadata()?.len(), digest_of_file(path)?));
+        let (bytes, sha256) = read().with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { name: file_name(path), bytes: Some(bytes), sha256 })
+    }
+}
+
+/// The parts of a disk image.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn parts(sources: &Sources) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for (argument, path) in sources.given() {
+        let item = if path.is_dir() {
+            let mut tree = Tree::default();
+            tree.add_folder(path)?;
+            Item { name: file_name(path), bytes: None, sha256: hex(&tree.digest()?) }
+        } else {
+            Item::of_file(path)?
+        };
+        items.push(Item { name: format!("{argument} {}", item.name), ..item });
+    }
+    let root_mib = sources.root_mib.map(|mib| mib.to_string());
+    for (argument, value) in [("--append", &sources.append), ("--root-mib", &root_mib)] {
+        items.extend(value.iter().map(|value| Item::of(format!("{argument} {value}"), value.as_bytes())));
+    }
+    Ok(items)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The record as JSON.
@@ -54,7 +109,7 @@ pub fn of(
     board: &Board,
     programs: &Programs,
     package: &Package,
-    outputs: &[(String, Vec<u8>)],
+    made: Made,
 ) -> Result<String> {
     let glibc_floor = board.target.as_ref().and_then(|target| target.glibc_floor);
     let record = Record {
@@ -64,10 +119,10 @@ pub fn of(
         profile: &programs.profile,
         glibc_needed: programs.needs.glibc.map(|version| version.to_string()),
         glibc_floor: glibc_floor.map(|version| version.to_string()),
-        inputs: inputs(workspace, board, package)?,
+        inputs: [inputs(workspace, board, package)?, made.inputs].concat(),
         programs: Item::of(programs::FILE, &programs.bytes),
         names: &programs.names,
-        outputs: outputs.iter().map(|(name, bytes)| Item::of(name, bytes)).collect(),
+        outputs: made.outputs,
     };
     let text = serde_json::to_string_pretty(&record).context("cannot write the record")?;
     Ok(format!("{text}\n"))
@@ -75,9 +130,9 @@ pub fn of(
 
 fn inputs(workspace: &Workspace, board: &Board, package: &Package) -> Result<Vec<Item>> {
     let mut inputs = Vec::new();
-    for source in SOURCES {
-        let digest = digest(&workspace.join(source)).with_context(|| format!("cannot read {source}"))?;
-        inputs.push(Item { name: source.into(), bytes: None, sha256: digest });
+    for source in SOURCES.map(String::from).into_iter().chain(pins(workspace)?) {
+        let digest = digest(&workspace.join(&source)).with_context(|| format!("cannot read {source}"))?;
+        inputs.push(Item { name: source, bytes: None, sha256: digest });
     }
     for (name, text) in boards::sources(&board.name)? {
         inputs.push(Item::of(name, text.as_bytes()));
@@ -87,13 +142,28 @@ fn inputs(workspace: &Workspace, board: &Board, package: &Package) -> Result<Vec
     Ok(inputs)
 }
 
+/// The files that pin compilers and tools, in order.
+fn pins(workspace: &Workspace) -> Result<Vec<String>> {
+    let entries = fs::read_dir(workspace.join(PINS)).with_context(|| format!("cannot read {PINS}"))?;
+    let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
+    let mut names: Vec<_> = files.map(|path| format!("{PINS}/{}", file_name(&path))).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn digest_of_file(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(hex(&hasher.finalize()))
+}
+
 /// SHA-256 of a file, or over names and contents below a folder.
 ///
 /// # Errors
 /// When something cannot be read.
 pub fn digest(path: &Path) -> Result<String> {
     if !path.is_dir() {
-        return Ok(sha256_of(&fs::read(path)?));
+        return Ok(digest_of_file(path)?);
     }
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -130,5 +200,42 @@ mod tests {
         assert_eq!(of(&[("a", "1"), ("b", "2"), (".c", "3")]), base);
         assert_ne!(of(&[("a", "2"), ("b", "1")]), base);
         assert_ne!(of(&[("a", "1")]), base);
+    }
+
+    #[test]
+    fn sources_and_pins_are_inputs() {
+        let workspace = Workspace::find().unwrap();
+        let board = Board::find("rk3588").unwrap();
+        let items = inputs(&workspace, &board, &Package::empty()).unwrap();
+        for name in ["sdk", "xtask", "train-host", "toolchains/zig.toml", "toolchains/rknn-requirements.txt"]
+        {
+            assert!(items.iter().any(|item| item.name == name), "{name} is no input");
+        }
+    }
+
+    #[test]
+    fn each_part_of_an_image_is_an_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            Some(path)
+        };
+        write("rootfs/etc/.hidden", "x");
+        let sources = Sources {
+            rootfs: Some(folder.path().join("rootfs")),
+            kernel: write("Image", "kernel"),
+            append: Some("quiet".into()),
+            ..Sources::default()
+        };
+        let before = parts(&sources).unwrap();
+        let names: Vec<_> = before.iter().map(|item| item.name.as_str()).collect();
+        assert_eq!(names, ["--rootfs rootfs", "--kernel Image", "--append quiet"]);
+        assert_eq!((before[1].bytes, &before[1].sha256), (Some(6), &sha256_of(b"kernel")));
+        write("rootfs/etc/.hidden", "y");
+        let after = parts(&sources).unwrap();
+        assert_ne!(after[0], before[0]);
+        assert_eq!(after[1..], before[1..]);
     }
 }

@@ -217,6 +217,14 @@ mod tests {
     }
 
     #[test]
+    fn containers_have_what_the_programs_are_compiled_with() {
+        let boards = include_str!("../../../toolchains/docker/aarch64.Dockerfile");
+        for text in [boards, include_str!("../../../toolchains/docker/host.Dockerfile")] {
+            assert!(text.contains("libclang"), "bindgen cannot read the headers of V4L2: {text}");
+        }
+    }
+
+    #[test]
     fn a_vendors_linker_is_named() {
         let target = Board::find("rv1106").unwrap().target.unwrap();
         let missing = missing_vendor_linker(&target);

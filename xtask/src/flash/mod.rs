@@ -92,8 +92,9 @@ fn over_ssh(args: &Args, board: &Board, destination: &str, folder: &Path) -> Res
             format!("ask {destination} over ssh what it is, and stop unless it is a {}", board.name),
             format!("copy {} to /var/tmp there and compare digests", package.file.display()),
             "install it: the package tests the new version before it switches to it".into(),
-            "stop the demo, run the whole self-test, start the demo".into(),
+            "stop the demo, run the whole self-test, start the demo and see that it stays up".into(),
             "let the board go back to the version before if the self-test or the demo fails".into(),
+            "else have it accept no lower security version any more, if the bundle is signed".into(),
             format!("fetch the self-test's report to {}", report.display()),
         ]);
     }

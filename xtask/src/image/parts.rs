@@ -83,6 +83,19 @@ impl Sources {
         [&self.rootfs, &self.kernel, &self.initrd].iter().all(|part| part.is_none())
     }
 
+    /// Each part that is given, by the name of its argument.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let parts = [
+            ("--rootfs", &self.rootfs),
+            ("--kernel", &self.kernel),
+            ("--dtb", &self.dtb),
+            ("--initrd", &self.initrd),
+            ("--idbloader", &self.idbloader),
+            ("--uboot", &self.uboot),
+        ];
+        parts.into_iter().filter_map(|(name, part)| Some((name, part.as_deref()?)))
+    }
+
     /// The layout of a board's disk, if these sources have every part that it needs.
     ///
     /// # Errors

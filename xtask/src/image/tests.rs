@@ -248,13 +248,9 @@ fn an_image_without_boot_parts_names_what_is_missing() {
     assert!(bench.sources.layout_of(&virt).unwrap_err().to_string().contains("no place for"));
     let error = bench.sources.layout_of(&Board::find("rpi5").unwrap()).unwrap_err().to_string();
     assert!(error.contains("takes no disk image"), "{error}");
-    expect_parts(&board, Medium::Emmc, &bench.sources).unwrap();
-    assert!(
-        expect_parts(&virt, Medium::Emmc, &bench.sources)
-            .unwrap_err()
-            .to_string()
-            .contains("for this medium")
-    );
+    bench.sources.layout_of(&board).unwrap();
+    expect_medium(&board, Medium::Emmc).unwrap();
+    assert!(expect_medium(&virt, Medium::Emmc).unwrap_err().to_string().contains("for this medium"));
 }
 
 #[test]

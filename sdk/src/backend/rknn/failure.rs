@@ -72,7 +72,8 @@ pub enum NpuFailure {
         /// How many frames in a row.
         failures: u32,
     },
-    /// Calls that did not return hold so many contexts that no other is opened, or none can be: the NPU is given up.
+    /// Calls that did not return hold so many contexts that no other is opened, or none can be on any core: the NPU is
+    /// given up.
     Exhausted {
         /// Workers set aside whose call has not returned since.
         quarantined: u32,

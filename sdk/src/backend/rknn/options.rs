@@ -57,7 +57,7 @@ pub enum Chip {
     /// What the device tree says; where there is none, any.
     #[default]
     Detected,
-    /// This one, such as `rk3588`.
+    /// This one, such as `rk3588`, also by the name of a variant with the same NPU, such as `rk3588s`.
     Named(String),
 }
 

@@ -1,6 +1,6 @@
 //! A model on one or more cores: frames go in, come out in the order they went in, and none is lost without a word. A
-//! core whose call does not return is set aside and replaced. Never waits for a free slot: it says that there is none,
-//! unless every core is just being replaced.
+//! core whose call does not return is set aside and replaced, or left out where that cannot be. Never waits for a free
+//! slot: it says that there is none, unless no core works and one is just being replaced.
 
 mod frames;
 mod recovery;
@@ -18,7 +18,7 @@ use super::bench::Usage;
 use super::failure::{Failing, NpuFailure};
 use super::options::{IoPath, RknnOptions};
 use super::plan::{Path, Plan};
-use super::recipe::{Crew, Recipe};
+use super::recipe::{Core, Crew, Recipe};
 use super::runtime;
 use super::slot::Slot;
 use super::versions::Versions;
@@ -150,8 +150,9 @@ impl Pool {
     pub fn report(&self) -> PoolReport {
         let Self { finished, failed, .. } = *self;
         let Health { quarantined, reopened, .. } = self.health;
+        let left_out = u64::try_from(self.crew.left_out()).unwrap_or(u64::MAX);
         let unfreed = self.recipe.checked.vendor.unfreed();
-        PoolReport { finished, failed, quarantined, reopened, unfreed }
+        PoolReport { finished, failed, quarantined, reopened, left_out, unfreed }
     }
 
     /// Contexts that run the model, each a frame at a time.
@@ -172,22 +173,22 @@ impl Pool {
 
     /// Room for one frame on the core with the fewest; none when every core has all it may have: then call
     /// [`Pool::next`]. Waits only where nothing is under way and every core is being replaced, no longer than
-    /// [`super::TimeLimits::open`].
+    /// [`super::TimeLimits::open`]. A core on which no context can be opened is left out, as [`Pool::report`] tells.
     ///
     /// # Errors
     /// [`Error::Npu`] with [`NpuFailure::GivenUp`] once the NPU has failed too often, [`NpuFailure::Exhausted`] once too
-    /// many calls did not return, or no context could be opened in place of theirs.
+    /// many calls did not return, or no core has a context any more.
     pub fn slot(&mut self) -> Result<Option<Slot>, Error> {
         self.settle(Instant::now());
-        if self.pending.is_empty() && self.crew.cores.iter().all(|core| core.worker.is_opening()) {
-            self.settle_all();
+        if self.pending.is_empty() {
+            self.settle_any();
         }
         self.check_given_up()?;
         let cores = &self.crew.cores;
         let count = u64::try_from(cores.len()).unwrap_or(1).max(1);
         let free = |index: usize| {
-            let worker = &cores[index].worker;
-            if worker.is_opening() { 0 } else { worker.home.free_sets() }
+            let core = &cores[index];
+            if core.takes_frames() { core.worker.home.free_sets() } else { 0 }
         };
         // Of equally busy cores the one with most slots left, and of those the one whose turn it is: frames go round, also
         // where slots are taken ahead.
@@ -203,21 +204,22 @@ impl Pool {
         }))
     }
 
-    /// What the runtime says about memory and time of the first context, between frames. Where it does not answer in the
-    /// time that the frames before may take, the core is replaced as for a frame.
+    /// What the runtime says about memory and time of the first context that there is, between frames. Where it does not
+    /// answer in the time that the frames before may take, the core is replaced as for a frame.
     ///
     /// # Errors
     /// [`Error::Npu`] when the runtime does not tell.
     pub fn usage(&mut self) -> Result<Usage, Error> {
         self.settle_all();
+        self.settle_any();
         self.check_given_up()?;
         let patience = self.recipe.options.limits.of_frames(self.recipe.sets());
-        let Some(first) = self.crew.cores.first_mut() else {
+        let Some(index) = self.crew.cores.iter().position(Core::takes_frames) else {
             return Err(self.error(NpuFailure::NoWorker.at("the NPU")));
         };
-        let answer = first.worker.inspect(patience).unwrap_or_else(|silence| {
+        let answer = self.crew.cores[index].worker.inspect(patience).unwrap_or_else(|silence| {
             let failure = silence.failure(patience);
-            self.replace(0, silence, failure);
+            self.replace(index, silence, failure);
             Err(failure.at("rknn_query"))
         });
         answer.map_err(|failing| self.error(failing))

@@ -38,7 +38,7 @@ pub(super) fn check(model: &[u8], options: &RknnOptions) -> Result<Checked, Erro
     };
     let chip = match &options.chip {
         Chip::Detected => chip(),
-        Chip::Named(name) => Some(name.clone()),
+        Chip::Named(name) => Some(chip_of(&name.to_ascii_lowercase()).unwrap_or_else(|| name.clone())),
     };
     if let Some(chip) = chip {
         info.check_chip(&chip).map_err(|error| of_npu(NpuFailure::WrongChip, error))?;
@@ -84,22 +84,38 @@ pub fn chip() -> Option<String> {
 }
 
 /// The chip in a list of names ended by zeros, from the board's to the chip's: the last `rockchip,` name that begins like
-/// an NPU chip's. Suffixes of variants with the same NPU (`rk3588s`, `rv1103g`) are cut off; `rv1103b` is another chip.
+/// an NPU chip's.
 fn chip_in(compatible: &str) -> Option<String> {
     let names = compatible.split('\0').filter_map(|name| name.strip_prefix("rockchip,"));
-    let mut chips = names.filter_map(|name| {
-        let (kind, rest) = name.split_at_checked(6)?;
-        let (series, digits) = kind.split_at_checked(2)?;
-        let is_chip = matches!(series, "rk" | "rv") && digits.bytes().all(|b| b.is_ascii_digit());
-        let is_second = series == "rv" && rest.split('-').next() == Some("b");
-        is_chip.then(|| if is_second { format!("{kind}b") } else { kind.to_owned() })
-    });
-    chips.next_back()
+    names.filter_map(chip_of).next_back()
+}
+
+/// The chip that a name begins with. Suffixes of variants with the same NPU (`rk3588s`, `rv1103g`) are cut off; `rv1103b`
+/// is another chip.
+fn chip_of(name: &str) -> Option<String> {
+    let (kind, rest) = name.split_at_checked(6)?;
+    let (series, digits) = kind.split_at_checked(2)?;
+    let is_chip = matches!(series, "rk" | "rv") && digits.bytes().all(|b| b.is_ascii_digit());
+    let is_second = series == "rv" && rest.split('-').next() == Some("b");
+    is_chip.then(|| if is_second { format!("{kind}b") } else { kind.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chip_is_known_by_the_names_of_its_variants() {
+        for (name, chip) in [
+            ("rk3588s", Some("rk3588")),
+            ("rk3588", Some("rk3588")),
+            ("rv1103g", Some("rv1103")),
+            ("rv1106b", Some("rv1106b")),
+            ("host", None),
+        ] {
+            assert_eq!(chip_of(name).as_deref(), chip, "{name:?}");
+        }
+    }
 
     #[test]
     fn the_chip_is_the_last_that_the_device_tree_names() {

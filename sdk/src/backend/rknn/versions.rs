@@ -45,7 +45,7 @@ impl Versions {
         let newer = self.toolkit.zip(self.runtime.as_ref().and_then(|text| text.parse().ok()));
         match newer {
             Some((toolkit, runtime)) if toolkit > runtime => format!(
-                "{stated}: update {library} on this board to {toolkit} or newer, or convert the model with toolkit {runtime}"
+                "{stated}: update {library} on this board to {toolkit} or newer, or run on the CPU with `--backend tract`"
             ),
             Some(_) => format!("{stated}: the model is not the newer one, so look at the driver first"),
             None => format!("{stated}: the runtime must be as new as the toolkit"),

@@ -4,7 +4,7 @@
 mod spare;
 mod thread;
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -204,6 +204,11 @@ impl Worker {
             }
         }
         Some(outcome)
+    }
+
+    /// Whether the thread has ended: then it has freed everything that the runtime lets go of.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// Held by the thread for as long as one of its calls has not returned.

@@ -32,6 +32,10 @@ impl Showing {
             line.tally.shown.store(number + 1, Ordering::Relaxed);
             line.retire(parcel);
             pulse.beat();
+            // Whoever watches ends the line a moment later; until then no frame more is shown.
+            if line.notes.is_stopped() {
+                return Ok(());
+            }
             if number + 1 >= self.frames {
                 line.end(Cause::Enough);
                 return Ok(());

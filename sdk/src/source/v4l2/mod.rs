@@ -25,7 +25,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Arrival, Rewound, Shot, Source};
+use super::{Arrival, Rewound, Shot, Source, Supply};
 use crate::Error;
 use crate::frame::YuvFrame;
 use find::Finder;
@@ -75,7 +75,7 @@ pub fn first_camera() -> Result<Option<Found>, Error> {
 ///
 /// It tells what happens to it by [`Arrival::Broken`], once each: frames that are damaged, a stream that is stuck, being
 /// unplugged. While it is away frames are [`Arrival::Late`]. Numbers of frames go on when it is back; those that the driver passed
-/// over are counted.
+/// over are counted. Frames as NV12 and YUYV are copied without an allocation; as MJPEG, each is one of the decoder's.
 #[derive(Debug)]
 pub struct Camera {
     watched: Watched<Finder>,
@@ -161,6 +161,15 @@ impl Source for Camera {
             shot.name.clear();
             layout.unpack(taken.planes, shot)
         }))
+    }
+
+    /// Gives the buffer back without copying or decoding it.
+    fn skip(&mut self, _shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
+        Ok(self.lend(patience, &mut |_| {}))
+    }
+
+    fn supply(&self) -> Supply {
+        Supply::Live
     }
 
     fn rewind(&mut self) -> Result<Rewound, Error> {

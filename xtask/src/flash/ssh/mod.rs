@@ -1,5 +1,6 @@
 //! Installs a package on a board over ssh and lets the board judge it: it goes back to the version before by itself when
-//! its self-test or its unit fails, also when the cable is pulled meanwhile. Every error says which version runs.
+//! its self-test or its unit fails, also when the cable is pulled meanwhile. Only then may the new one forbid older security
+//! versions. Every error says which version runs.
 
 mod board;
 mod shell;
@@ -28,47 +29,52 @@ const CLEAN_UP: &str = r#"$as_root rm -rf "$folder""#;
 /// Installs, puts the new version into service if the package's own scripts did not, and tells which runs.
 const INSTALL: &str = r#"
 trap '' HUP PIPE
-$as_root env DEBIAN_FRONTEND=noninteractive dpkg --install --force-confold "$folder/package.deb" >"$folder/log" 2>&1
+runs >"$folder/before"
+# The package commits a version whose service runs; here the whole self-test comes before that.
+$as_root env DEBIAN_FRONTEND=noninteractive REPEDGE_FLASH_COMMITS=1 dpkg --install --force-confold "$folder/package.deb" >"$folder/log" 2>&1
 code=$?
 version="$(cat "$package/VERSION" 2>/dev/null)"
 if [ "$code" = 0 ] && [ "$(runs)" != "$version" ]; then
     $as_root "$package/activate" >>"$folder/log" 2>&1
     code=$?
 fi
-tail -n 5 "$folder/log" >&2
+# Below what the package's scripts say dpkg says that they failed.
+tail -n 12 "$folder/log" >&2
 printf 'code=%s\nversion=%s\nruns=%s\n' "$code" "$version" "$(runs)"
 "#;
 
-/// Judges the version in service, and goes back if it fails. It ends by itself when nobody listens any more.
+/// Judges the version in service, and goes back if it fails. It ends by itself when nobody listens any more. What forbids
+/// older versions comes last, because a board that goes back needs one of them.
 const TRY: &str = r#"
 trap '' HUP PIPE
+activate() { $as_root "$package/activate" "$@" >>"$folder/log" 2>&1 </dev/null; }
 go_back() {
-    if $as_root "$package/activate" --rollback >>"$folder/log" 2>&1; then outcome=back; else outcome=stuck; fi
+    before="$(cat "$folder/before")"
+    if [ -z "$before" ]; then
+        outcome=first
+    elif [ "$before" = "$(runs)" ]; then
+        outcome=same
+    elif activate --rollback; then
+        outcome=back
+    else
+        outcome=stuck
+    fi
     $as_root systemctl restart "$unit" >>"$folder/log" 2>&1
-}
-is_up() {
-    for _ in 1 2 3 4 5; do
-        $as_root systemctl is-active --quiet "$unit" && return 0
-        sleep 1
-    done
-    return 1
 }
 : >"$folder/log"
 outcome=passed
 failed=
 $as_root systemctl stop "$unit" >>"$folder/log" 2>&1
-# What the board's owner allows beyond the default, as the package's own scripts read it.
-flags="$(sed -n 's/^REPEDGE_FLAGS=//p' "$root/etc/repedge/flags" 2>/dev/null)"
-$as_root "$current/bin/self-test" "$current/model.bundle" --board "$current/board.json" --json "$folder/report.json" \
-    --keys "$root/etc/repedge/keys" --state "$root/var/lib/repedge/minimum-security-version" $flags \
-    >>"$folder/log" 2>&1 </dev/null
+activate --self-test --json "$folder/report.json"
 code=$?
 if [ "$code" != 0 ]; then
     failed=self-test
     go_back
-elif ! $as_root systemctl start "$unit" >>"$folder/log" 2>&1 || ! is_up; then
+elif ! activate --start; then
     failed=unit
     go_back
+elif ! activate --commit; then
+    failed=commit
 fi
 $as_root chmod a+r "$folder/report.json" 2>/dev/null
 tail -n 5 "$folder/log" >&2
@@ -241,19 +247,19 @@ impl Visit<'_> {
         let said = fields(&answer.out);
         let field = |name: &str| said.get(name).map_or("", String::as_str);
         let report = self.report();
-        let state = match field("outcome") {
-            "passed" => {
-                return Ok(Done { version: field("runs").to_owned(), report: report? });
-            }
-            "back" => format!("the board went back and runs version {}", field("runs")),
-            _ => format!(
-                "the board has no earlier version to go back to; version {} stays in service and is not to be trusted",
-                field("runs")
-            ),
-        };
+        let version = field("runs");
+        let state = state_of(field("outcome"), version);
         match (field("failed"), report) {
+            ("", report) if field("outcome") == "passed" => {
+                Ok(Done { version: version.to_owned(), report: report? })
+            }
+            ("commit", _) => bail!(
+                "version {version} passed its self-test and runs, but lower security versions are accepted as before: {}\n  \
+                 help: run `/usr/lib/repedge/package/activate --commit` on the board",
+                answer.err
+            ),
             ("self-test", Ok(report)) => {
-                bail!("the new version failed its self-test: {}; {state}", summary(&report))
+                bail!("the new version failed its self-test: {}; {state}: {}", summary(&report), answer.err)
             }
             ("self-test", Err(_)) => {
                 bail!(
@@ -277,6 +283,17 @@ impl Visit<'_> {
     fn clean_up(&mut self) {
         let _ = self.script(CLEAN_UP, &mut io::empty());
     }
+}
+
+/// What a board does after a version has failed, by the outcome that its script gives.
+fn state_of(outcome: &str, version: &str) -> String {
+    let why_it_stays = match outcome {
+        "back" => return format!("the board went back and runs version {version}"),
+        "first" => "the board has no earlier version to go back to",
+        "same" => "the board ran this version before",
+        _ => "the board could not go back to the version before",
+    };
+    format!("{why_it_stays}; version {version} stays in service and is not to be trusted")
 }
 
 /// A report in one line: its verdict, and what it measured.

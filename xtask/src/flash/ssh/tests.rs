@@ -16,48 +16,101 @@ use std::time::Duration;
 use super::*;
 use crate::system;
 
-/// The package's own script.
+/// The package's own scripts.
 const ACTIVATE: &str = include_str!("../../../../examples/package/activate");
+const POSTINST: &str = include_str!("../../../../examples/package/postinst");
 
-/// Behaves as its version is called.
+/// Behaves as its version is called, takes together only what the real one does, and keeps a minimum as that one does: here
+/// it is a version, and every other is below it.
 const SELF_TEST: &str = r#"#!/bin/sh
 version="$(cat "$(dirname "$0")/../VERSION")"
+minimum="$REPEDGE_ROOT/minimum"
 for word; do
     case "$last" in --json) json="$word" ;; esac
-    case "$word" in --quick) quick=1 ;; esac
+    case "$word" in
+        --quick) quick=1 ;;
+        --keys) keys=1 ;;
+        --allow-unsigned) unsigned=1 ;;
+        --commit) commit=1 ;;
+    esac
     last="$word"
 done
-if [ -n "$quick" ]; then [ "$version" != fails-at-once ]; exit; fi
+if [ -n "$unsigned" ] && [ -n "$keys$commit" ]; then
+    echo "error: the argument '--allow-unsigned' cannot be used with the others" >&2
+    exit 2
+fi
+echo "$version${quick:+ quick}${commit:+ commit}" >>"$REPEDGE_ROOT/self-tests"
+if [ -e "$minimum" ] && [ "$(cat "$minimum")" != "$version" ]; then
+    echo "the bundle is older than what is accepted" >&2
+    exit 1
+fi
+[ ! -e "$REPEDGE_ROOT/$version-fails" ] || exit 1
+if [ -n "$quick" ]; then
+    [ "$version" != fails-at-once ] || exit 1
+    if [ -n "$commit" ]; then
+        [ "$version" != fails-to-commit ] || exit 1
+        echo "$version" >"$minimum"
+    fi
+    exit 0
+fi
 if [ "$version" = slow-and-fails ]; then
     touch "$REPEDGE_ROOT/testing"
-    while [ ! -e "$REPEDGE_ROOT/cut" ]; do sleep 0.1; done
+    while [ ! -e "$REPEDGE_ROOT/cut" ]; do /bin/sleep 0.1; done
 fi
 case "$version" in *fails) verdict=fail ;; *) verdict=pass ;; esac
 printf '{"verdict": "%s", "backend": "tract", "fps": 12.5}' "$verdict" >"$json"
 [ "$verdict" = pass ]
 "#;
 
-/// The package's version stands behind the magic of a Debian package.
+/// The package's version stands behind the magic of a Debian package. As the real one it runs the package's own script.
 const DPKG: &str = r#"#!/bin/sh
 if [ "$1" = --print-architecture ]; then cat "$REPEDGE_ROOT/arch"; exit; fi
 for file; do :; done
 package="$REPEDGE_ROOT/usr/lib/repedge/package"
-mkdir -p "$package/bin"
+units="$REPEDGE_ROOT/usr/lib/systemd/system"
+mkdir -p "$package/bin" "$units"
 sed -n '3p' "$file" >"$package/VERSION"
 cp "$REPEDGE_ROOT/self-test" "$package/bin/self-test"
 cp "$REPEDGE_ROOT/activate" "$package/activate"
-"$package/activate"
+case "$(cat "$package/VERSION")" in
+    no-service) rm -f "$units/repedge-camera-demo.service" ;;
+    *) touch "$units/repedge-camera-demo.service" ;;
+esac
+DPKG_ROOT="$REPEDGE_ROOT" sh "$REPEDGE_ROOT/postinst" configure
 "#;
 
+/// `up` is there while the service runs, and counts how often somebody looked.
 const SYSTEMCTL: &str = r#"#!/bin/sh
+up="$REPEDGE_ROOT/up"
+version="$(basename "$(readlink "$REPEDGE_ROOT/var/lib/repedge/current")")"
+if [ "$1" = is-active ]; then
+    [ -e "$up" ] || exit 3
+    looks=$(($(cat "$up") + 1))
+    echo "$looks" >"$up"
+    if [ "$version" = ends-soon ] && [ "$looks" -gt 2 ]; then exit 3; fi
+    exit 0
+fi
 echo "$*" >>"$REPEDGE_ROOT/systemctl.log"
-case "$(readlink "$REPEDGE_ROOT/var/lib/repedge/current")" in
-    *no-unit) [ "$1" != start ] ;;
+case "$1" in
+    stop) rm -f "$up" ;;
+    restart)
+        rm -f "$up"
+        [ "$version" != never-starts ] || exit 1
+        if [ "$version" = starts-once ] && [ -e "$REPEDGE_ROOT/started" ]; then exit 1; fi
+        touch "$REPEDGE_ROOT/started"
+        echo 0 >"$up"
+        ;;
 esac
 "#;
 
+/// What the package's script calls beside that, and the time between two looks at the service.
+const DONE: &str = "#!/bin/sh\n";
+const DONE_BY: [&str; 4] = ["getent", "usermod", "udevadm", "sleep"];
+
 const SUDO: &str = "#!/bin/sh\n[ \"$1\" = -n ] && shift\nexec \"$@\"\n";
 const MKTEMP: &str = "#!/bin/sh\nmkdir -p \"$REPEDGE_ROOT/tmp\" && echo \"$REPEDGE_ROOT/tmp\"\n";
+
+const UNIT: &str = "repedge-camera-demo.service";
 
 /// A board with version 1 in service, behind sshd.
 struct Loopback {
@@ -106,19 +159,31 @@ impl Loopback {
             board: Board::find("rk3588").unwrap(),
         };
         let root = loopback.path("root");
-        let first = root.join("var/lib/repedge/versions/1");
-        fs::create_dir_all(first.join("bin")).unwrap();
-        symlink("versions/1", root.join("var/lib/repedge/current")).unwrap();
-        fs::write(first.join("VERSION"), "1\n").unwrap();
-        loopback.script("root/var/lib/repedge/versions/1/bin/self-test", SELF_TEST);
+        loopback.link("current", "1");
         fs::write(root.join("arch"), "arm64\n").unwrap();
+        fs::write(root.join("up"), "0\n").unwrap();
+        fs::create_dir_all(root.join("run/systemd/system")).unwrap();
         loopback.script("root/activate", ACTIVATE);
+        loopback.script("root/postinst", POSTINST);
         loopback.script("root/self-test", SELF_TEST);
         for (name, text) in [("dpkg", DPKG), ("systemctl", SYSTEMCTL), ("sudo", SUDO), ("mktemp", MKTEMP)] {
             loopback.script(&format!("bin/{name}"), text);
         }
+        for name in DONE_BY {
+            loopback.script(&format!("bin/{name}"), DONE);
+        }
         loopback.serve();
         loopback
+    }
+
+    /// Has a link name a version, which is there then.
+    fn link(&self, name: &str, version: &str) {
+        let versions = format!("root/var/lib/repedge/versions/{version}");
+        self.script(&format!("{versions}/bin/self-test"), SELF_TEST);
+        fs::write(self.path(&versions).join("VERSION"), format!("{version}\n")).unwrap();
+        let link = self.path("root/var/lib/repedge").join(name);
+        let _ = fs::remove_file(&link);
+        symlink(format!("versions/{version}"), link).unwrap();
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -203,7 +268,23 @@ impl Loopback {
     }
 
     fn systemctl(&self) -> String {
-        fs::read_to_string(self.path("root/systemctl.log")).unwrap_or_default()
+        self.read("systemctl.log")
+    }
+
+    /// The version and the kind of each self-test.
+    fn self_tests(&self) -> String {
+        self.read("self-tests")
+    }
+
+    fn read(&self, below_root: &str) -> String {
+        fs::read_to_string(self.path("root").join(below_root)).unwrap_or_default()
+    }
+
+    /// Version 1 is in service, runs, and may come back at any time.
+    fn expect_as_before(&self) {
+        assert_eq!(self.runs(), "1");
+        assert!(self.systemctl().ends_with(&format!("restart {UNIT}\n")), "{}", self.systemctl());
+        assert!(self.path("root/up").exists() && !self.path("root/minimum").exists());
     }
 }
 
@@ -245,8 +326,11 @@ fn a_good_version_goes_into_service() {
     let done = board.flash("2").unwrap();
     assert_eq!((done.version.as_str(), board.runs().as_str()), ("2", "2"));
     assert_eq!(summary(&done.report), "pass on tract, 12.5 fps");
-    let unit = "repedge-camera-demo.service";
-    assert_eq!(board.systemctl(), format!("stop {unit}\nstart {unit}\nis-active --quiet {unit}\n"));
+    let asked =
+        format!("daemon-reload\nenable --quiet {UNIT}\nrestart {UNIT}\nstop {UNIT}\nrestart {UNIT}\n");
+    assert_eq!(board.systemctl(), asked);
+    assert_eq!(board.self_tests(), "2 quick\n2\n2 quick commit\n", "older versions are forbidden last");
+    assert_eq!(board.read("minimum"), "2\n");
     assert!(!board.path("root/tmp").exists(), "nothing is left in /var/tmp");
 }
 
@@ -261,8 +345,39 @@ fn a_version_that_fails_its_self_test_is_taken_back() {
         ),
         "{error}"
     );
-    assert_eq!(board.runs(), "1");
-    assert!(board.systemctl().ends_with("restart repedge-camera-demo.service\n"), "{}", board.systemctl());
+    board.expect_as_before();
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_version_that_nobody_signed_goes_into_service_where_that_is_allowed() {
+    let board = Loopback::new();
+    fs::create_dir_all(board.path("root/etc/repedge")).unwrap();
+    fs::write(board.path("root/etc/repedge/flags"), "# words\nREPEDGE_FLAGS=--allow-unsigned\n").unwrap();
+    assert_eq!(board.flash("2").unwrap().version, "2");
+    assert_eq!(board.self_tests(), "2 quick\n2\n");
+    assert!(!board.path("root/minimum").exists());
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_package_without_the_service_is_judged_by_its_self_test() {
+    let board = Loopback::new();
+    assert_eq!(board.flash("no-service").unwrap().version, "no-service");
+    let asked = format!("daemon-reload\nstop {UNIT}\ndisable --quiet {UNIT}\nstop {UNIT}\n");
+    assert_eq!(board.systemctl(), asked);
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_version_that_cannot_forbid_older_ones_is_told() {
+    let board = Loopback::new();
+    let error = board.refusal("fails-to-commit");
+    assert!(
+        error.contains("passed its self-test and runs") && error.contains("activate --commit"),
+        "{error}"
+    );
+    assert_eq!(board.runs(), "fails-to-commit");
 }
 
 #[test]
@@ -279,23 +394,46 @@ fn a_version_that_fails_its_quick_check_never_runs() {
 
 #[test]
 #[ignore = "needs sshd of openssh-server"]
-fn a_version_whose_service_does_not_start_is_taken_back() {
+fn a_version_whose_service_does_not_stay_up_is_taken_back() {
+    for version in ["never-starts", "ends-soon"] {
+        let board = Loopback::new();
+        let error = board.refusal(version);
+        let expected = format!("version {version} was not put into service, the board runs version 1");
+        assert!(error.contains(&expected) && error.contains("going back to it"), "{error}");
+        board.expect_as_before();
+    }
     let board = Loopback::new();
-    let error = board.refusal("no-unit");
+    let error = board.refusal("starts-once");
     assert!(error.contains("service did not come up; the board went back and runs version 1"), "{error}");
-    assert_eq!(board.runs(), "1");
+    board.expect_as_before();
 }
 
 #[test]
 #[ignore = "needs sshd of openssh-server"]
-fn without_an_earlier_version_a_failure_is_said() {
+fn without_a_version_to_go_back_to_the_reason_is_said() {
     let board = Loopback::new();
     fs::remove_file(board.path("root/var/lib/repedge/current")).unwrap();
     let error = board.refusal("later-fails");
-    assert!(
-        error.contains("no earlier version to go back to; version later-fails stays in service"),
-        "{error}"
-    );
+    let stays = "version later-fails stays in service and is not to be trusted";
+    assert!(error.contains(&format!("no earlier version to go back to; {stays}")), "{error}");
+    assert_eq!(board.runs(), "later-fails");
+
+    let board = Loopback::new();
+    fs::write(board.path("root/1-fails"), "").unwrap();
+    let error = board.refusal("later-fails");
+    assert!(error.contains(&format!("could not go back to the version before; {stays}")), "{error}");
+    assert!(error.contains("version 1 failed its self-test and is not used"), "{error}");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_version_that_ran_before_stays_when_it_fails() {
+    let board = Loopback::new();
+    board.link("previous", "1");
+    board.link("current", "later-fails");
+    let error = board.refusal("later-fails");
+    assert!(error.contains("the board ran this version before; version later-fails stays"), "{error}");
+    assert_eq!(board.runs(), "later-fails");
 }
 
 #[test]
@@ -327,7 +465,8 @@ fn a_board_ends_its_self_test_by_itself_when_the_cable_is_pulled() {
     });
     assert!(error.contains("the connection broke during the self-test"), "{error}");
     assert!(error.contains("goes back to version 1 if not"), "{error}");
-    wait_until(|| board.runs() == "1" && board.systemctl().contains("restart"));
+    let asked = format!("stop {UNIT}\nrestart {UNIT}\n");
+    wait_until(|| board.runs() == "1" && board.systemctl().ends_with(&asked));
 }
 
 #[test]

@@ -272,13 +272,15 @@ impl Drop for Handle {
             self.vendor.note_unfreed();
             return;
         }
-        if let Ok(destroy) = function!(self.vendor, rknn_destroy) {
+        let destroyed = function!(self.vendor, rknn_destroy).and_then(|destroy| {
             // SAFETY: the handle is live, this is its last user, and all its memory is freed (each holds this handle).
-            if check(unsafe { destroy(self.context) }).is_err() {
-                self.vendor.note_unfreed();
-                if let Role::Sharer(weights) = &self.role {
-                    weights.keep();
-                }
+            check(unsafe { destroy(self.context) })
+        });
+        // Without the function the context stays, as where the runtime refuses.
+        if destroyed.is_err() {
+            self.vendor.note_unfreed();
+            if let Role::Sharer(weights) = &self.role {
+                weights.keep();
             }
         }
     }

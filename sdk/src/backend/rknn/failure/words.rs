@@ -77,6 +77,11 @@ impl NpuFailure {
                  machine without an NPU use `--backend tract`"
                     .into(),
             ),
+            Self::MissingFunction("rknn_set_core_mask") => (
+                said("the runtime library has no `rknn_set_core_mask`, by which cores are chosen"),
+                "a runtime of chips with several cores: librknnrt.so; no librknnmrt.so (RV110x) has it".into(),
+                "leave the choice to the driver (`Cores::Driver`)".into(),
+            ),
             Self::MissingFunction(name) => (
                 said(&format!("the runtime library has no `{name}`")),
                 "a runtime with that function".into(),
@@ -208,6 +213,14 @@ mod tests {
         assert!(text.contains("report it"), "{text}");
     }
 
+    /// No update brings it: the chips of librknnmrt have one core.
+    #[test]
+    fn who_cannot_choose_cores_is_told_to_leave_them_to_the_driver() {
+        let small = Versions { library: Runtime::Rknnmrt, ..versions("2.3.2") };
+        let text = message(NpuFailure::MissingFunction("rknn_set_core_mask"), &small);
+        assert!(text.contains("Cores::Driver") && !text.contains("update"), "{text}");
+    }
+
     #[test]
     fn memory_that_is_not_given_has_no_code() {
         let text = |call| NpuFailure::OutOfMemory.during(call, &Versions::default()).to_string();
@@ -230,6 +243,8 @@ mod tests {
         for part in ["2.5.0", "1.6.0", "0.9.8", "update librknnrt.so on this board to 2.5.0"] {
             assert!(old.contains(part), "no {part:?} in {old}");
         }
+        // Models are compiled by one version of the toolkit only: that is no way out.
+        assert!(!old.contains("toolkit 1.6.0") && old.contains("--backend tract"), "{old}");
         let same = message(NpuFailure::InvalidModel, &versions("2.5.0"));
         assert!(same.contains("look at the driver"), "{same}");
         let unknown = message(NpuFailure::Failed, &Versions::default());

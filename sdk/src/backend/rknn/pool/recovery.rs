@@ -1,19 +1,27 @@
-//! What becomes of a core that fails: counted, replaced while that makes sense, and in the end given up. A context that is
-//! opened in place of another one is never waited for while frames can be had.
+//! What becomes of a core that fails: counted, replaced while that makes sense, left out where that fails, and in the end
+//! all are given up. A context that is opened in place of another one is never waited for while frames can be had.
 
 use std::sync::Weak;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Pool;
 use crate::Error;
 use crate::backend::rknn::failure::NpuFailure;
 use crate::backend::rknn::options::after;
+use crate::backend::rknn::recipe::{Core, Standing};
 use crate::backend::rknn::worker::{Origin, Silence};
+
+/// Contexts in a row that may be refused in place of one, before its core is left out.
+const MAX_REFUSALS: u32 = 3;
+/// Time between two of them: memory that others give back may be there by then.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How the NPU does.
 #[derive(Default)]
 pub(super) struct Health {
     given_up: Option<GivenUp>,
+    /// Why the last context that was refused could not be opened.
+    refusal: Option<String>,
     /// Of workers set aside: gone once their calls have returned.
     stuck: Vec<Weak<()>>,
     pub(super) quarantined: u64,
@@ -80,39 +88,64 @@ impl Pool {
         // From here on its frames are known as lost, also when nothing takes its place.
         self.crew.cores[index].generation = self.next_generation;
         self.next_generation += 1;
-        if self.health.is_given_up() {
-            return;
-        }
-        let quarantined = self.health.stuck();
-        if quarantined > self.recipe.options.limits.max_quarantined {
-            self.health.give_up(NpuFailure::Exhausted { quarantined }, None);
-            return;
-        }
-        // The first owns the weights, and shares them with the others.
-        let origin = match (index, self.crew.cores.first()) {
-            (1.., Some(first)) if !first.worker.is_opening() => first.worker.ask_for_duplicate(),
-            _ => Origin::Model,
-        };
-        match self.recipe.start(origin, self.crew.cores[index].core_mask, 0) {
-            Ok(worker) => self.crew.cores[index].worker = worker,
-            Err(error) => self.exhausted(&error),
+        self.check_quarantine();
+        if !self.health.is_given_up() {
+            self.reopen(index);
         }
     }
 
-    /// Looks how contexts do that are being opened, waiting until `end` for those that are not yet.
+    /// Gives the NPU up where more calls than allowed have not returned.
+    fn check_quarantine(&mut self) {
+        let quarantined = self.health.stuck();
+        if quarantined > self.recipe.options.limits.max_quarantined {
+            self.health.give_up(NpuFailure::Exhausted { quarantined }, self.health.refusal.clone());
+        }
+    }
+
+    /// Begins to open a context on a core that has none.
+    fn reopen(&mut self, index: usize) {
+        // The first owns the weights, and shares them with the others.
+        let (origin, shares) = match (index, self.crew.cores.first()) {
+            (1.., Some(first)) if first.takes_frames() => {
+                (first.worker.ask_for_duplicate(), Some(first.generation))
+            }
+            _ => (Origin::Model, None),
+        };
+        match self.recipe.start(origin, self.crew.cores[index].core_mask, 0) {
+            Ok(worker) => self.crew.replace(index, worker, shares),
+            Err(error) => self.note_refusal(index, &error),
+        }
+    }
+
+    /// Looks how contexts do that are being opened, waiting until `end` for those that are not yet, and opens those whose
+    /// time has come.
     pub(super) fn settle(&mut self, end: Instant) {
         for index in 0..self.crew.cores.len() {
-            let worker = &mut self.crew.cores[index].worker;
-            let calls = worker.calls();
-            match worker.opened(end) {
-                None => {}
-                Some(Ok(_)) => self.health.reopened += 1,
-                Some(Err(error)) => {
-                    if matches!(error, Error::Npu { failure: NpuFailure::Stalled { .. }, .. }) {
-                        self.health.set_aside(calls);
-                    }
-                    self.exhausted(&error);
+            let is_due = |until: Instant| until <= Instant::now() && !self.health.is_given_up();
+            if matches!(self.crew.cores[index].standing, Standing::Vacant { until } if is_due(until)) {
+                self.reopen(index);
+            }
+            self.settle_one(index, end);
+        }
+    }
+
+    /// As [`Pool::settle`], of the context that is being opened on a core, if there is one.
+    fn settle_one(&mut self, index: usize, end: Instant) {
+        let core = &mut self.crew.cores[index];
+        let calls = core.worker.calls();
+        match core.worker.opened(end) {
+            None => {}
+            Some(Ok(_)) => {
+                core.refusals = 0;
+                self.health.refusal = None;
+                self.health.reopened += 1;
+            }
+            Some(Err(error)) => {
+                if matches!(error, Error::Npu { failure: NpuFailure::Stalled { .. }, .. }) {
+                    self.health.set_aside(calls);
                 }
+                self.note_refusal(index, &error);
+                self.check_quarantine();
             }
         }
     }
@@ -122,13 +155,44 @@ impl Pool {
         self.settle(after(Instant::now(), self.recipe.options.limits.open));
     }
 
-    /// Gives the NPU up because no context could be opened.
-    fn exhausted(&mut self, error: &Error) {
-        let reason = match error {
+    /// Waits until a core takes frames. Gives the NPU up where none does after as long as opening may take.
+    pub(super) fn settle_any(&mut self) {
+        let end = after(Instant::now(), self.recipe.options.limits.open);
+        while !self.health.is_given_up() && !self.crew.cores.iter().any(Core::takes_frames) {
+            let now = Instant::now();
+            if now >= end {
+                return self.exhausted();
+            }
+            let until = self.crew.next_opening().map_or(end, |next| next.min(end));
+            if !self.crew.cores.iter().any(|core| core.worker.is_opening()) {
+                std::thread::sleep(until.saturating_duration_since(now));
+            }
+            self.settle(until);
+        }
+    }
+
+    /// Notes that no context could be opened on a core: that is tried again in a while, but not for ever. Gives the NPU up
+    /// where no core is left.
+    fn note_refusal(&mut self, index: usize, error: &Error) {
+        self.health.refusal = Some(match error {
             Error::Npu { fault, .. } | Error::Backend(fault) => fault.found.clone(),
             other => other.to_string(),
+        });
+        let core = &mut self.crew.cores[index];
+        core.refusals += 1;
+        core.standing = if core.refusals < MAX_REFUSALS {
+            Standing::Vacant { until: after(Instant::now(), PAUSE) }
+        } else {
+            Standing::LeftOut
         };
+        if self.crew.cores.iter().all(|core| core.standing == Standing::LeftOut) {
+            self.exhausted();
+        }
+    }
+
+    /// Gives the NPU up because no core has a context.
+    fn exhausted(&mut self) {
         let quarantined = self.health.stuck();
-        self.health.give_up(NpuFailure::Exhausted { quarantined }, Some(reason));
+        self.health.give_up(NpuFailure::Exhausted { quarantined }, self.health.refusal.clone());
     }
 }

@@ -23,6 +23,8 @@ pub struct PoolReport {
     pub quarantined: u64,
     /// Contexts opened to replace them.
     pub reopened: u64,
+    /// Cores that no context could be opened on in place of another one: they take no frames, unless one is opened yet.
+    pub left_out: u64,
     /// Contexts and memories that the runtime refused to destroy, and contexts that stay because those use their weights.
     pub unfreed: u64,
 }
