@@ -92,11 +92,10 @@ fn finished() -> Result<(Pool, Finished)> {
 
 /// Decode, NMS, tracking and the overlay.
 fn decode(shot: &mut Shot, map: &LetterboxMap) -> Result<(Duration, Vec<Object>)> {
-    let ((_pool, finished), manifest) = (finished()?, scene::manifest());
+    let ((pool, finished), manifest) = (finished()?, scene::manifest());
     let classes = manifest.classes.len();
-    let outputs = scene::outputs();
     let limits = Limits::device(LEAST_SCORE, manifest.iou);
-    let mut decoder = Decoder::new(&manifest.decode, classes, &outputs, limits)?;
+    let mut decoder = Decoder::new(&manifest.decode, classes, pool.outputs(), limits)?;
     let settings = TrackSettings {
         high_score: CONFIDENCE,
         new_score: CONFIDENCE,

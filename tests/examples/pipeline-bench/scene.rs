@@ -135,7 +135,7 @@ pub fn input() -> TensorSpec {
     TensorSpec { name: "images".into(), dtype: DType::U8, layout: Layout::Nhwc, shape, quant: None }
 }
 
-pub fn outputs() -> Vec<TensorSpec> {
+fn outputs() -> Vec<TensorSpec> {
     let output = |stride: usize| TensorSpec {
         name: format!("output{stride}"),
         dtype: DType::I8,
