@@ -2,26 +2,29 @@
 //! replays a model of YOLOv5s' output shapes at the speed that was published for RK3588. The host does its real work:
 //! letterbox of a camera's frames, decode and NMS. Prints both sides and the ratio; asserts order and objects, never times.
 
+#[path = "yolov5s/mod.rs"]
+#[allow(dead_code, reason = "shared with the other benches")]
+mod yolov5s;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use artifact::{DType, Decode, Layout, Preprocess, Quant, TensorSpec};
+use artifact::Preprocess;
 use repedge::backend::rknn::{Chip, Completed, Cores, Pool, RknnOptions};
 use repedge::decode::Decoder;
 use repedge::preprocess::{LetterboxMap, Preprocessor};
 use repedge::{Image, Limits};
 use serde_json::{Value, json};
-use stand_in::{Element, Input, Kind, Mode, Model, Order, Output, Recording, Scenario, control, digest};
+use stand_in::{Kind, Mode, Model, Recording, control, digest};
+use yolov5s::{
+    CELLS, CLASSES, SIDE_PX, decode, input, low_scores, noise, outputs, put_box, scenario, stored,
+};
 
-const SIDE_PX: usize = 640;
 /// Width and height of a camera's frames.
 const PICTURE_PX: [usize; 2] = [1280, 720];
-const CLASSES: usize = 80;
-const STRIDES: [usize; 3] = [8, 16, 32];
 /// Different frames; the n-th shows n + 1 objects.
 const PICTURES: usize = 6;
-const QUANT: Quant = Quant { scale: 0.1, zero_point: 20 };
 
 /// `cargo run -p tests --example npu-bench -- [FRAMES] [CORES] [MICROSECONDS]`: by default 2000 frames, 3 cores, and
 /// 15128 µs a frame, which is 66.1 frames a second: yolov5s with ReLU on one core of RK3588 (rknn_model_zoo 2.3.2).
@@ -198,88 +201,34 @@ impl Bench {
     }
 }
 
-fn input() -> TensorSpec {
-    let shape = [1, SIDE_PX, SIDE_PX, 3];
-    TensorSpec { name: "images".into(), dtype: DType::U8, layout: Layout::Nhwc, shape, quant: None }
-}
-
-fn outputs() -> Vec<TensorSpec> {
-    let output = |stride: usize| TensorSpec {
-        name: format!("output{stride}"),
-        dtype: DType::I8,
-        layout: Layout::Nchw,
-        shape: [1, 3 * (5 + CLASSES), SIDE_PX / stride, SIDE_PX / stride],
-        quant: Some(QUANT),
-    };
-    STRIDES.map(output).to_vec()
-}
-
-fn decode() -> Decode {
-    let anchors_px = vec![
-        vec![[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]],
-        vec![[30.0, 61.0], [62.0, 45.0], [59.0, 119.0]],
-        vec![[116.0, 90.0], [156.0, 198.0], [373.0, 326.0]],
-    ];
-    Decode::Yolov5 { strides: STRIDES.to_vec(), anchors_px }
-}
-
 /// Pixels like no other picture's.
 fn picture(number: usize) -> Image {
-    let mut state = u32::try_from(number).unwrap_or(0);
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
     let [width_px, height_px] = PICTURE_PX;
-    Image { width_px, height_px, rgb: (0..width_px * height_px * 3).map(|_| next()).collect() }
+    let seed = u32::try_from(number).unwrap_or(0);
+    Image { width_px, height_px, rgb: noise(seed, width_px * height_px * 3) }
 }
 
 /// The model that replays the pictures' outputs.
 fn model(pictures: &[Image], latency_us: u64) -> Result<Model> {
-    let element = Element::I8(QUANT);
-    let order = Order::Nc1hwc2 { c2: 16, align: 1 };
-    let described =
-        outputs().into_iter().map(|spec| Output { name: spec.name, shape: spec.shape, element, order });
-    let input = Input { name: "images".into(), shape: [1, 3, SIDE_PX, SIDE_PX], element, row_stride: 0 };
-    let scenario = Scenario {
-        mode: Mode::Replay { latencies_us: vec![latency_us] },
-        ..Scenario::new("bench", input, described.collect())
-    };
-    let mut preprocessor = Preprocessor::new(&Preprocess::yolo(SIDE_PX, SIDE_PX), &self::input())?;
+    let mut preprocessor = Preprocessor::new(&Preprocess::yolo(SIDE_PX, SIDE_PX), &input())?;
     let mut pixels = vec![0; SIDE_PX * SIDE_PX * 3];
     let mut recordings = Vec::new();
     for (number, picture) in pictures.iter().enumerate() {
         preprocessor.run_pixels(picture.frame(), &mut pixels)?;
-        recordings.push(Recording { input: digest(&pixels), outputs: stored_outputs(number + 1) });
+        recordings.push(Recording { input: digest(&pixels), outputs: recorded(number + 1) });
     }
-    Ok(Model { scenario, onnx: Vec::new(), recordings })
+    Ok(Model { scenario: scenario("bench", latency_us), onnx: Vec::new(), recordings })
 }
 
 /// Outputs that hold `objects` boxes far from each other, each found at three neighboring cells, as a real model finds it;
 /// the rest are low scores of all sizes.
-fn stored_outputs(objects: usize) -> Vec<Vec<u8>> {
-    let mut outputs: Vec<Vec<i8>> = outputs().iter().map(|spec| noise(spec.len())).collect();
-    for object in 0..objects {
-        let (cells, width) = ((SIDE_PX / 8) * (SIDE_PX / 8), SIDE_PX / 8);
-        for neighbor in 0..3 {
-            // In the middle row, which is no bar of the letterbox.
-            let cell = width / 2 * width + object * 12 + 6 + neighbor;
-            for (channel, value) in [(0, 20), (1, 20), (2, 40), (3, 40), (4, 100), (5 + object, 100)] {
-                outputs[0][(85 + channel) * cells + cell] = value;
-            }
-        }
+fn recorded(objects: usize) -> Vec<Vec<u8>> {
+    let mut outputs = low_scores();
+    for (object, neighbor) in (0..objects).flat_map(|object| (0..3).map(move |neighbor| (object, neighbor))) {
+        // In the middle row, which is no bar of the letterbox.
+        put_box(&mut outputs, [CELLS / 2, object * 12 + 6 + neighbor], object, 100);
     }
-    outputs.into_iter().map(|output| output.into_iter().map(i8::cast_unsigned).collect()).collect()
-}
-
-/// Logits from -14.8 to -2: nothing that passes a threshold of a quarter.
-fn noise(count: usize) -> Vec<i8> {
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state.to_be_bytes()[0] | 0x80).cast_signed()
-    };
-    (0..count).map(|_| next()).collect()
+    stored(outputs)
 }
 
 fn which(frame: u64) -> usize {

@@ -3,31 +3,28 @@
 //! the sides do not agree on the result. Asserts no times.
 
 mod ffi;
+#[path = "../yolov5s/mod.rs"]
+#[allow(dead_code, reason = "shared with the other benches")]
+mod yolov5s;
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use artifact::{DType, Decode, Layout, Preprocess, Quant, Tensor, TensorData, TensorSpec};
+use artifact::{Preprocess, Tensor, TensorData, TensorSpec};
 use ffi::{Heads, Plain, PlainBox};
 use repedge::decode::Decoder;
 use repedge::frame::YuvColor;
 use repedge::preprocess::{LetterboxMap, Preprocessor};
 use repedge::{Limits, YuvFrame};
 use serde_json::{Value, json};
+use yolov5s::{ANCHORS, CLASSES, QUANT, SIDE_PX, input, low_scores, noise, outputs, put_box};
 
-const SIDE_PX: usize = 640;
 const CAMERA_PX: [usize; 2] = [1920, 1080];
-const CLASSES: usize = 80;
 const OBJECTS: usize = 100;
-const QUANT: Quant = Quant { scale: 0.1, zero_point: 20 };
 const CONFIDENCE: f32 = 0.25;
 const IOU: f32 = 0.45;
-const ANCHORS: [f32; 18] = [
-    10.0, 13.0, 16.0, 30.0, 33.0, 23.0, 30.0, 61.0, 62.0, 45.0, 59.0, 119.0, 116.0, 90.0, 156.0, 198.0,
-    373.0, 326.0,
-];
 
 /// `cargo run -p tests --example host-bench -- [ROUNDS]`: 200 unless given. With `REPEDGE_PYTHON` naming a Python that has
 /// OpenCV, it is timed too.
@@ -57,6 +54,7 @@ enum Camera {
 fn preprocess(plain: &Plain, camera: Camera, rounds: usize) -> Result<Value> {
     let [width, height] = CAMERA_PX;
     let bytes = noise(
+        1,
         width
             * height
             * match camera {
@@ -101,9 +99,8 @@ fn preprocess(plain: &Plain, camera: Camera, rounds: usize) -> Result<Value> {
 
 fn decode(plain: &Plain, rounds: usize) -> Result<Value> {
     let specs = outputs();
-    let tensors: Vec<Tensor> = specs.iter().zip(stored_outputs(&specs)).map(tensor).collect::<Result<_>>()?;
-    let anchors_px = ANCHORS.as_chunks::<6>().0.iter().map(|head| head.as_chunks::<2>().0.to_vec()).collect();
-    let recipe = Decode::Yolov5 { strides: vec![8, 16, 32], anchors_px };
+    let tensors: Vec<Tensor> = specs.iter().zip(recorded()).map(tensor).collect::<Result<_>>()?;
+    let recipe = yolov5s::decode();
     let mut decoder = Decoder::new(&recipe, CLASSES, &specs, Limits::device(CONFIDENCE, IOU))?;
     let map = LetterboxMap::fit(SIDE_PX, SIDE_PX, &Preprocess::yolo(SIDE_PX, SIDE_PX));
     let stored: Vec<&[i8]> = tensors.iter().filter_map(int8).collect();
@@ -206,22 +203,6 @@ fn copy_speed(rounds: usize) -> f64 {
     gigabytes_per_second(2 * from.len(), median(times.collect()))
 }
 
-fn input() -> TensorSpec {
-    let shape = [1, SIDE_PX, SIDE_PX, 3];
-    TensorSpec { name: "images".into(), dtype: DType::U8, layout: Layout::Nhwc, shape, quant: None }
-}
-
-fn outputs() -> Vec<TensorSpec> {
-    let output = |stride: usize| TensorSpec {
-        name: format!("output{stride}"),
-        dtype: DType::I8,
-        layout: Layout::Nchw,
-        shape: [1, 3 * (5 + CLASSES), SIDE_PX / stride, SIDE_PX / stride],
-        quant: Some(QUANT),
-    };
-    [8, 16, 32].map(output).to_vec()
-}
-
 fn tensor((spec, values): (&TensorSpec, Vec<i8>)) -> Result<Tensor> {
     let mut tensor = Tensor::zeroed(spec);
     let TensorData::I8(stored) = &mut tensor.data else { anyhow::bail!("an output that is not int8") };
@@ -238,34 +219,12 @@ fn int8(tensor: &Tensor) -> Option<&[i8]> {
 
 /// Outputs that hold [`OBJECTS`] boxes far from each other, each found at three neighboring cells, as a real model finds it;
 /// the rest are low scores of all sizes.
-fn stored_outputs(specs: &[TensorSpec]) -> Vec<Vec<i8>> {
-    let mut outputs: Vec<Vec<i8>> = specs.iter().map(|spec| low_scores(spec.len())).collect();
-    let width = SIDE_PX / 8;
-    for object in 0..OBJECTS {
+fn recorded() -> Vec<Vec<i8>> {
+    let mut outputs = low_scores();
+    for (object, neighbor) in (0..OBJECTS).flat_map(|object| (0..3).map(move |neighbor| (object, neighbor))) {
         let (row, column) = (4 + object / 10 * 7, 3 + object % 10 * 7);
-        for neighbor in 0..3 {
-            let cell = row * width + column + neighbor;
-            let score = 100 - i8::try_from(neighbor).unwrap_or(0);
-            for (channel, value) in
-                [(0, 20), (1, 20), (2, 40), (3, 40), (4, score), (5 + object % CLASSES, 100)]
-            {
-                outputs[0][(85 + channel) * width * width + cell] = value;
-            }
-        }
+        let score = 100 - i8::try_from(neighbor).unwrap_or(0);
+        put_box(&mut outputs, [row, column + neighbor], object % CLASSES, score);
     }
     outputs
-}
-
-/// Logits from -14.8 to -2: nothing that passes a threshold of a quarter.
-fn low_scores(count: usize) -> Vec<i8> {
-    noise(count).into_iter().map(|byte| (byte | 0x80).cast_signed()).collect()
-}
-
-fn noise(count: usize) -> Vec<u8> {
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
-    (0..count).map(|_| next()).collect()
 }

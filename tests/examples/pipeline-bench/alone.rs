@@ -15,7 +15,8 @@ use repedge::track::{TrackSettings, Tracker};
 use serde_json::{Value, json};
 
 use super::places::{self, Drawn};
-use super::scene::{self, CONFIDENCE, Camera, OBJECTS, SIDE_PX};
+use super::scene::{self, CONFIDENCE, Camera, OBJECTS};
+use super::yolov5s::{SIDE_PX, input};
 
 /// Frames for each stage.
 const FRAMES: u32 = 200;
@@ -66,7 +67,7 @@ fn capture(shot: &mut Shot) -> Result<Duration> {
 }
 
 fn preprocess(shot: &Shot) -> Result<(Duration, LetterboxMap)> {
-    let mut preprocessor = Preprocessor::new(&scene::manifest().preprocess, &scene::input())?;
+    let mut preprocessor = Preprocessor::new(&scene::manifest().preprocess, &input())?;
     let mut pixels = vec![0; SIDE_PX * SIDE_PX * 3];
     let map = preprocessor.run_pixels(shot.picture()?, &mut pixels)?;
     let time = timed(|_| {
@@ -82,7 +83,7 @@ fn finished() -> Result<(Pool, Finished)> {
     let mut pool = scene::pool(&scene::model("pipeline decode", 0)?, 1)?;
     let mut shot = Shot::default();
     Camera::new(Duration::ZERO).next(&mut shot, Duration::ZERO)?;
-    let mut preprocessor = Preprocessor::new(&scene::manifest().preprocess, &scene::input())?;
+    let mut preprocessor = Preprocessor::new(&scene::manifest().preprocess, &input())?;
     let mut slot = pool.slot()?.context("a pool without a slot")?;
     preprocessor.run_pixels(shot.picture()?, slot.pixels().context("a model without pixels")?)?;
     pool.submit(slot);

@@ -11,6 +11,9 @@ mod places;
 mod scene;
 mod soak;
 mod visitors;
+#[path = "../yolov5s/mod.rs"]
+#[allow(dead_code, reason = "shared with the other benches")]
+mod yolov5s;
 
 use std::time::Duration;
 
