@@ -7,6 +7,7 @@ mod nms;
 mod plane;
 mod real;
 mod steps;
+mod winners;
 mod yolo;
 mod yolov8;
 
@@ -168,7 +169,7 @@ pub struct Decoder {
     outputs: Vec<TensorSpec>,
     limits: Limits,
     candidates: Candidates,
-    kept: Vec<candidates::Candidate>,
+    suppression: nms::Suppression,
     detections: Vec<Detection>,
 }
 
@@ -194,7 +195,7 @@ impl Decoder {
             outputs: outputs.to_vec(),
             limits,
             candidates: Candidates::with_limit(limit),
-            kept: Vec::with_capacity(max_detections),
+            suppression: nms::Suppression::new(classes, max_detections),
             detections: Vec::with_capacity(max_detections),
         })
     }
@@ -231,9 +232,9 @@ impl Decoder {
         self.check_outputs(outputs.clone())?;
         self.candidates.clear();
         self.heads.decode(outputs, &self.limits, &mut self.candidates)?;
-        nms::suppress(self.candidates.best_first(), &self.limits, &mut self.kept);
+        let kept = self.suppression.run(self.candidates.best_first(), &self.limits);
         self.detections.clear();
-        self.detections.extend(self.kept.iter().filter_map(|kept| to_source(kept, map)));
+        self.detections.extend(kept.iter().filter_map(|kept| to_source(kept, map)));
         Ok(&self.detections)
     }
 

@@ -3,18 +3,64 @@
 use super::Limits;
 use super::candidates::Candidate;
 
-/// Fills `kept` with those of `candidates` (best first) that no better box of their class covers.
-pub(super) fn suppress(candidates: &[Candidate], limits: &Limits, kept: &mut Vec<Candidate>) {
-    kept.clear();
-    for candidate in candidates {
-        if kept.len() == limits.max_detections {
-            return;
+/// Boxes kept of one frame, each linked to the one of its class before it, so that only boxes of a class are compared.
+#[derive(Debug, Clone)]
+pub(super) struct Suppression {
+    kept: Vec<Candidate>,
+    /// Of each kept box, the place of the last one of its class before it.
+    before: Vec<Option<u32>>,
+    /// Of each class, the place of its last kept box.
+    last: Vec<Option<u32>>,
+}
+
+impl Suppression {
+    /// For so many classes, and room for so many boxes.
+    pub(super) fn new(classes: usize, max_detections: usize) -> Self {
+        Self {
+            kept: Vec::with_capacity(max_detections),
+            before: Vec::with_capacity(max_detections),
+            last: vec![None; classes],
         }
-        let covered =
-            kept.iter().any(|better| better.class == candidate.class && iou(better, candidate) > limits.iou);
-        if !covered {
-            kept.push(*candidate);
+    }
+
+    /// Those of `candidates` (best first) that no better box of their class covers.
+    pub(super) fn run(&mut self, candidates: &[Candidate], limits: &Limits) -> &[Candidate] {
+        self.clear();
+        for candidate in candidates {
+            if self.kept.len() == limits.max_detections {
+                break;
+            }
+            if !self.of_class(candidate.class).any(|better| iou(better, candidate) > limits.iou) {
+                self.keep(candidate);
+            }
         }
+        &self.kept
+    }
+
+    /// Those of the last run.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> &[Candidate] {
+        &self.kept
+    }
+
+    fn clear(&mut self) {
+        for kept in &self.kept {
+            self.last[kept.class] = None;
+        }
+        self.kept.clear();
+        self.before.clear();
+    }
+
+    /// Kept boxes of a class, the last first.
+    fn of_class(&self, class: usize) -> impl Iterator<Item = &Candidate> {
+        let places = std::iter::successors(self.last[class], |&place| self.before[place as usize]);
+        places.map(|place| &self.kept[place as usize])
+    }
+
+    fn keep(&mut self, candidate: &Candidate) {
+        let place = u32::try_from(self.kept.len()).ok();
+        self.before.push(std::mem::replace(&mut self.last[candidate.class], place));
+        self.kept.push(*candidate);
     }
 }
 

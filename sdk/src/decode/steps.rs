@@ -22,7 +22,8 @@ impl Steps {
         match spec.layout {
             Layout::Nchw => Self { block: 1, block_step: height * width, channel_step: 0, cell_step: 1 },
             Layout::Nhwc => {
-                Self { block: channels.max(1), block_step: 0, channel_step: 1, cell_step: channels }
+                let block_step = height * width * channels;
+                Self { block: channels.max(1), block_step, channel_step: 1, cell_step: channels }
             }
             Layout::Nc1hwc2 { c2, plane } => {
                 Self { block: c2.max(1), block_step: plane * c2, channel_step: 1, cell_step: c2 }
@@ -44,6 +45,11 @@ impl Steps {
     /// Channels that lie side by side in every cell.
     pub(super) fn block(&self) -> usize {
         if self.has_dense_cells() { 1 } else { self.block }
+    }
+
+    /// From one block of channels to the next.
+    pub(super) fn block_step(&self) -> usize {
+        self.block_step
     }
 
     /// From the output's beginning to the first cell of a channel.

@@ -283,7 +283,7 @@ fn tensors(specs: &[TensorSpec], data: Vec<TensorData>) -> Vec<Tensor> {
 fn unclipped(outputs: &[Tensor], specs: &[TensorSpec], limits: Limits) -> Vec<candidates::Candidate> {
     let mut decoder = Decoder::new(&decode(), CLASSES, specs, limits).unwrap();
     decoder.detect(outputs, &same_size()).unwrap();
-    decoder.kept
+    decoder.suppression.kept().to_vec()
 }
 
 fn assert_same(

@@ -9,6 +9,7 @@ use super::logits::{logit, sigmoid};
 use super::plane::Plane;
 use super::real::{Floats, Real};
 use super::steps::Steps;
+use super::winners::{self, GROUP, Winners};
 use super::{Labels, Limits, misfit};
 use crate::Error;
 
@@ -109,9 +110,12 @@ impl Head {
         for anchor in 0..self.anchors_px.len() {
             let first_channel = anchor * (BOX_CHANNELS + self.classes);
             let plane = Plane::of(values, &self.steps, first_channel + OBJECTNESS, self.cells);
+            let mut neighbors = Neighbors { first_cell: 0, winners: None };
             plane.for_cells_above(real, threshold, |cell| {
                 let stored = Stored { values, first_channel, cell: self.steps.cell(cell), steps: self.steps };
-                self.push_box(anchor, cell, &stored, real, limits, found);
+                let best = (limits.labels == Labels::Best)
+                    .then(|| self.best_class(cell, &stored, real, &mut neighbors));
+                self.push_box(anchor, cell, &stored, best, real, limits, found);
             });
         }
     }
@@ -121,6 +125,7 @@ impl Head {
         anchor: usize,
         cell: usize,
         stored: &Stored<'_, T>,
+        best: Option<(usize, T)>,
         real: &R,
         limits: &Limits,
         found: &mut Candidates,
@@ -135,12 +140,9 @@ impl Head {
                 found.push(class, score, center, size);
             }
         };
-        match limits.labels {
-            Labels::Best => {
-                let (class, highest) = self.best_class(stored, real);
-                push(class, highest);
-            }
-            Labels::Multi => {
+        match best {
+            Some((class, highest)) => push(class, highest),
+            None => {
                 // A class passes where objectness * sigmoid(logit) > confidence; the margin covers rounding, the
                 // exact comparison follows in `push`.
                 let enough = real.threshold(logit(limits.confidence / objectness) - 1e-3);
@@ -155,15 +157,32 @@ impl Head {
     }
 
     /// The class with the highest stored value, which is the one with the highest score; of equal ones the first.
-    fn best_class<T: Copy + PartialEq, R: Real<T>>(&self, stored: &Stored<'_, T>, real: &R) -> (usize, T) {
-        let mut best = (0, R::LOWEST);
-        stored.for_runs(self.classes, |first, run| {
-            let highest = real.highest(run);
-            if real.exceeds(highest, best.1) {
-                let within = run.iter().position(|&value| value == highest).unwrap_or(0);
-                best = (first + within, highest);
-            }
+    fn best_class<T: Copy + PartialEq, R: Real<T>>(
+        &self,
+        cell: usize,
+        stored: &Stored<'_, T>,
+        real: &R,
+        neighbors: &mut Neighbors<T>,
+    ) -> (usize, T) {
+        if !self.steps.has_dense_cells() {
+            return self.best_of_runs(stored, real);
+        }
+        let (first_cell, lane) = (cell - cell % GROUP, cell % GROUP);
+        if neighbors.first_cell != first_cell {
+            *neighbors = Neighbors { first_cell, winners: None };
+        }
+        let winners = neighbors.winners.get_or_insert_with(|| {
+            let at = self.steps.channel(stored.first_channel + BOX_CHANNELS) + first_cell;
+            let cells = GROUP.min(self.cells - first_cell);
+            Winners::of(&stored.values[at..], self.steps.block_step(), self.classes, cells, real)
         });
+        winners.at(lane)
+    }
+
+    /// As [`Head::best_class`], where the classes of a cell lie side by side.
+    fn best_of_runs<T: Copy + PartialEq, R: Real<T>>(&self, stored: &Stored<'_, T>, real: &R) -> (usize, T) {
+        let mut best = (0, R::LOWEST);
+        stored.for_runs(self.classes, |first, run| best = winners::better_of_run(best, first, run, real));
         best
     }
 
@@ -176,6 +195,12 @@ impl Head {
         let [anchor_width, anchor_height] = self.anchors_px[anchor];
         (center, [w * w * anchor_width, h * h * anchor_height])
     }
+}
+
+/// The best classes of the cells looked at last, as more of them are likely to hold a box.
+struct Neighbors<T> {
+    first_cell: usize,
+    winners: Option<Winners<T>>,
 }
 
 /// The channels of one anchor at one cell, as they are stored.

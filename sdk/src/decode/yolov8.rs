@@ -10,11 +10,10 @@ use super::candidates::Candidates;
 use super::logits::{logit, sigmoid};
 use super::real::{Floats, Real, Values};
 use super::steps::Steps;
+use super::winners::{GROUP, Winners};
 use super::{Labels, Limits, misfit};
 use crate::Error;
 
-/// Cells looked at together; most groups hold none above the threshold.
-const GROUP: usize = 32;
 /// Left, top, right, bottom.
 const SIDES: usize = 4;
 /// How far below the threshold a logit may lie for its score to be compared itself: more than rounding.
@@ -121,10 +120,10 @@ impl Level {
             }
             let best = self.best_of_group(values, start, real);
             let lanes = 0..GROUP.min(self.cells - start);
-            for lane in lanes.filter(|&lane| real.above(best.logits[lane], threshold)) {
+            for lane in lanes.filter(|&lane| real.above(best.at(lane).1, threshold)) {
                 let cell = start + lane;
                 let classes = match job.limits.labels {
-                    Labels::Best => best.classes[lane]..best.classes[lane] + 1,
+                    Labels::Best => best.at(lane).0..best.at(lane).0 + 1,
                     Labels::Multi => 0..self.classes,
                 };
                 let logit_of =
@@ -156,31 +155,18 @@ impl Level {
         values: &[T],
         start: usize,
         real: &R,
-    ) -> Best<T> {
-        let mut best = Best { logits: [R::LOWEST; GROUP], classes: [0; GROUP] };
+    ) -> Winners<T> {
         let lanes = GROUP.min(self.cells - start);
         if self.scores.has_dense_cells() {
-            for class in 0..self.classes {
-                let first = self.scores.channel(class) + start;
-                for (lane, &value) in values[first..first + lanes].iter().enumerate() {
-                    // Two selections and no branch, so that the compiler compares many cells at once.
-                    let better = value > best.logits[lane];
-                    best.logits[lane] = if better { value } else { best.logits[lane] };
-                    best.classes[lane] = if better { class } else { best.classes[lane] };
-                }
-            }
-            return best;
+            let values = &values[self.scores.channel(0) + start..];
+            return Winners::of(values, self.scores.block_step(), self.classes, lanes, real);
         }
+        let mut best = Winners::none(real);
         let block = self.scores.block();
         for lane in 0..lanes {
             for class in (0..self.classes).step_by(block) {
                 let first = self.scores.channel(class) + self.scores.cell(start + lane);
-                let run = &values[first..first + block.min(self.classes - class)];
-                let highest = real.highest(run);
-                if highest > best.logits[lane] {
-                    best.logits[lane] = highest;
-                    best.classes[lane] = class + run.iter().position(|&value| value == highest).unwrap_or(0);
-                }
+                best.offer_run(lane, class, &values[first..first + block.min(self.classes - class)], real);
             }
         }
         best
@@ -244,12 +230,6 @@ struct Job<'a> {
     limits: &'a Limits,
     /// Class logits not above this are below the threshold.
     enough: f32,
-}
-
-/// The highest class logit of each cell of a group, and whose it is.
-struct Best<T> {
-    logits: [T; GROUP],
-    classes: [usize; GROUP],
 }
 
 fn bare_integers() -> Error {

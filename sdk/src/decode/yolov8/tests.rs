@@ -66,7 +66,7 @@ fn detect(reg_max: usize, outputs: &[Tensor], limits: Limits) -> Vec<Detection> 
 fn unclipped(reg_max: usize, outputs: &[Tensor], specs: &[TensorSpec], limits: Limits) -> Vec<Candidate> {
     let mut decoder = Decoder::new(&decode(reg_max), CLASSES, specs, limits).unwrap();
     decoder.detect(outputs, &same_size()).unwrap();
-    decoder.kept
+    decoder.suppression.kept().to_vec()
 }
 
 #[test]
