@@ -16,6 +16,8 @@ pub(super) struct YuvResizer {
     chroma: Component,
     /// Resized samples of Y, U and V.
     samples: [Vec<i32>; 3],
+    /// Their red, green and blue.
+    planes: [Vec<u8>; 3],
     rgb: Vec<u8>,
 }
 
@@ -50,6 +52,10 @@ impl YuvResizer {
             samples.clear();
             samples.resize(width, 0);
         }
+        for plane in &mut self.planes {
+            plane.clear();
+            plane.resize(width, 0);
+        }
         self.rgb.clear();
         self.rgb.resize(width * 3, 0);
     }
@@ -77,7 +83,9 @@ impl YuvResizer {
                     columns::<4>(&self.chroma, 3, v);
                 }
             }
-            to_rgb(coefficients, [&*y, &*u, &*v], &mut self.rgb);
+            let [red, green, blue] = &mut self.planes;
+            to_planes(coefficients, [&*y, &*u, &*v], [&mut *red, &mut *green, &mut *blue]);
+            interleave([&*red, &*green, &*blue], &mut self.rgb);
             sink(number, &self.rgb);
         }
     }
@@ -159,22 +167,39 @@ fn fixed(coefficient: f64) -> i32 {
     (coefficient * f64::from(1_u32 << COLOR_BITS)).round() as i32
 }
 
+/// Fills `planes` with red, green and blue of the samples of Y, U and V.
 #[multiversion(targets("x86_64+avx2"))]
-fn to_rgb(coefficients: Coefficients, samples: [&[i32]; 3], rgb: &mut [u8]) {
+fn to_planes(coefficients: Coefficients, samples: [&[i32]; 3], planes: [&mut [u8]; 3]) {
     let Coefficients { black, luma, red_v, green_u, green_v, blue_u } = coefficients;
     let [y, u, v] = samples;
-    for (((pixel, y), u), v) in rgb.as_chunks_mut::<3>().0.iter_mut().zip(y).zip(u).zip(v) {
-        let (light, u, v) = ((y - black) * luma, u - 128, v - 128);
-        *pixel = [
-            to_byte(light + v * red_v),
-            to_byte(light - u * green_u - v * green_v),
-            to_byte(light + u * blue_u),
-        ];
+    let [red, green, blue] = planes;
+    let light = |y: &i32| (y - black) * luma + HALF_COLOR;
+    for ((red, y), v) in red.iter_mut().zip(y).zip(v) {
+        *red = to_byte(light(y) + (v - 128) * red_v);
+    }
+    for (((green, y), u), v) in green.iter_mut().zip(y).zip(u).zip(v) {
+        *green = to_byte(light(y) - (u - 128) * green_u - (v - 128) * green_v);
+    }
+    for ((blue, y), u) in blue.iter_mut().zip(y).zip(u) {
+        *blue = to_byte(light(y) + (u - 128) * blue_u);
     }
 }
+
+/// Pixels of three planes, in a loop of its own because the compiler has shuffles for just this.
+#[multiversion(targets("x86_64+avx2"))]
+fn interleave([red, green, blue]: [&[u8]; 3], rgb: &mut [u8]) {
+    for (((pixel, &red), &green), &blue) in
+        rgb.as_chunks_mut::<3>().0.iter_mut().zip(red).zip(green).zip(blue)
+    {
+        *pixel = [red, green, blue];
+    }
+}
+
+/// Rounds.
+const HALF_COLOR: i32 = 1 << (COLOR_BITS - 1);
 
 #[inline(always)]
 #[expect(clippy::cast_sign_loss, reason = "clamped to a byte")]
 fn to_byte(value: i32) -> u8 {
-    ((value + (1 << (COLOR_BITS - 1))) >> COLOR_BITS).clamp(0, 255) as u8
+    (value >> COLOR_BITS).clamp(0, 255) as u8
 }

@@ -48,12 +48,12 @@ impl Source for Pattern {
         let format = Format::Nv12(YuvColor::default());
         let bytes = shot.make_room((width, height), format, width * height * 3 / 2);
         let (luma, chroma) = bytes.split_at_mut(width * height);
-        for row in luma.chunks_exact_mut(width) {
-            for (column, y) in row.iter_mut().enumerate() {
-                let value = RAMP[0] + (RAMP[1] - RAMP[0]) * column / width;
-                *y = u8::try_from(value).unwrap_or(u8::MAX);
-            }
+        let (first, others) = luma.split_at_mut(width);
+        for (column, y) in first.iter_mut().enumerate() {
+            let value = RAMP[0] + (RAMP[1] - RAMP[0]) * column / width;
+            *y = u8::try_from(value).unwrap_or(u8::MAX);
         }
+        others.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(first));
         chroma.fill(128);
         for (index, [y, u, v]) in COLORS.into_iter().enumerate() {
             let [left, top, side] = self.square(index, self.next);
