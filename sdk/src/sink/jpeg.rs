@@ -3,6 +3,7 @@
 
 use artifact::Fault;
 use jpeg_encoder::{ColorType, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor};
+use multiversion::multiversion;
 
 use crate::Error;
 use crate::frame::{Matrix, Picture, Range, Samples, YuvColor, YuvFrame};
@@ -55,26 +56,33 @@ impl ImageBuffer for Rows<'_> {
 
     fn fill_buffers(&self, y: u16, buffers: &mut [Vec<u8>; 4]) {
         let (row, width) = (usize::from(y), usize::from(self.width));
+        let begins = std::array::from_fn(|component: usize| buffers[component].len());
         let [luma, blue, red, _] = buffers;
-        let mut pair = |[y0, y1]: [u8; 2], [u, v]: [u8; 2]| {
-            let ([y0, u0, v0], [y1, u1, v1]) = (self.form.full([y0, u, v]), self.form.full([y1, u, v]));
-            luma.extend_from_slice(&[y0, y1]);
-            blue.extend_from_slice(&[u0, u1]);
-            red.extend_from_slice(&[v0, v1]);
-        };
         match self.frame.samples {
-            Samples::Nv12 { luma, chroma } => {
-                let (luma, chroma) = (luma.row(row, width), chroma.row(row / 2, width));
-                for (ys, uv) in luma.as_chunks::<2>().0.iter().zip(chroma.as_chunks::<2>().0) {
-                    pair(*ys, *uv);
-                }
+            Samples::Nv12 { luma: ys, chroma } => {
+                luma.extend_from_slice(ys.row(row, width));
+                let chroma = chroma.row(row / 2, width).as_chunks::<2>().0;
+                extend_by_pairs(blue, chroma, |[u, _]| [*u; 2]);
+                extend_by_pairs(red, chroma, |[_, v]| [*v; 2]);
             }
             Samples::Yuyv(plane) => {
-                for [y0, u, y1, v] in plane.row(row, width * 2).as_chunks::<4>().0 {
-                    pair([*y0, *y1], [*u, *v]);
-                }
+                let groups = plane.row(row, width * 2).as_chunks::<4>().0;
+                extend_by_pairs(luma, groups, |[y0, _, y1, _]| [*y0, *y1]);
+                extend_by_pairs(blue, groups, |[_, u, _, _]| [*u; 2]);
+                extend_by_pairs(red, groups, |[_, _, _, v]| [*v; 2]);
             }
         }
+        let [luma_begin, blue_begin, red_begin, _] = begins;
+        self.form.fill([&mut luma[luma_begin..], &mut blue[blue_begin..], &mut red[red_begin..]]);
+    }
+}
+
+/// Appends what `pair` makes of each group, without asking for room at each.
+fn extend_by_pairs<G>(samples: &mut Vec<u8>, groups: &[G], pair: impl Fn(&G) -> [u8; 2]) {
+    let begin = samples.len();
+    samples.resize(begin + 2 * groups.len(), 0);
+    for (two, group) in samples[begin..].as_chunks_mut::<2>().0.iter_mut().zip(groups) {
+        *two = pair(group);
     }
 }
 
@@ -82,8 +90,10 @@ impl ImageBuffer for Rows<'_> {
 enum Form {
     /// They are.
     Same,
+    /// The matrix is that of JPEG, the range is not: Y - `least`, U - 128 and V - 128 by these, in units of 2^-16.
+    Scaled { least: i32, luma: i32, chroma: i32 },
     /// Rows of a matrix for Y - `least`, U - 128 and V - 128, in units of 2^-16.
-    Other { least: i32, rows: [[i32; 3]; 3] },
+    Mixed { least: i32, rows: [[i32; 3]; 3] },
 }
 
 impl Form {
@@ -113,18 +123,49 @@ impl Form {
             column([0.0, 0.0, chroma_scale]),
         ];
         let row = |at: usize| columns.map(|column| (column[at] * 65_536.0).round() as i32);
-        Self::Other { least, rows: [row(0), row(1), row(2)] }
+        let rows = [row(0), row(1), row(2)];
+        match color.matrix {
+            Matrix::Bt601 => Self::Scaled { least, luma: rows[0][0], chroma: rows[1][1] },
+            Matrix::Bt709 => Self::Mixed { least, rows },
+        }
     }
 
-    #[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
-    fn full(&self, [y, u, v]: [u8; 3]) -> [u8; 3] {
-        let Self::Other { least, rows } = self else { return [y, u, v] };
-        let samples = [i32::from(y) - least, i32::from(u) - 128, i32::from(v) - 128];
-        let sum =
-            |row: &[i32; 3]| (row[0] * samples[0] + row[1] * samples[1] + row[2] * samples[2] + 0x8000) >> 16;
-        let byte = |value: i32| value.clamp(0, 255) as u8;
-        [byte(sum(&rows[0])), byte(sum(&rows[1]) + 128), byte(sum(&rows[2]) + 128)]
+    /// Makes samples of Y, U and V those of JPEG.
+    fn fill(&self, [luma, blue, red]: [&mut [u8]; 3]) {
+        match self {
+            Self::Same => {}
+            Self::Scaled { least, luma: light, chroma } => {
+                scale(luma, *least, *light, 0);
+                scale(blue, 128, *chroma, 128);
+                scale(red, 128, *chroma, 128);
+            }
+            Self::Mixed { least, rows } => {
+                for ((y, u), v) in luma.iter_mut().zip(blue).zip(red) {
+                    [*y, *u, *v] = mixed([*y, *u, *v], *least, rows);
+                }
+            }
+        }
     }
+}
+
+/// Stretches samples about `center`, by units of 2^-16, to lie about `new_center`.
+#[multiversion(targets("x86_64+avx2"))]
+fn scale(samples: &mut [u8], center: i32, by: i32, new_center: i32) {
+    for sample in samples {
+        *sample = rounded((i32::from(*sample) - center) * by, new_center);
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
+fn rounded(value: i32, center: i32) -> u8 {
+    (((value + 0x8000) >> 16) + center).clamp(0, 255) as u8
+}
+
+fn mixed([y, u, v]: [u8; 3], least: i32, rows: &[[i32; 3]; 3]) -> [u8; 3] {
+    let samples = [i32::from(y) - least, i32::from(u) - 128, i32::from(v) - 128];
+    let sum = |row: &[i32; 3]| row[0] * samples[0] + row[1] * samples[1] + row[2] * samples[2];
+    [rounded(sum(&rows[0]), 0), rounded(sum(&rows[1]), 128), rounded(sum(&rows[2]), 128)]
 }
 
 #[cfg(test)]

@@ -90,8 +90,17 @@ fn absent(section: &str, feature: &str) -> Error {
     ))
 }
 
+/// How much less of a busy processor a sink's thread gets than the stages that frames pass: what shows frames may fall behind,
+/// what finds objects on them may not.
+const NICE: i32 = 10;
+
 /// Starts a thread that works for a sink.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let work = || {
+        // Linux takes this for the calling thread alone. Anybody may be nicer; refused, it works as before.
+        let _ = rustix::process::nice(NICE);
+        work();
+    };
     std::thread::Builder::new().name(name.into()).spawn(work).map_err(|error| {
         let hint = "end other programs, or raise the limit of the service";
         Error::Input(Fault::new(format!("thread {name}: {error}"), "room for one more thread", hint))
