@@ -5,9 +5,11 @@
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 
 use artifact::{Bundle, DType, Precision};
 use clap::Parser;
+use repedge::frame::{Image, write_png};
 use serde_json::Value;
 use support::attention::attention_model;
 use support::random_model;
@@ -51,6 +53,14 @@ impl Bench {
 
 fn train_host(words: &[&str]) -> Result<()> {
     Cli::try_parse_from([&["train-host"], words].concat()).unwrap().run()
+}
+
+/// What the program says on standard output and on standard error; it has to succeed.
+fn said(words: &[&str]) -> [String; 2] {
+    let ended = Command::new(env!("CARGO_BIN_EXE_train-host")).args(words).output().unwrap();
+    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(ended.status.success(), "{said:?}");
+    said
 }
 
 fn json(path: &str) -> Value {
@@ -101,6 +111,95 @@ fn convert_quantizes_where_it_is_given_images() {
     assert_eq!(bundle.manifest().payloads[0].precision, Precision::Int8);
     let error = train_host(&["convert", &run, "--calib", &data, "--out", &out]).unwrap_err().to_string();
     assert!(error.contains("--precision int8"), "{error}");
+}
+
+/// Nothing is saved that could tell it later.
+#[test]
+fn convert_says_what_quantizing_cost_as_quantize_does() {
+    let bench = Bench::new();
+    let mut model = attention_model(IMGSZ);
+    let kernel = model.weights.get("stem.1.weight").unwrap().clone();
+    let per_channel = kernel.data.len() / kernel.shape[0];
+    let mut values = kernel.data;
+    values[3 * per_channel..][..per_channel].fill(0.0);
+    model.weights.insert("stem.1.weight", &kernel.shape, values);
+    let (path, images) = (bench.path("a.safetensors"), bench.path("data/images/val"));
+    checkpoint::save(Path::new(&path), &Checkpoint::Fused(model)).unwrap();
+    let off = ["--equalize", "off", "--adaround", "off", "--bias-correction", "on", "--float-macs", "0"];
+    let how = [&["--calib", &images, "--method", "minmax"][..], &off].concat();
+
+    let q = bench.path("q.safetensors");
+    let [quantized, _] = said(&[&["quantize", &path, "--out", &q][..], &how].concat());
+    let (told, saved) = quantized.rsplit_once("\nsaved ").unwrap();
+    assert_eq!(saved.trim_end(), q);
+    for part in [
+        "attention at 64 px, calibrated on 4 images by minmax: ",
+        "bias correction  error ",
+        "in the end  error ",
+        "objectness",
+        "in floats: attn: attention multiplies activations",
+        "note: stem.1: channel 3 has no weights",
+    ] {
+        assert!(told.contains(part), "{part:?} is missing: {told}");
+    }
+
+    let out = bench.path("x.bundle");
+    let words = ["convert", &path, "--precision", "int8", "--out", &out, "--json"];
+    let [document, converted] = said(&[&words[..], &how].concat());
+    assert!(converted.contains(told), "{converted}\nlacks\n{told}");
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["precision"], "int8", "nothing else is on standard output");
+    // What is quantized already cost nothing more.
+    let [_, converted] = said(&["convert", &q, "--out", &out]);
+    assert!(!converted.contains("calibrated on"), "{converted}");
+}
+
+#[test]
+fn black_images_are_refused_and_nothing_is_saved() {
+    let bench = Bench::new();
+    for entry in std::fs::read_dir(bench.path("data/images/train")).unwrap() {
+        // Images are known by what is in them, so that the names may stay.
+        write_png(&entry.unwrap().path(), &Image::filled(IMGSZ, IMGSZ, [0; 3])).unwrap();
+    }
+    let (run, data, folder) = (bench.path("run"), bench.path("data"), bench.path("data/images/train"));
+    let (q, bundle) = (bench.path("q.safetensors"), bench.path("x.bundle"));
+    for calib in [&data, &folder] {
+        for words in [
+            vec!["quantize", &run, "--calib", calib, "--out", &q],
+            vec!["quantize", &run, "--calib", calib, "--images", "1", "--out", &q],
+            vec!["convert", &run, "--precision", "int8", "--calib", calib, "--out", &bundle],
+        ] {
+            let error = train_host(&words).unwrap_err().to_string();
+            let parts = ["of one color", "begins with 0 of 255", "lens", "--calib"];
+            assert!(parts.iter().all(|part| error.contains(part)), "{words:?}: {error}");
+        }
+    }
+    assert!(!Path::new(&q).exists() && !Path::new(&bundle).exists());
+}
+
+#[test]
+fn of_a_few_images_all_are_calibrated_and_judged_on_and_it_is_said() {
+    let bench = Bench::new();
+    let (run, data, q) = (bench.path("run"), bench.path("data"), bench.path("q.safetensors"));
+    let record = bench.path("q.json");
+    for count in [1_usize, 2, 4] {
+        let (images, json_flag) = (count.to_string(), format!("--json={record}"));
+        let words = ["quantize", &run, "--calib", &data, "--images", &images, "--out", &q, &json_flag];
+        let [told, _] = said(&[&words[..], &["--adaround", "off", "--float-macs", "0"]].concat());
+        assert_eq!(told.contains("too few images to hold any out"), count < 4, "{count}: {told}");
+        let record = json(&record);
+        assert_eq!(record["images"], count);
+        // JSON has no word for what is not finite: such a figure would be null.
+        assert!(record["total"].is_number(), "{record}");
+        let candidates = record["candidates"].as_array().unwrap();
+        assert_eq!(candidates.len(), 4, "every method was tried");
+        assert!(candidates.iter().all(|candidate| candidate["total"].is_number()), "{candidates:?}");
+        // One of four is held out.
+        assert_eq!(
+            file::load(Path::new(&q)).unwrap().scheme.origin.images,
+            if count == 4 { 3 } else { count }
+        );
+    }
 }
 
 #[test]

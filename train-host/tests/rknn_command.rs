@@ -198,6 +198,36 @@ fn of_a_model_quantized_before_the_record_tells_what_is_known() {
     }
 }
 
+/// What a CPU reads from integer sums, an NPU stores: without a scale for it there is nothing to store it with.
+#[test]
+fn a_model_quantized_for_another_engine_is_refused_before_it_is_compiled() {
+    let bench = Bench::new();
+    let quantize = |target: &str| {
+        let words = ["quantize", "run", "--calib", "data", "--target", target, "--out", "q.safetensors"];
+        let ended = bench.run(&[&words[..], &QUICK].concat(), &[]);
+        assert!(ended.succeeded, "{}", ended.said);
+    };
+    let convert =
+        |target: &str| bench.run(&["convert", "q.safetensors", "--target", target, "--out", "x.bundle"], &[]);
+    quantize("host");
+    convert("rk3588").expect_refusal(&[
+        "q.safetensors",
+        "outputs = \"real\"",
+        "outputs = \"stored\"",
+        "\"rk3588\"",
+        "--target rk3588",
+    ]);
+    assert!(!bench.path("x.bundle").exists() && !bench.path("x.build").exists());
+    assert!(convert("host").succeeded);
+
+    // The other way round nothing is lacking.
+    quantize("rk3588");
+    for target in ["host", "rk3588", "rk3566"] {
+        let ended = convert(target);
+        assert!(ended.succeeded, "{target}: {}", ended.said);
+    }
+}
+
 #[test]
 fn what_the_toolkit_was_told_is_recorded_and_nothing_else_is_rebuilt() {
     let bench = Bench::new();

@@ -11,12 +11,13 @@ use serde::Serialize;
 use super::json::JsonArgs;
 use super::npu::{self, NpuArgs, NpuSummary};
 use super::out_path;
-use super::quantize::CalibrationArgs;
+use super::quantize::{CalibrationArgs, told};
 use super::release::ReleaseArgs;
+use crate::console;
 use crate::export::bundle::{self, Deployed, Packed};
 use crate::import;
 use crate::model::FusedModel;
-use crate::quantize::{QuantizedModel, file, unquantizable};
+use crate::quantize::{QuantizedModel, expect_kept, file, unquantizable};
 use crate::rknn::expect_floats;
 use crate::{Error, Result};
 pub(super) use given::{Given, METHODS, TRAINING, calibration};
@@ -93,8 +94,8 @@ struct Summary {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Input`] for an unknown board, a precision it does not offer, or one name for two files; else what loading,
-/// fusing and writing report. Nothing is left half-written.
+/// [`Error::Input`] for an unknown board, a precision it does not offer, a quantized model that keeps less than its int8
+/// rules, or one name for two files; else what loading, fusing and writing report. Nothing is left half-written.
 pub fn run(args: Args) -> Result<()> {
     if let Some(path) = &args.onnx {
         out_path::expect_other("--onnx", path, "the bundle", &args.out)?;
@@ -180,7 +181,7 @@ impl Loaded {
 }
 
 /// Loads the model in the precision that was asked for, quantizing it where that is still to do; and the images that it
-/// was quantized on.
+/// was quantized on. What that cost is said on standard error, where nothing is saved that could tell it later.
 pub(super) fn load(
     args: &Args,
     board: &Board,
@@ -190,7 +191,9 @@ pub(super) fn load(
     let names = args.names.as_deref().map(import::read_names).transpose()?;
     let options = import::Options { names, imgsz: args.imgsz };
     if file::is_quantized(&args.model) {
-        return Ok((Loaded::Quantized(load_quantized(args, options, asked)?), Vec::new()));
+        let model = load_quantized(args, options, asked)?;
+        expect_kept(&args.model.display().to_string(), &model, board)?;
+        return Ok((Loaded::Quantized(model), Vec::new()));
     }
     if !int8 {
         args.given.expect_none(calibration(), |flag| {
@@ -210,6 +213,7 @@ pub(super) fn load(
     }
     let images = args.calibration.images(&model)?;
     let outcome = args.calibration.quantize(&model, &images, board)?;
+    console::say(told(&model, &outcome.record));
     Ok((Loaded::Quantized(outcome.model), images.paths().to_vec()))
 }
 

@@ -9,11 +9,12 @@ use boards::Board;
 use serde::Serialize;
 
 use super::convert::{Args, Given, Loaded, METHODS, TRAINING, keep_onnx, load};
-use crate::console::counted;
+use super::quantize::told;
+use crate::console::{self, counted};
 use crate::evaluate::Progress;
 use crate::export::bundle::{self, Deployed, Fallback, Packed};
 use crate::model::FusedModel;
-use crate::quantize::{self, QuantizedModel, file};
+use crate::quantize::{self, Outcome, file};
 use crate::rknn::{Algorithm, Delivered, Delivery, NpuModel, Toolkit, computable, deliver, expect_floats};
 use crate::{Error, Result, import};
 
@@ -203,7 +204,9 @@ fn by_toolkit(args: &Args, board: &Board, toolkit: &Toolkit, algorithm: Algorith
     if args.npu.no_fallback {
         return hand_over(args, board, toolkit, (npu, Deployed::Fused(&model)), images.paths());
     }
-    let quantized: QuantizedModel = quantize::run(&model, &images, &args.calibration.recipe(board))?.model;
+    let Outcome { model: quantized, record, .. } =
+        quantize::run(&model, &images, &args.calibration.recipe(board))?;
+    console::say(format_args!("for the CPU: {}", told(&model, &record)));
     hand_over(args, board, toolkit, (npu, Deployed::Quantized(&quantized)), images.paths())
 }
 

@@ -1,6 +1,7 @@
 //! `train-host quantize`: a run or weights file to an int8 model, calibrated on images, with what that cost.
 
-use std::fmt::Write as _;
+mod told;
+
 use std::path::{Path, PathBuf};
 
 use boards::Board;
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use super::json::JsonArgs;
 use super::out_path;
-use crate::console::{self, counted};
+use crate::console;
 use crate::dataset::{Broken, Dataset, Source, Split};
 use crate::evaluate::{Progress, align};
 use crate::fuse::fuse;
@@ -17,11 +18,11 @@ use crate::import;
 use crate::model::FusedModel;
 use crate::model::checkpoint::Checkpoint;
 use crate::quantize::{
-    Images, Judged, Method, Outcome, PassRecord, Recipe, Record, Switch, Verdict, compare, file,
-    run as quantize, unquantizable,
+    Images, Judged, Method, Outcome, Recipe, Record, Switch, compare, file, run as quantize, unquantizable,
 };
 use crate::report::quantization;
 use crate::{Error, Result};
+pub use told::told;
 
 /// Arguments of `train-host quantize`.
 #[derive(Debug, clap::Args)]
@@ -150,7 +151,8 @@ pub fn run(args: Args) -> Result<()> {
         record: outcome.record,
     };
     args.json.emit(&summary)?;
-    args.json.say(&describe(&summary))
+    let told = told(&model, &summary.record);
+    args.json.say(&format!("{told}\nsaved {}", summary.out.display()))
 }
 
 /// The dataset that mAP is measured on.
@@ -347,61 +349,4 @@ pub fn load_fused(path: &Path, options: &import::Options) -> Result<FusedModel> 
         Checkpoint::Trained(model) => fuse(&model),
         Checkpoint::Fused(model) => Ok(model),
     }
-}
-
-fn describe(summary: &Summary) -> String {
-    let Summary { model, imgsz, out, record } = summary;
-    let mut text = format!(
-        "{model} at {imgsz} px, calibrated on {} by {}: {:.1} % of the multiply-adds in int8\n",
-        counted(record.images, "image"),
-        record.method,
-        100.0 * record.macs.share()
-    );
-    // Writing to a String cannot fail.
-    for candidate in &record.candidates {
-        let map = candidate.map.map_or_else(String::new, |map| format!(", mAP {map:.3}"));
-        let Verdict { total, agreement, .. } = candidate.verdict;
-        let found = agreement.map_or_else(String::new, |agreement| format!(", agreement {agreement:.3}"));
-        let _ = writeln!(text, "  {:<11} error {total:.4}{found}{map}", candidate.method);
-    }
-    for pass in &record.passes {
-        let kept = if pass.kept { "kept" } else { "not kept" };
-        let note = pass.note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
-        let found = pass
-            .agreement
-            .map_or_else(String::new, |[before, after]| format!(", agreement {before:.3} -> {after:.3}"));
-        let PassRecord { pass, before, after, .. } = pass;
-        let _ = writeln!(text, "  {pass:<16} error {before:.4} -> {after:.4}{found}, {kept}{note}");
-    }
-    let _ = writeln!(
-        text,
-        "{:<10}{:<14}{:>10}{:>12}{:>12}{:>10}",
-        "output", "channels", "SQNR dB", "max|a-b|", "mean shift", "cost"
-    );
-    for error in &record.verdict.outputs {
-        let group = format!("{:?}", error.group).to_lowercase();
-        let _ = writeln!(
-            text,
-            "{:<10}{group:<14}{:>10.1}{:>12.3}{:>12.4}{:>10.4}",
-            error.output,
-            error.sqnr_db,
-            error.max_abs,
-            error.mean_shift,
-            error.cost.sqrt()
-        );
-    }
-    for (node, reason) in &record.floats {
-        let _ = writeln!(text, "in floats: {node}: {reason}");
-    }
-    for channel in &record.dead_channels {
-        let _ = writeln!(text, "note: {channel} has no weights and gives its bias");
-    }
-    if Images::too_few_to_hold_out(record.images) {
-        let _ = writeln!(
-            text,
-            "note: too few images to hold any out: what was calibrated on them was judged on them"
-        );
-    }
-    let _ = write!(text, "saved {}", out.display());
-    text
 }

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use artifact::Quant;
+use boards::Int8;
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use super::scheme::{Int8Kernel, Origin, QuantizedModel, Scheme};
 use crate::model::tensor_file::{METADATA_KEY, from_json, in_file, read_limited, to_json};
 use crate::model::{Architecture, Op, Weights};
@@ -23,6 +25,8 @@ const STAGE: &str = "\"quantized\"";
 struct StoredScheme {
     tensors: Vec<Option<Quant>>,
     floats: BTreeMap<String, String>,
+    /// Not in files from before rules were recorded.
+    rules: Option<Int8>,
     origin: Origin,
 }
 
@@ -33,8 +37,13 @@ struct StoredScheme {
 pub fn save(path: &Path, model: &QuantizedModel) -> Result<()> {
     model.validate()?;
     let Architecture { name, description, graph, head } = &model.architecture;
-    let Scheme { tensors, floats, origin, .. } = &model.scheme;
-    let scheme = StoredScheme { tensors: tensors.clone(), floats: floats.clone(), origin: origin.clone() };
+    let Scheme { tensors, floats, rules, origin, .. } = &model.scheme;
+    let scheme = StoredScheme {
+        tensors: tensors.clone(),
+        floats: floats.clone(),
+        rules: Some(*rules),
+        origin: origin.clone(),
+    };
     let metadata: BTreeMap<&str, String> = BTreeMap::from([
         ("format", FORMAT.to_owned()),
         ("stage", STAGE.to_owned()),
@@ -58,7 +67,8 @@ pub fn is_quantized(path: &Path) -> bool {
     metadata(path, &bytes).is_ok_and(|metadata| metadata.get("stage").is_some_and(|stage| stage == STAGE))
 }
 
-/// Reads what [`save`] wrote.
+/// Reads what [`save`] wrote. Of a file that does not tell the rules it was quantized for, they are those that its scales
+/// keep.
 ///
 /// # Errors
 /// [`Error::Model`] when the file is truncated, damaged, or holds something else; an I/O error when it cannot be read.
@@ -82,12 +92,18 @@ pub fn load(path: &Path) -> Result<QuantizedModel> {
         graph: from_json(path, "graph", field("graph")?)?,
         head: from_json(path, "head", field("head")?)?,
     };
-    let StoredScheme { tensors, floats, origin } = from_json(path, "scheme", field("scheme")?)?;
+    let StoredScheme { tensors, floats, rules, origin } = from_json(path, "scheme", field("scheme")?)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, &error))?;
     let mut model = QuantizedModel {
         imgsz: from_json(path, "imgsz", field("imgsz")?)?,
         weights: Weights::default(),
-        scheme: Scheme { tensors, floats, origin, kernels: BTreeMap::new() },
+        scheme: Scheme {
+            tensors,
+            floats,
+            origin,
+            rules: rules.unwrap_or_default(),
+            kernels: BTreeMap::new(),
+        },
         architecture,
     };
     model.architecture.validate()?;
@@ -109,7 +125,21 @@ pub fn load(path: &Path) -> Result<QuantizedModel> {
         Error::Model(fault) | Error::Input(fault) => in_file(path, &fault.found, &fault.expected),
         other => other,
     })?;
+    model.scheme.rules = rules_of(path, &model, rules)?;
     Ok(model)
+}
+
+/// The rules that `model` was quantized for: those `recorded` in its file, which its scales have to keep.
+fn rules_of(path: &Path, model: &QuantizedModel, recorded: Option<Int8>) -> Result<Int8> {
+    let kept = rules::kept_by(model);
+    let Some(recorded) = recorded else { return Ok(kept) };
+    match rules::broken(recorded, kept).first() {
+        None => Ok(recorded),
+        Some([rule, found, expected]) => {
+            let found = format!("scales that keep {rule} = {found:?}");
+            Err(in_file(path, &found, &format!("{rule} = {expected:?}, as the file itself says")))
+        }
+    }
 }
 
 fn metadata(path: &Path, bytes: &[u8]) -> Result<BTreeMap<String, String>> {

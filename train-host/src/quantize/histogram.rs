@@ -54,8 +54,10 @@ impl Histogram {
     /// # Errors
     /// As [`Histogram::add`].
     pub fn add_weighted(&mut self, values: &[f32], weights: &[f32]) -> Result<(), NotFinite> {
+        // A weight that is no number would pass through `clamp`, and its value not be counted at all.
+        let parts = |at: usize| weights.get(at).map_or(0.0, |weight| weight.max(0.0) * UNIT).clamp(1.0, MOST);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-        self.count(values, |at| (weights.get(at).map_or(0.0, |weight| weight * UNIT)).clamp(1.0, MOST) as u64)
+        self.count(values, |at| parts(at) as u64)
     }
 
     fn count(&mut self, values: &[f32], times: impl Fn(usize) -> u64 + Sync) -> Result<(), NotFinite> {
@@ -221,6 +223,15 @@ mod tests {
         histogram.add_weighted(&[1.0, -1.0, 2.0], &[1.0, 0.5, 0.0]).unwrap();
         let counts: Vec<u64> = histogram.bins().into_iter().map(|bin| bin.1).collect();
         assert_eq!(counts, [1 << 27, 1 << 28, 1]);
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_count_least_or_most() {
+        let mut histogram = Histogram::default();
+        histogram.add_weighted(&[1.0, -1.0], &[f32::NAN, f32::INFINITY]).unwrap();
+        let counts: Vec<u64> = histogram.bins().into_iter().map(|bin| bin.1).collect();
+        assert_eq!(counts[1], 1);
+        assert!((99_000_000_000..=101_000_000_000).contains(&counts[0]), "{counts:?}");
     }
 
     #[test]

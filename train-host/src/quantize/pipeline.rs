@@ -279,7 +279,7 @@ impl Work<'_> {
             return Ok(());
         }
         self.sensitivities = sensitivities(&self.float, &best.model, &held.spread(SENSITIVITY_IMAGES))?;
-        let kept = worth_floats(&self.sensitivities, budget);
+        let kept = worth_floats(&self.half_floats(), budget);
         if kept.is_empty() {
             return Ok(());
         }
@@ -291,6 +291,14 @@ impl Work<'_> {
             self.plan = plan;
         }
         Ok(())
+    }
+
+    /// The tensors whose readers an NPU can compute in floats, which are 16 bits wide there: what is infinite in those was
+    /// judged here in 32.
+    fn half_floats(&self) -> Vec<Sensitivity> {
+        let fits = |name: &String| ptq::fits_half(&self.float.architecture.graph, &self.observed, name);
+        let all = self.sensitivities.iter();
+        all.filter(|tensor| fits(&tensor.tensor) && tensor.readers.iter().all(fits)).cloned().collect()
     }
 
     /// Bias correction and AdaRound, alone and together: they mend the same error, so that one may spoil what the other

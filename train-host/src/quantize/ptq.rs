@@ -41,6 +41,7 @@ pub fn quantize(model: &FusedModel, observed: &Observations, plan: &Plan) -> Res
             tensors,
             kernels: BTreeMap::new(),
             floats: floats.into_iter().map(|(id, why)| (graph.nodes[id].name.clone(), why)).collect(),
+            rules: plan.rules,
             origin: Origin { method: plan.method.to_string(), images: observed.images, passes: Vec::new() },
         },
     };
@@ -98,6 +99,13 @@ pub(super) fn beyond_half(model: &FusedModel) -> Option<&str> {
         weights.iter().any(|&value| !f16::from_f32(value).is_finite())
     };
     convs.find(|(id, _)| is_beyond(*id)).map(|(_, node)| node.name.as_str())
+}
+
+/// Whether 16-bit floats, in which NPUs compute floats, hold all that was seen of the node called `name`.
+pub(super) fn fits_half(graph: &Graph, observed: &Observations, name: &str) -> bool {
+    let of_name = observed.nodes.iter().filter(|(id, _)| graph.nodes[**id].name == name);
+    let mut histograms = of_name.map(|(_, stats)| &stats.histogram);
+    histograms.all(|seen| [seen.low(), seen.high()].iter().all(|&end| f16::from_f32(end).is_finite()))
 }
 
 /// Kernel and bias of the convolution `id` of a fused model.
@@ -219,4 +227,25 @@ fn unfused(node: &str) -> Error {
         "a fused model: convolutions with bias and no batch norm",
         "fuse it first: `train-host fuse`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantize::observe::Stats;
+
+    #[test]
+    fn what_half_floats_do_not_hold_is_seen_in_what_was_observed() {
+        let mut graph = Graph::default();
+        let image = graph.push("images", Op::Input { channels: 3 }, &[]);
+        let sum = graph.push("sum", Op::Add, &[image, image]);
+        let fits = |values: &[f32]| {
+            let mut stats = Stats::default();
+            stats.histogram.add(values).unwrap();
+            let observed = Observations { nodes: BTreeMap::from([(sum, stats)]), images: 1 };
+            fits_half(&graph, &observed, "sum")
+        };
+        assert!(fits(&[65_000.0, -65_000.0]) && !fits(&[1e30]) && !fits(&[1.0, -70_000.0]));
+        assert!(fits_half(&graph, &Observations::default(), "sum"), "nothing was seen that does not fit");
+    }
 }

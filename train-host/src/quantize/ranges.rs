@@ -29,7 +29,7 @@ pub const PIXELS: Quant = Quant { scale: 1.0 / 255.0, zero_point: int8::MIN };
 /// the method.
 ///
 /// # Errors
-/// [`Error::Model`] naming a tensor that held nothing but 0.
+/// [`Error::Model`] naming a tensor that held nothing but 0, or values for which f32 holds no scale.
 pub fn tensors(
     graph: &Graph,
     observed: &Observations,
@@ -82,7 +82,7 @@ fn before_activation(
     }
     let histogram = counted(stats(graph, observed, id)?, Method::Mse);
     let found = range(Method::Mse, histogram, View::Stored(function(activation), post));
-    found.quant().map(Some).ok_or_else(|| dead(&graph.nodes[id].name))
+    found.quant().map(Some).ok_or_else(|| without_scale(&graph.nodes[id].name, found))
 }
 
 /// The scale of all tensors of `class`.
@@ -107,13 +107,13 @@ fn class_quant(
         histogram.merge(counted(stats(graph, observed, id)?, method));
     }
     if !images.is_empty() && histogram.add(&[0.0, 1.0]).is_err() {
-        return Err(dead(&graph.nodes[makers[0]].name));
+        return Err(without_scale(&graph.nodes[makers[0]].name, Range::of(&histogram)));
     }
     let mut found = range(method, &histogram, View::Plain);
     if members.iter().any(|id| graph.outputs.contains(id)) {
         found.low = found.low.min(LEAST_LOGIT.max(Range::of(&histogram).low));
     }
-    found.quant().ok_or_else(|| dead(&graph.nodes[makers[0]].name))
+    found.quant().ok_or_else(|| without_scale(&graph.nodes[makers[0]].name, found))
 }
 
 /// The nodes whose values are found in `id`'s result, moved at most.
@@ -178,9 +178,14 @@ fn stats<'a>(graph: &Graph, observed: &'a Observations, id: NodeId) -> Result<&'
     })
 }
 
-fn dead(node: &str) -> Error {
+fn without_scale(node: &str, Range { low, high }: Range) -> Error {
+    let values = if low < high {
+        format!("values from {low:.1e} to {high:.1e}, for which there is no scale,")
+    } else {
+        "nothing but 0".to_owned()
+    };
     Error::model(
-        format!("node {node:?} gives nothing but 0 on every calibration image"),
+        format!("node {node:?} gives {values} on every calibration image"),
         "values to find a scale for",
         "calibrate on images like those the device will see; if they are, this layer of the model is dead: train again",
     )

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use artifact::{Fault, Quant};
+use boards::Int8;
 use repedge::int8;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,8 @@ pub struct Scheme {
     pub kernels: BTreeMap<String, Int8Kernel>,
     /// Why a node stays in floats, by its name; a node that is not here runs in int8.
     pub floats: BTreeMap<String, String>,
+    /// What the engine that the scales were found for asks of them: another may ask for more.
+    pub rules: Int8,
     /// How the scales were found, for the record.
     pub origin: Origin,
 }

@@ -231,7 +231,10 @@ fn layers(nodes: &[NodeError]) -> Table {
     Table::new(&["layer", "signal to noise"], nodes.iter().map(row).collect())
 }
 
+/// The tensors that cost most, the dearest first, whatever the order they were measured in.
 fn sensitivity(sensitivities: &[Sensitivity]) -> Option<Table> {
+    let mut dearest: Vec<&Sensitivity> = sensitivities.iter().collect();
+    dearest.sort_by(|a, b| b.total.total_cmp(&a.total));
     let row = |s: &Sensitivity| {
         vec![
             s.tensor.clone(),
@@ -240,7 +243,7 @@ fn sensitivity(sensitivities: &[Sensitivity]) -> Option<Table> {
             s.readers.join(", "),
         ]
     };
-    let rows: Vec<_> = sensitivities.iter().take(WORST).map(row).collect();
+    let rows: Vec<_> = dearest.into_iter().take(WORST).map(row).collect();
     let head = ["tensor", "error alone", "multiply-adds of its readers", "readers"];
     (!rows.is_empty()).then(|| Table::new(&head, rows))
 }
@@ -271,128 +274,25 @@ fn plots(measured: &Comparison<'_>, surface: Surface) -> Result<Vec<(&'static st
         Some(Bar { name: row.name.clone(), value, text: percent(row.map), group: usize::from(at > 0) })
     };
     let maps: Vec<Bar> = measured.rows.iter().enumerate().filter_map(map).collect();
-    let mut worst = measured.nodes.clone();
+    let charts = [
+        ("map.svg", bars("mAP of each variant", &maps, surface)?),
+        ("sqnr.svg", bars("Layers that hurt most: signal to noise", &noisiest(&measured.nodes), surface)?),
+    ];
+    Ok(charts.into_iter().filter_map(|(name, svg)| svg.map(|svg| (name, svg))).collect())
+}
+
+/// A bar for each of the layers with the lowest signal to noise, the lowest first.
+fn noisiest(nodes: &[NodeError]) -> Vec<Bar> {
+    let mut worst: Vec<&NodeError> = nodes.iter().collect();
     worst.sort_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
-    let sqnr = |error: &NodeError| Bar {
+    let bar = |error: &NodeError| Bar {
         name: error.node.clone(),
         value: error.sqnr_db.max(0.0),
         text: format!("{:.1} dB", error.sqnr_db),
         group: 0,
     };
-    let sqnrs: Vec<Bar> = worst.iter().take(WORST).map(sqnr).collect();
-    let charts = [
-        ("map.svg", bars("mAP of each variant", &maps, surface)?),
-        ("sqnr.svg", bars("Layers that hurt most: signal to noise", &sqnrs, surface)?),
-    ];
-    Ok(charts.into_iter().filter_map(|(name, svg)| svg.map(|svg| (name, svg))).collect())
+    worst.into_iter().take(WORST).map(bar).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::fuse::ChannelGroup;
-    use crate::quantize::{MacCount, Method};
-
-    fn record() -> Record {
-        let output = OutputError {
-            output: "p3".into(),
-            group: ChannelGroup::Objectness,
-            sqnr_db: 31.5,
-            max_abs: 0.75,
-            mean_shift: -0.01,
-            cost: 0.0018,
-        };
-        Record {
-            method: Method::Mse,
-            images: 64,
-            candidates: vec![Candidate {
-                method: Method::Mse,
-                verdict: Verdict { agreement: Some(0.91), total: 0.05, outputs: vec![output.clone()] },
-                map50: Some(0.5),
-                map: Some(0.3),
-            }],
-            passes: vec![PassRecord {
-                pass: "adaround".into(),
-                before: 0.05,
-                after: 0.03,
-                agreement: Some([0.91, 0.93]),
-                kept: true,
-                note: Some("weights of 60 layers".into()),
-            }],
-            verdict: Verdict { agreement: Some(0.93), total: 0.03, outputs: vec![output] },
-            sensitivities: vec![],
-            macs: MacCount { int8: 97, all: 100 },
-            dead_channels: vec!["model.3.conv: channel 0".into()],
-            floats: BTreeMap::from([("model.2.cv1.conv".into(), "reads <x>".into())]),
-        }
-    }
-
-    fn measured(record: &Record) -> Comparison<'_> {
-        let row = |name: &str, map: f64, change: Option<f64>| Row {
-            name: name.into(),
-            chosen: change.is_some(),
-            onnx_bytes: if change.is_some() { 270 } else { 1000 },
-            macs: change.map(|_| MacCount { int8: 97, all: 100 }),
-            int8_convs: if change.is_some() { 58 } else { 0 },
-            convs: 60,
-            total: 0.03,
-            agreement: change.map(|_| 0.93),
-            map50: Some(0.52),
-            map: Some(map),
-            change: change.map(|value| [Difference { value, low: value - 0.002, high: value + 0.001 }; 2]),
-        };
-        Comparison {
-            model: "yolov5n",
-            imgsz: 640,
-            images_labeled: 128,
-            images_seen: 3,
-            rows: vec![row("float", 0.3578, None), row("mse + adaround", 0.3548, Some(-0.003))],
-            nodes: vec![NodeError { node: "model.1.act".into(), sqnr_db: 21.2 }],
-            float_convs: vec!["model.2.cv1.conv".into()],
-            record,
-        }
-    }
-
-    #[test]
-    fn the_page_shows_variants_passes_groups_and_floats() {
-        let record = record();
-        let page = article(&measured(&record)).unwrap().html().unwrap();
-        for text in [
-            "mse + adaround (chosen)",
-            "35.48 %",
-            "93.00 %",
-            "−0.30 (−0.50 to −0.20)",
-            "3 of them were also calibrated on",
-            "weights of 60 layers",
-            "Every layer",
-            "97.0 %",
-            "58 of 60",
-            "0.270",
-            "in floats: model.2.cv1.conv",
-            "adaround",
-            "p3 objectness",
-            "31.5 dB",
-            "model.1.act",
-            "reads &lt;x&gt;",
-            "model.3.conv: channel 0",
-        ] {
-            assert!(page.contains(text), "{text} is missing");
-        }
-        assert_eq!(page.matches("<svg").count(), 2);
-    }
-
-    #[test]
-    fn without_labels_the_page_says_how_to_get_map() {
-        let record = record();
-        let mut measured = measured(&record);
-        measured.images_labeled = 0;
-        for row in &mut measured.rows {
-            (row.map50, row.map, row.change) = (None, None, None);
-        }
-        let page = article(&measured).unwrap().html().unwrap();
-        assert!(page.contains("--data") && page.matches("<svg").count() == 1);
-        assert!(!page.contains("change of mAP"), "a table of dashes");
-    }
-}
+mod tests;

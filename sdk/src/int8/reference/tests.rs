@@ -1,3 +1,9 @@
+//! Convolutions against the textbook, analytic cases by hand, and what does not fit. Other operators by property:
+//! `moving` and `storing`.
+
+mod moving;
+mod storing;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -22,6 +28,17 @@ impl Case {
 
 fn quants() -> impl Strategy<Value = Quant> {
     (1e-3_f32..0.2, MIN..=MAX).prop_map(|(scale, zero_point)| Quant { scale, zero_point })
+}
+
+/// Random values of `shape`.
+fn planes(shape: [usize; 3]) -> impl Strategy<Value = Planes> {
+    (prop::collection::vec(any::<i8>(), shape.iter().product::<usize>()), quants())
+        .prop_map(move |(data, quant)| Planes { shape, quant, data })
+}
+
+/// Channel, row and column of value `at`.
+fn place_of(at: usize, [_, height, width]: [usize; 3]) -> [usize; 3] {
+    [at / (height * width), at / width % height, at % width]
 }
 
 /// Shapes with every kind of stride, padding, dilation and grouping, sides that the window just fits and others.
@@ -92,41 +109,14 @@ proptest! {
     #[test]
     fn stored_outputs_are_the_real_convolution_within_half_a_step(case in cases()) {
         let output = conv(&case.input, &case.shape, &case.kernel(), case.to).unwrap();
-        let plane = output.shape[1] * output.shape[2];
         for (at, &stored) in output.data.iter().enumerate() {
-            let (c, y, x) = (at / plane, at % plane / output.shape[2], at % output.shape[2]);
+            let [c, y, x] = place_of(at, output.shape);
             let unit = f64::from(case.input.quant.scale) * f64::from(case.scales[c]);
             #[expect(clippy::cast_precision_loss, reason = "sums are far below 2^53")]
             let steps = sum_at(&case, c, y, x) as f64 * unit / f64::from(case.to.scale);
             let exact = (steps + f64::from(case.to.zero_point)).clamp(-128.0, 127.0);
             prop_assert!((f64::from(stored) - exact).abs() <= 0.5 + 1e-3, "{stored} for {exact}");
         }
-    }
-
-    #[test]
-    fn sums_are_real_sums_within_half_a_step(
-        (a, b) in (1..40_usize).prop_flat_map(|n| {
-            let values = || prop::collection::vec(any::<i8>(), n);
-            (values(), values())
-        }),
-        (first, second, to) in (quants(), quants(), quants()),
-    ) {
-        let planes = |data: &[i8], quant| Planes { shape: [1, 1, data.len()], quant, data: data.to_vec() };
-        let output = add(&[&planes(&a, first), &planes(&b, second)], to).unwrap();
-        for ((&a, &b), &stored) in a.iter().zip(&b).zip(&output.data) {
-            let real = |q: i8, quant: Quant| f64::from(i32::from(q) - quant.zero_point) * f64::from(quant.scale);
-            let steps = (real(a, first) + real(b, second)) / f64::from(to.scale);
-            let exact = (steps + f64::from(to.zero_point)).clamp(-128.0, 127.0);
-            prop_assert!((f64::from(stored) - exact).abs() <= 0.5 + 1e-3);
-        }
-    }
-
-    #[test]
-    fn a_concatenation_keeps_values_and_their_order(data in prop::collection::vec(any::<i8>(), 12), quant in quants()) {
-        let planes = |data: &[i8], channels| Planes { shape: [channels, 2, 2], quant, data: data.to_vec() };
-        let (a, b) = data.split_at(4);
-        let whole = concat(&[&planes(a, 1), &planes(b, 2)], quant).unwrap();
-        prop_assert_eq!(whole, planes(&data, 3));
     }
 }
 

@@ -84,7 +84,8 @@ impl Range {
         Self { low: f64::from(histogram.low()), high: f64::from(histogram.high()) }
     }
 
-    /// Scale and zero point that cover the range with 255 steps, 0 being stored exactly; none for a range of nothing.
+    /// Scale and zero point that cover the range with 255 steps, 0 being stored exactly; none for a range of nothing, and
+    /// where f32 holds no such scale or not what an end of it stands for.
     pub fn quant(self) -> Option<Quant> {
         #[expect(clippy::cast_possible_truncation, reason = "scales are f32")]
         let scale = ((self.high - self.low) / 255.0) as f32;
@@ -94,7 +95,8 @@ impl Range {
         let zero_point = f64::from(int8::MIN) - (self.low / f64::from(scale)).round_ties_even();
         #[expect(clippy::cast_possible_truncation, reason = "clamped to what an i8 holds")]
         let zero_point = zero_point.clamp(f64::from(int8::MIN), f64::from(int8::MAX)) as i32;
-        Some(Quant { scale, zero_point })
+        let quant = Quant { scale, zero_point };
+        [i8::MIN, i8::MAX].iter().all(|&end| int8::dequantize(end, quant).is_finite()).then_some(quant)
     }
 }
 

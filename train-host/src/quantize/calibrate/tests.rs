@@ -30,6 +30,33 @@ fn ranges_store_zero_exactly_and_reach_their_ends() {
 }
 
 #[test]
+fn values_at_the_ends_of_f32_have_a_sound_scale_or_none() {
+    let sets: [&[f32]; 10] = [
+        &[1e30],
+        &[-1e30, 1e30],
+        &[1.0, 1.0, 1e30],
+        &[70_000.0, -3.0],
+        &[f32::MAX],
+        &[f32::MIN, f32::MAX],
+        &[1e-30],
+        &[1e-36],
+        &[f32::MIN_POSITIVE],
+        &[1e-42, -1e-42],
+    ];
+    for (set, method) in sets.iter().flat_map(|set| Method::ALL.map(|method| (set, method))) {
+        let largest = set.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let Some(quant) = range(method, &histogram(set), View::Plain).quant() else {
+            assert!(!(1e-30..=1e30).contains(&largest), "{method}: no scale for {set:?}");
+            continue;
+        };
+        assert!(quant.scale.is_normal() && quant.scale > 0.0, "{method}: {quant:?} for {set:?}");
+        assert!((int8::MIN..=int8::MAX).contains(&quant.zero_point), "{method}: {quant:?} for {set:?}");
+        let ends = [i8::MIN, i8::MAX].map(|end| int8::dequantize(end, quant));
+        assert!(ends.iter().all(|end| end.is_finite()), "{method}: {ends:?} for {set:?}");
+    }
+}
+
+#[test]
 fn even_values_are_best_covered_whole() {
     let values = even(10_000, &[]);
     for method in Method::ALL {

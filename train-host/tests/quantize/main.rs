@@ -1,8 +1,12 @@
 //! Quantized models against the integer reference: what tract computes is the reference bit for bit, whatever the
-//! activation, the board's rules and the method; files come back as they were; bad input has a name.
+//! activation, the board's rules and the method. In `files`: files come back as they were; in `bad_input`: what cannot be
+//! quantized has a name.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bad_input;
+mod files;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
@@ -16,10 +20,10 @@ use repedge::backend::tract::{CpuOptions, Kernels, TractSession};
 use support::attention::attention_model;
 use support::calibration::{Calibrated, calibrated, fused, images, outputs, pixels};
 use train_host::Error;
-use train_host::export::{self, onnx, qdq};
+use train_host::export::{self, qdq};
 use train_host::model::{Activation, Architecture, Conv, Graph, Op, Weights};
 use train_host::quantize::{
-    Int8Kernel, Method, Origin, Plan, QuantizedModel, Scheme, file, observe, quantize, run_integer,
+    Int8Kernel, Method, Origin, Plan, QuantizedModel, Scheme, observe, quantize, run_integer,
     sole_activation, unquantizable,
 };
 
@@ -38,6 +42,10 @@ const RULES: [Int8; 3] = [
 
 fn plan(method: Method, rules: Int8) -> Plan {
     Plan { method, rules, kept: BTreeMap::new() }
+}
+
+fn message(error: Error) -> String {
+    error.to_string()
 }
 
 fn quantized(from: &Calibrated, rules: Int8) -> QuantizedModel {
@@ -143,51 +151,6 @@ fn rules_share_scales_where_the_board_asks_for_it() {
         assert_eq!(equal(|op| matches!(op, Op::Concat)).0, shared);
         assert_eq!(equal(|op| matches!(op, Op::Add)).0, shared);
     }
-}
-
-#[test]
-fn an_int8_file_is_little_more_than_a_quarter_of_the_float_file() {
-    let calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
-    let float = onnx::write(&calibrated.model).unwrap().len();
-    for rules in RULES {
-        let int8 = qdq::write(&quantized(&calibrated, rules)).unwrap().len();
-        assert!(int8 as f64 <= 0.28 * float as f64, "{int8} of {float}");
-    }
-}
-
-#[test]
-fn a_quantized_file_comes_back_as_it_was() {
-    let calibrated = calibrated("repyolov5n", Activation::Silu, IMGSZ);
-    let kept = BTreeMap::from([("model.24.m.1".to_owned(), "a test".to_owned())]);
-    let plan = Plan { kept, ..plan(Method::MinMax, RULES[2]) };
-    let model = quantize(&calibrated.model, &calibrated.observed, &plan).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("q.safetensors");
-    file::save(&path, &model).unwrap();
-    assert!(file::is_quantized(&path));
-    assert_eq!(file::load(&path).unwrap(), model);
-    let bytes = std::fs::read(&path).unwrap();
-    file::save(&path, &model).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), bytes, "equal models give equal files");
-    std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
-    assert!(file::load(&path).unwrap_err().to_string().contains("q.safetensors"));
-}
-
-#[test]
-fn the_metadata_tells_every_scale_and_zero_point() {
-    let model = quantized(&calibrated("yolov5n", Activation::Silu, IMGSZ), RULES[2]);
-    let onnx = qdq::write(&model).unwrap();
-    let find =
-        |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).rposition(|window| window == text).unwrap();
-    let value = &onnx[find(&onnx, b"quantization")..];
-    let start = value.windows(2).position(|window| window == b"{\"").unwrap();
-    let mut told = serde_json::Deserializer::from_slice(&value[start..]).into_iter();
-    let told: BTreeMap<String, (f32, i32)> = told.next().unwrap().unwrap();
-    let nodes = model.architecture.graph.nodes.iter().zip(&model.scheme.tensors);
-    let stored =
-        nodes.filter_map(|(node, quant)| quant.map(|it| (node.name.clone(), (it.scale, it.zero_point))));
-    assert_eq!(told, stored.collect::<BTreeMap<_, _>>());
-    assert_eq!(told.len(), model.architecture.graph.nodes.len(), "every node's result is stored");
 }
 
 #[test]
@@ -304,7 +267,13 @@ fn random_layer(seed: u64, conv: Conv, act: Option<Activation>, tail: usize) -> 
         architecture: Architecture { graph, ..template },
         weights: Weights::default(),
         imgsz: 20,
-        scheme: Scheme { tensors, kernels, floats: BTreeMap::new(), origin: Origin::default() },
+        scheme: Scheme {
+            tensors,
+            kernels,
+            floats: BTreeMap::new(),
+            rules: RULES[0],
+            origin: Origin::default(),
+        },
     }
 }
 
@@ -346,70 +315,4 @@ fn every_method_quantizes_every_tensor() {
         assert_eq!(model.scheme.origin.method, method.name());
         assert!(model.scheme.floats.is_empty());
     }
-}
-
-fn message(error: Error) -> String {
-    error.to_string()
-}
-
-#[test]
-fn images_of_one_color_are_refused() {
-    let model = fused("yolov5n", Activation::Silu, IMGSZ);
-    let folder = tempfile::tempdir().unwrap();
-    let black = repedge::Image::filled(IMGSZ, IMGSZ, [0; 3]);
-    repedge::frame::write_png(&folder.path().join("a.png"), &black).unwrap();
-    let images =
-        train_host::quantize::Images::in_folder(folder.path(), train_host::evaluate::Progress::Hidden);
-    let error = message(observe(&model, &images.unwrap()).unwrap_err());
-    assert!(error.contains("one color") && error.contains("lens"), "{error}");
-}
-
-#[test]
-fn values_that_are_not_finite_name_their_layer_and_image() {
-    let folder = tempfile::tempdir().unwrap();
-    let images = images(folder.path(), IMGSZ);
-    for (value, expected) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
-        let mut model = fused("yolov5n", Activation::Relu, IMGSZ);
-        let name = "model.3.conv.bias";
-        let mut bias = model.weights.get(name).unwrap().data.clone();
-        bias[1] = value;
-        model.weights.insert(name, &[bias.len()], bias);
-        let error = message(observe(&model, &images).unwrap_err());
-        assert!(error.contains("\"model.3.conv\"") && error.contains(expected), "{error}");
-        assert!(error.contains(".png"), "{error}");
-    }
-}
-
-#[test]
-fn a_dead_layer_is_named_and_a_dead_channel_keeps_its_bias() {
-    let folder = tempfile::tempdir().unwrap();
-    let images = images(folder.path(), IMGSZ);
-    let mut model = fused("yolov5n", Activation::Relu, IMGSZ);
-    let kernel = model.weights.get("model.3.conv.weight").unwrap().clone();
-    let per_channel = kernel.data.len() / kernel.shape[0];
-    let mut values = kernel.data.clone();
-    values[..per_channel].fill(0.0);
-    model.weights.insert("model.3.conv.weight", &kernel.shape, values);
-    let observed = observe(&model, &images).unwrap();
-    let quantized = quantize(&model, &observed, &plan(Method::Mse, RULES[0])).unwrap();
-    assert_eq!(train_host::quantize::dead_channels(&model).unwrap(), ["model.3.conv: channel 0"]);
-    let stored = &quantized.scheme.kernels["model.3.conv"];
-    assert!(stored.scales[0] > 0.0 && stored.values[..per_channel].iter().all(|&value| value == 0));
-
-    model.weights.insert("model.3.conv.weight", &kernel.shape, vec![0.0; kernel.data.len()]);
-    model.weights.insert("model.3.conv.bias", &[kernel.shape[0]], vec![-1.0; kernel.shape[0]]);
-    let observed = observe(&model, &images).unwrap();
-    let error = message(quantize(&model, &observed, &plan(Method::Mse, RULES[0])).unwrap_err());
-    assert!(error.contains("\"model.3.act\"") && error.contains("nothing but 0"), "{error}");
-}
-
-#[test]
-fn what_32_bits_cannot_hold_stays_in_floats() {
-    // 5000 · 9 products of up to 255 · 127 are more than an i32 holds.
-    let conv = Conv { cin: 5000, cout: 1, kernel: 3, stride: 1, pad: 1, dilation: 1, groups: 1, bias: true };
-    assert!(!train_host::quantize::sums_fit(&conv));
-    assert!(train_host::quantize::sums_fit(&Conv { cin: 512, ..conv }));
-    let mut model = random_layer(3, Conv { cin: 2, ..conv }, None, 0);
-    model.scheme.kernels.get_mut("conv").unwrap().bias[0] = i32::MAX;
-    assert!(message(model.validate_scheme().unwrap_err()).contains("32 bits"));
 }

@@ -1,0 +1,149 @@
+//! What a quantization did and cost, in lines for a person: `quantize` and `convert --precision int8` say the same.
+//! Measures nothing.
+
+use crate::console::counted;
+use crate::model::FusedModel;
+use crate::quantize::error::OutputError;
+use crate::quantize::{Candidate, Images, PassRecord, Record, Verdict};
+
+/// How `model` was quantized, how near the result comes to it, and what there is to know about it; without a line break
+/// at the end.
+pub fn told(model: &FusedModel, record: &Record) -> String {
+    let head = format!(
+        "{} at {} px, calibrated on {} by {}: {:.1} % of the multiply-adds in int8",
+        model.architecture.name,
+        model.imgsz,
+        counted(record.images, "image"),
+        record.method,
+        100.0 * record.macs.share()
+    );
+    let mut lines = vec![head];
+    lines.extend(record.candidates.iter().map(candidate));
+    lines.extend(record.passes.iter().map(pass));
+    lines.push(result(&record.verdict));
+    lines.push(output_head());
+    lines.extend(record.verdict.outputs.iter().map(output));
+    lines.extend(notes(record));
+    lines.join("\n")
+}
+
+/// What a method of calibration gave.
+fn candidate(candidate: &Candidate) -> String {
+    let map = candidate.map.map_or_else(String::new, |map| format!(", mAP {map:.3}"));
+    let Verdict { total, agreement, .. } = candidate.verdict;
+    let found = agreement.map_or_else(String::new, |agreement| format!(", agreement {agreement:.3}"));
+    format!("  {:<11} error {total:.4}{found}{map}", candidate.method.name())
+}
+
+/// What a pass changed.
+fn pass(record: &PassRecord) -> String {
+    let PassRecord { pass, before, after, agreement, kept, note } = record;
+    let kept = if *kept { "kept" } else { "not kept" };
+    let note = note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
+    let found = agreement
+        .map_or_else(String::new, |[before, after]| format!(", agreement {before:.3} -> {after:.3}"));
+    format!("  {pass:<16} error {before:.4} -> {after:.4}{found}, {kept}{note}")
+}
+
+/// How near the result comes to the float model.
+fn result(verdict: &Verdict) -> String {
+    let found = verdict.agreement.map_or_else(String::new, |agreement| format!(", agreement {agreement:.3}"));
+    format!("  {:<11} error {:.4}{found}", "in the end", verdict.total)
+}
+
+fn output_head() -> String {
+    let [output, channels, sqnr, most, shift, cost] =
+        ["output", "channels", "SQNR dB", "max|a-b|", "mean shift", "cost"];
+    format!("{output:<10}{channels:<14}{sqnr:>10}{most:>12}{shift:>12}{cost:>10}")
+}
+
+/// The error of a group of channels.
+fn output(error: &OutputError) -> String {
+    let OutputError { output, group, sqnr_db, max_abs, mean_shift, cost } = error;
+    let group = format!("{group:?}").to_lowercase();
+    let cost = cost.sqrt();
+    format!("{output:<10}{group:<14}{sqnr_db:>10.1}{max_abs:>12.3}{mean_shift:>12.4}{cost:>10.4}")
+}
+
+/// What is not as in every model.
+fn notes(record: &Record) -> Vec<String> {
+    let floats = record.floats.iter().map(|(node, reason)| format!("in floats: {node}: {reason}"));
+    let dead = record.dead_channels.iter();
+    let dead = dead.map(|channel| format!("note: {channel} has no weights and gives its bias"));
+    let few = Images::too_few_to_hold_out(record.images).then(|| {
+        "note: too few images to hold any out: what was calibrated on them was judged on them".to_owned()
+    });
+    floats.chain(dead).chain(few).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::fuse::ChannelGroup;
+    use crate::model::{Architecture, Overrides, Weights};
+    use crate::quantize::{MacCount, Method};
+
+    fn model() -> FusedModel {
+        let architecture = Architecture::load("yolov5n", &Overrides::default(), &["a".into()]).unwrap();
+        FusedModel { architecture, weights: Weights::default(), imgsz: 64 }
+    }
+
+    fn record() -> Record {
+        let verdict =
+            |total: f64, agreement: f64| Verdict { agreement: Some(agreement), total, outputs: vec![] };
+        let output = OutputError {
+            output: "p3".into(),
+            group: ChannelGroup::Class,
+            sqnr_db: 31.52,
+            max_abs: 0.75,
+            mean_shift: -0.01,
+            cost: 0.0625,
+        };
+        Record {
+            method: Method::Kl,
+            images: 12,
+            candidates: vec![Candidate {
+                method: Method::Kl,
+                verdict: verdict(0.05, 0.912),
+                map50: None,
+                map: Some(0.3),
+            }],
+            passes: vec![PassRecord {
+                pass: "adaround".into(),
+                before: 0.05,
+                after: 0.03,
+                agreement: None,
+                kept: false,
+                note: Some("for a reason".into()),
+            }],
+            verdict: Verdict { outputs: vec![output], ..verdict(0.05, 0.912) },
+            sensitivities: vec![],
+            macs: MacCount { int8: 97, all: 100 },
+            dead_channels: vec!["model.3.conv: channel 0".into()],
+            floats: BTreeMap::from([("model.2.cv1.conv".into(), "reads x".into())]),
+        }
+    }
+
+    #[test]
+    fn every_figure_and_every_exception_has_its_line() {
+        let expected = "\
+yolov5n at 64 px, calibrated on 12 images by kl: 97.0 % of the multiply-adds in int8
+  kl          error 0.0500, agreement 0.912, mAP 0.300
+  adaround         error 0.0500 -> 0.0300, not kept; for a reason
+  in the end  error 0.0500, agreement 0.912
+output    channels         SQNR dB    max|a-b|  mean shift      cost
+p3        class               31.5       0.750     -0.0100    0.2500
+in floats: model.2.cv1.conv: reads x
+note: model.3.conv: channel 0 has no weights and gives its bias";
+        assert_eq!(told(&model(), &record()), expected);
+    }
+
+    #[test]
+    fn what_was_judged_by_what_it_was_made_of_says_so() {
+        let few = Record { images: 1, ..record() };
+        let text = told(&model(), &few);
+        assert!(text.contains("calibrated on 1 image by") && text.contains("too few images"), "{text}");
+    }
+}
