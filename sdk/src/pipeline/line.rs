@@ -20,8 +20,9 @@ use crate::preprocess::LetterboxMap;
 use crate::sink::{FrameTimes, Object, Vitals};
 use crate::source::Shot;
 
-/// Frames prepared or queued at the engine beyond those that it computes: one, so that no lane waits and no frame gets old.
-const AHEAD: usize = 1;
+/// Frames prepared or queued at the engine beyond those that it computes: one that waits at a lane and one that is being
+/// prepared for the next, so that none waits for the other; no more, so that no frame gets old.
+const AHEAD: usize = 2;
 
 /// A stage, in the order in which a frame passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

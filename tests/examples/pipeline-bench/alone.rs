@@ -27,12 +27,12 @@ const LEAST_SCORE: f32 = 0.4 * CONFIDENCE;
 pub struct Alone([f64; Stage::ALL.len()]);
 
 impl Alone {
-    /// Runs each stage by itself. The NPU's pace is the one that it was set.
+    /// Runs each stage by itself.
     pub fn measure(latency_us: u64, cores: u8) -> Result<Self> {
         let mut shot = Shot::default();
         let capture = capture(&mut shot)?;
         let (preprocess, map) = preprocess(&shot)?;
-        let inference = Duration::from_micros(latency_us) / u32::from(cores);
+        let inference = inference(&shot, latency_us, cores)?;
         let (decode, objects) = decode(&mut shot, &map)?;
         let sinks = sinks(&shot, &objects)?;
         Ok(Self([capture, preprocess, inference, decode, sinks].map(|time| time.as_secs_f64() * 1e6)))
@@ -89,6 +89,29 @@ fn finished() -> Result<(Pool, Finished)> {
     pool.submit(slot);
     let finished = pool.next().context("no frame under way")?.result?;
     Ok((pool, finished))
+}
+
+/// All cores, with a frame ready for each as soon as it has finished one.
+fn inference(shot: &Shot, latency_us: u64, cores: u8) -> Result<Duration> {
+    let mut pool = scene::pool(&scene::model("pipeline inference", latency_us)?, cores)?;
+    let mut preprocessor = Preprocessor::new(&scene::manifest().preprocess, &input())?;
+    let mut pixels = vec![0; SIDE_PX * SIDE_PX * 3];
+    preprocessor.run_pixels(shot.picture()?, &mut pixels)?;
+    let feed = |pool: &mut Pool| -> Result<()> {
+        while let Some(mut slot) = pool.slot()? {
+            slot.pixels().context("a model without pixels")?.copy_from_slice(&pixels);
+            pool.submit(slot);
+        }
+        Ok(())
+    };
+    // The first frames find cores with nothing to do.
+    feed(&mut pool)?;
+    drop(pool.next().context("no frame under way")?.result?);
+    timed(|_| {
+        feed(&mut pool)?;
+        drop(pool.next().context("no frame under way")?.result?);
+        Ok(())
+    })
 }
 
 /// Decode, NMS, tracking and the overlay.

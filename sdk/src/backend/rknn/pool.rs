@@ -6,7 +6,6 @@ mod frames;
 mod recovery;
 mod report;
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::Thread;
@@ -59,6 +58,8 @@ pub struct Pool {
     plan: Arc<Plan>,
     output_specs: Vec<TensorSpec>,
     next_frame: u64,
+    /// The core that gives the next slot, if it has one.
+    next_core: usize,
     next_generation: u64,
     health: Health,
     finished: u64,
@@ -113,6 +114,7 @@ impl Pool {
             plan: Arc::new(plan),
             output_specs,
             next_frame: 0,
+            next_core: 0,
             next_generation,
             health: Health::default(),
             finished: 0,
@@ -171,7 +173,7 @@ impl Pool {
         self.pending.len()
     }
 
-    /// Room for one frame on the core with the fewest; none when every core has all it may have: then call
+    /// Room for one frame on the next core that has some; none when every core has all it may have: then call
     /// [`Pool::next`]. Waits only where nothing is under way and every core is being replaced, no longer than
     /// [`super::TimeLimits::open`]. A core on which no context can be opened is left out, as [`Pool::report`] tells.
     ///
@@ -185,23 +187,16 @@ impl Pool {
         }
         self.check_given_up()?;
         let cores = &self.crew.cores;
-        let count = u64::try_from(cores.len()).unwrap_or(1).max(1);
-        let free = |index: usize| {
-            let core = &cores[index];
-            if core.takes_frames() { core.worker.home.free_sets() } else { 0 }
+        let has_room =
+            |&index: &usize| cores[index].takes_frames() && cores[index].worker.home.free_sets() > 0;
+        // Strictly in turn: cores are alike and frames come back in order, so that a core which gets two in a row has them wait
+        // while another has nothing to do.
+        let Some(index) = (self.next_core..cores.len()).chain(0..self.next_core).find(has_room) else {
+            return Ok(None);
         };
-        // Of equally busy cores the one with most slots left, and of those the one whose turn it is: frames go round, also
-        // where slots are taken ahead.
-        let turn = |index: usize| {
-            let index = u64::try_from(index).unwrap_or(0);
-            (index + count - self.next_frame % count) % count
-        };
-        let order = |&index: &usize| (cores[index].worker.in_flight, Reverse(free(index)), turn(index));
-        let best = (0..cores.len()).filter(|&index| free(index) > 0).min_by_key(order);
-        Ok(best.and_then(|index| {
-            let home = &cores[index].worker.home;
-            Some(Slot::new(home.take()?, home, &self.plan, index))
-        }))
+        self.next_core = (index + 1) % cores.len();
+        let home = &cores[index].worker.home;
+        Ok(home.take().map(|buffers| Slot::new(buffers, home, &self.plan, index)))
     }
 
     /// What the runtime says about memory and time of the first context that there is, between frames. Where it does not

@@ -108,7 +108,6 @@ pub(super) struct Worker {
     pub(super) home: Arc<Home>,
     /// When it last gave a frame back.
     pub(super) progressed: Instant,
-    pub(super) in_flight: usize,
 }
 
 struct Opening {
@@ -177,7 +176,7 @@ impl Worker {
         let progressed = Instant::now();
         let opening = Some(Opening { ready, deadline: after(progressed, limits.open), versions });
         let jobs = Some(jobs);
-        Ok(Self { jobs, done, opening, thread, ended, calls, limits, sets, home, progressed, in_flight: 0 })
+        Ok(Self { jobs, done, opening, thread, ended, calls, limits, sets, home, progressed })
     }
 
     /// Whether how its start went is not told yet.
@@ -221,7 +220,6 @@ impl Worker {
     pub(super) fn submit(&mut self, slot: Slot, source: Source) -> Result<Instant, Silence> {
         let submitted = Instant::now();
         self.send(Job::Run { slot, source, submitted })?;
-        self.in_flight += 1;
         Ok(submitted)
     }
 
@@ -230,7 +228,6 @@ impl Worker {
         let left = deadline.saturating_duration_since(Instant::now());
         let done = self.done.recv_timeout(left)?;
         self.progressed = done.finished;
-        self.in_flight = self.in_flight.saturating_sub(1);
         Ok(done)
     }
 
