@@ -24,6 +24,7 @@ mod error;
 pub mod frame;
 pub mod int8;
 mod model;
+mod pace;
 pub mod pipeline;
 pub mod preprocess;
 pub mod selftest;

@@ -1,7 +1,9 @@
 //! Settings of the sinks, as sections of a program's TOML file. Unknown keys are errors.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -27,11 +29,17 @@ pub struct WebConfig {
     pub listen: SocketAddr,
     /// File with the token that a browser must know: 16 to 256 letters, digits and `-_.~`.
     pub token_file: Option<PathBuf>,
+    /// Most pictures in a second; 30 unless told otherwise. What is found is shown for every frame.
+    pub max_fps: PictureRate,
 }
 
 impl Default for WebConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token_file: None }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            token_file: None,
+            max_fps: PictureRate::default(),
+        }
     }
 }
 
@@ -69,6 +77,9 @@ pub struct RecordConfig {
     /// What stays free on the disk, in MB.
     #[serde(default = "default_reserve_mb")]
     pub reserve_mb: u64,
+    /// Most pictures in a second; 30 unless told otherwise.
+    #[serde(default)]
+    pub max_fps: PictureRate,
 }
 
 impl RecordConfig {
@@ -80,6 +91,7 @@ impl RecordConfig {
             segment_mb: default_segment_mb(),
             total_mb: default_total_mb(),
             reserve_mb: default_reserve_mb(),
+            max_fps: PictureRate::default(),
         }
     }
 }
@@ -94,6 +106,24 @@ fn default_total_mb() -> u64 {
 
 fn default_reserve_mb() -> u64 {
     256
+}
+
+/// Pictures in a second: at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct PictureRate(NonZeroU16);
+
+impl PictureRate {
+    /// Time between two pictures.
+    pub fn interval(self) -> Duration {
+        Duration::from_secs(1) / u32::from(self.0.get())
+    }
+}
+
+impl Default for PictureRate {
+    fn default() -> Self {
+        Self(const { NonZeroU16::new(30).unwrap() })
+    }
 }
 
 /// How video is kept. Each picture is a JPEG of its own.
@@ -143,7 +173,7 @@ mod tests {
     #[test]
     fn sections_may_be_short_and_know_their_keys() {
         let config: SinkConfig = toml::from_str(
-            "[web]\ntoken_file = 'token'\n[mqtt]\nbroker = 'b'\ntopic = 't'\n[record]\nfolder = '/v'\nformat = 'mjpeg'",
+            "[web]\ntoken_file = 'token'\nmax_fps = 10\n[mqtt]\nbroker = 'b'\ntopic = 't'\n[record]\nfolder = '/v'\nformat = 'mjpeg'",
         )
         .unwrap();
         let config = config.started_at(Path::new("/etc/repedge"));
@@ -153,9 +183,15 @@ mod tests {
         let record = config.record.unwrap();
         assert_eq!((record.folder.to_str(), record.format), (Some("/v"), VideoFormat::Mjpeg));
         assert!(record.segment_mb <= record.total_mb);
-        for wrong in
-            ["[web]\nport = 1", "[mqtt]\nbroker = 'b'", "[record]\nfolder = 'f'\nformat = 'avi'", "[tv]"]
-        {
+        assert_eq!(web.max_fps.interval(), Duration::from_millis(100));
+        assert_eq!(record.max_fps.interval(), Duration::from_secs(1) / 30);
+        for wrong in [
+            "[web]\nport = 1",
+            "[web]\nmax_fps = 0",
+            "[mqtt]\nbroker = 'b'",
+            "[record]\nfolder = 'f'\nformat = 'avi'",
+            "[tv]",
+        ] {
             assert!(toml::from_str::<SinkConfig>(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,13 +1,14 @@
 //! Frames as JPEG for all who want them, encoded once and on a thread of their own: the newest frame counts, and a frame that
-//! nobody wants is not even copied.
+//! nobody wants is not even copied. Nobody gets more of them in a second than asked for: encoding takes longer than finding.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::trouble::Trouble;
 use super::{Shown, Sink, jpeg};
 use crate::Error;
+use crate::pace::Pace;
 use crate::source::Shot;
 
 /// Looks good on a screen; half the bytes of 90.
@@ -24,8 +25,11 @@ pub(super) struct Jpeg {
 
 /// Somebody who takes frames as JPEG.
 pub(super) trait Taker: Send + Sync {
-    /// Whether the next frame is wanted; asked for each.
+    /// Whether the next frame is wanted; asked for each that is due.
     fn wants(&self) -> bool;
+
+    /// Time between two frames.
+    fn interval(&self) -> Duration;
 
     /// Takes one in; returns at once.
     fn take(&self, jpeg: &Arc<Jpeg>);
@@ -41,6 +45,8 @@ pub(super) trait Taker: Send + Sync {
 pub(super) struct Pictures {
     desk: Arc<Desk>,
     takers: Arc<[Arc<dyn Taker>]>,
+    /// Of each taker.
+    paces: Vec<Pace>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,28 +63,40 @@ struct Waiting {
     shot: Shot,
     /// When the frame in `shot` was shown, until the encoder has it.
     since: Option<Instant>,
+    /// Which takers it is for.
+    wanted: Vec<bool>,
     is_closed: bool,
 }
 
 impl Pictures {
     /// Encodes for `takers` from now on.
     pub(super) fn open(takers: Vec<Arc<dyn Taker>>) -> Result<Self, Error> {
+        let paces: Vec<_> = takers.iter().map(|taker| Pace::new(taker.interval())).collect();
         let (desk, takers) = (Arc::new(Desk::default()), Arc::<[_]>::from(takers));
+        desk.lock().wanted.resize(paces.len(), false);
         let work = { (Arc::clone(&desk), Arc::clone(&takers)) };
         let thread = super::open::spawn("repedge-jpeg", move || work.0.serve(&work.1))?;
-        Ok(Self { desk, takers, thread: Some(thread) })
+        Ok(Self { desk, takers, paces, thread: Some(thread) })
     }
 }
 
 impl Sink for Pictures {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
-        if self.takers.iter().any(|taker| taker.wants()) {
+        let now = Instant::now();
+        let is_wanted = |(taker, pace): (&Arc<dyn Taker>, &Pace)| pace.left(now).is_none() && taker.wants();
+        if self.takers.iter().zip(&self.paces).any(is_wanted) {
             let mut waiting = self.desk.lock();
+            for ((taker, pace), wanted) in self.takers.iter().zip(&mut self.paces).zip(&mut waiting.wanted) {
+                if is_wanted((taker, pace)) {
+                    pace.took(now);
+                    *wanted = true;
+                }
+            }
             let shot = &mut waiting.shot;
             (shot.width_px, shot.height_px) = (shown.shot.width_px, shown.shot.height_px);
             shot.format = shown.shot.format;
             shot.bytes.clone_from(&shown.shot.bytes);
-            waiting.since = Some(Instant::now());
+            waiting.since = Some(now);
             self.desk.changed.notify_one();
         }
         self.takers.iter().try_for_each(|taker| taker.check())?;
@@ -108,27 +126,31 @@ impl Desk {
 
     /// Encodes what comes, until it is over; a frame that waits then is still encoded.
     fn serve(&self, takers: &[Arc<dyn Taker>]) {
-        let (mut shot, mut len) = (Shot::default(), 0);
-        while let Some(at) = self.next(&mut shot) {
+        let (mut shot, mut wanted, mut len) = (Shot::default(), vec![false; takers.len()], 0);
+        while let Some(at) = self.next(&mut shot, &mut wanted) {
             let mut bytes = Vec::with_capacity(len + len / 8);
             match shot.picture().and_then(|picture| jpeg::encode(picture, QUALITY, &mut bytes)) {
                 Ok(()) => {
                     len = bytes.len();
                     self.trouble.is_over();
                     let jpeg = Arc::new(Jpeg { at, size_px: [shot.width_px, shot.height_px], bytes });
-                    takers.iter().filter(|taker| taker.wants()).for_each(|taker| taker.take(&jpeg));
+                    let given =
+                        takers.iter().zip(&wanted).filter(|(taker, wanted)| **wanted && taker.wants());
+                    given.for_each(|(taker, _)| taker.take(&jpeg));
                 }
                 Err(error) => self.trouble.tell(error),
             }
         }
     }
 
-    /// Waits for a frame and exchanges it for `shot`; none when it is over.
-    fn next(&self, shot: &mut Shot) -> Option<Instant> {
+    /// Waits for a frame and exchanges it for `shot`, and for whom it is for `wanted`; none when it is over.
+    fn next(&self, shot: &mut Shot, wanted: &mut Vec<bool>) -> Option<Instant> {
         let mut waiting = self.lock();
         loop {
             if let Some(since) = waiting.since.take() {
                 std::mem::swap(&mut waiting.shot, shot);
+                std::mem::swap(&mut waiting.wanted, wanted);
+                waiting.wanted.fill(false);
                 return Some(since);
             }
             if waiting.is_closed {

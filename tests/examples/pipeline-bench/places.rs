@@ -68,7 +68,7 @@ pub struct Arrived {
 pub fn open(folder: &Path) -> Result<(Vec<Box<dyn Sink>>, Places)> {
     let (port, said) = broker::start(usize::MAX);
     let config = SinkConfig {
-        web: Some(WebConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), token_file: None }),
+        web: Some(WebConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..WebConfig::default() }),
         mqtt: Some(MqttConfig {
             broker: format!("127.0.0.1:{port}"),
             topic: TOPIC.into(),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::pace::Pace;
 use crate::pipeline::Policy;
 use crate::pipeline::line::{Line, Parcel, Stage};
 use crate::pipeline::note::Note;
@@ -34,7 +35,7 @@ enum Next {
 impl Capture {
     /// Plays `source`, with at least `interval` from one frame to the next.
     pub fn new(source: Box<dyn Source>, policy: Policy, interval: Duration, controls: Controls) -> Self {
-        Self { source, policy, controls, pace: Pace { interval, due: None } }
+        Self { source, policy, controls, pace: Pace::new(interval) }
     }
 
     /// Plays the source to its end.
@@ -73,7 +74,7 @@ impl Capture {
 
     /// Waits until the interval since `begun` has passed, where frames wait too; says whether the line goes on.
     fn wait(&self, line: &Line, begun: Instant) -> bool {
-        let next = begun + self.pace.interval;
+        let next = begun + self.pace.interval();
         if self.passes_over() || next <= Instant::now() {
             return true;
         }
@@ -136,64 +137,5 @@ impl Capture {
                 Ok(replaced)
             }
         }
-    }
-}
-
-/// When the next frame of a camera is wanted.
-#[derive(Debug)]
-struct Pace {
-    interval: Duration,
-    /// Not before the first frame.
-    due: Option<Instant>,
-}
-
-impl Pace {
-    /// Time left until a frame is wanted; none where it is.
-    fn left(&self, now: Instant) -> Option<Duration> {
-        self.due.map(|due| due.saturating_duration_since(now)).filter(|left| !left.is_zero())
-    }
-
-    /// A frame was taken. The next one is due an interval after this one was due, not after it came: else an interval of just
-    /// the camera's own would cost every other frame, whose times tremble. One that came very late is not made up for.
-    fn took(&mut self, arrived: Instant) {
-        let soonest = arrived + self.interval / 2;
-        self.due = Some(self.due.map_or(arrived + self.interval, |due| (due + self.interval).max(soonest)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Milliseconds at which frames are taken that come at `arrivals_ms`.
-    fn taken(interval_ms: u64, arrivals_ms: impl IntoIterator<Item = u64>) -> Vec<u64> {
-        let begun = Instant::now();
-        let mut pace = Pace { interval: Duration::from_millis(interval_ms), due: None };
-        let mut is_taken = |ms: &u64| {
-            let now = begun + Duration::from_millis(*ms);
-            let is_wanted = pace.left(now).is_none();
-            if is_wanted {
-                pace.took(now);
-            }
-            is_wanted
-        };
-        arrivals_ms.into_iter().filter(|ms| is_taken(ms)).collect()
-    }
-
-    #[test]
-    fn frames_that_come_too_early_are_passed_over() {
-        assert_eq!(taken(100, (0..=400).step_by(40)), [0, 120, 200, 320, 400], "as often as asked for");
-        assert_eq!(taken(0, 0..3), [0, 1, 2]);
-        assert_eq!(taken(3_600_000, (0..1000).step_by(33)), [0]);
-    }
-
-    #[test]
-    fn times_that_tremble_cost_few_frames_and_a_gap_is_not_made_up_for() {
-        // 30 frames a second, each up to two milliseconds late, where as many are asked for.
-        let late_ms = [1, 2, 1, 0].into_iter().cycle();
-        let trembling = (1..=300).zip(late_ms).map(|(frame, late_ms)| frame * 100 / 3 + late_ms);
-        assert!(taken(33, trembling).len() > 280);
-        let with_gap = [0, 1000, 1010, 1020, 1040, 1060, 1099, 1150, 1200];
-        assert_eq!(taken(100, with_gap), [0, 1000, 1060, 1150]);
     }
 }

@@ -28,6 +28,7 @@ const REST: Duration = Duration::from_secs(10);
 pub(super) struct Recorder {
     queue: Arc<Queue>,
     folder: PathBuf,
+    interval: Duration,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,13 +58,18 @@ impl Recorder {
         let queue = Arc::new(Queue::default());
         let shared = Arc::clone(&queue);
         let thread = super::open::spawn("repedge-record", move || shared.serve(tape))?;
-        Ok(Self { queue, folder: config.folder.clone(), thread: Some(thread) })
+        let (folder, interval) = (config.folder.clone(), config.max_fps.interval());
+        Ok(Self { queue, folder, interval, thread: Some(thread) })
     }
 }
 
 impl Taker for Recorder {
     fn wants(&self) -> bool {
         self.queue.lock().resting_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
     }
 
     fn take(&self, jpeg: &Arc<Jpeg>) {
@@ -145,7 +151,7 @@ struct Tape {
 
 impl Tape {
     fn new(config: &RecordConfig) -> Result<Self, Error> {
-        let RecordConfig { folder, format, segment_mb, total_mb, reserve_mb } = config;
+        let RecordConfig { folder, format, segment_mb, total_mb, reserve_mb, .. } = config;
         if *segment_mb == 0 || segment_mb.saturating_mul(2) > *total_mb {
             return Err(Error::Input(Fault::new(
                 format!("segments of {segment_mb} MB, of {total_mb} MB in all"),

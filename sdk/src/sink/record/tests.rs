@@ -28,7 +28,7 @@ fn pictures(count: u64) -> Vec<Arc<Jpeg>> {
 }
 
 fn config(folder: &Path, format: VideoFormat) -> RecordConfig {
-    RecordConfig { folder: folder.into(), format, segment_mb: 1, total_mb: 2, reserve_mb: 0 }
+    RecordConfig { format, segment_mb: 1, total_mb: 2, reserve_mb: 0, ..RecordConfig::new(folder.into()) }
 }
 
 fn tape(folder: &Path, format: VideoFormat, segment_bytes: u64) -> Tape {

@@ -200,7 +200,7 @@ mod tests {
     fn without_a_token_others_cannot_look() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let mut config = WebConfig { listen: "0.0.0.0:0".parse().unwrap(), token_file: None };
+        let mut config = WebConfig { listen: "0.0.0.0:0".parse().unwrap(), ..WebConfig::default() };
         let error = Guard::new(&config).unwrap_err().to_string();
         assert!(error.contains("0.0.0.0:0") && error.contains("token_file"), "{error}");
         config.token_file = Some(path.clone());

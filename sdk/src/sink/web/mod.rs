@@ -10,6 +10,7 @@ mod server;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use artifact::Fault;
 use serde::ser::SerializeMap;
@@ -40,6 +41,8 @@ struct Board {
     /// Tells visitors of a frame, or of a control that somebody changed.
     changed: watch::Sender<()>,
     picture: watch::Sender<Option<Arc<Jpeg>>>,
+    /// Between two pictures.
+    interval: Duration,
     controls: Controls,
 }
 
@@ -60,6 +63,7 @@ impl Web {
             latest: Mutex::default(),
             changed: watch::Sender::new(()),
             picture: watch::Sender::new(None),
+            interval: config.max_fps.interval(),
             controls,
         });
         let (listener, address) = server::bind(config.listen)?;
@@ -122,6 +126,10 @@ impl Board {
 impl Taker for Board {
     fn wants(&self) -> bool {
         self.picture.receiver_count() > 0
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
     }
 
     fn take(&self, jpeg: &Arc<Jpeg>) {
