@@ -7,6 +7,8 @@
 //! - A convolution sums `(q - zero_point) · w` and its bias in i32. Padding holds the zero point, so it adds nothing.
 //! - Requantization is `round(sum as f32 · m) + zero_point`, saturated, where `m = input scale · weight scale / output
 //!   scale` in f32 and `round` takes halves to the even neighbor: what ONNX's `QLinearConv` does in onnxruntime.
+//! - A convolution whose result stays real, as raw outputs may, is `sum as f32 · s + bias as f32 · s`, where `sum` is
+//!   without the bias and `s = input scale · weight scale` in f32: every step is rounded, none is fused with the next.
 //! - Any function of one tensor (an activation, a change of scale) is a table of 256 entries, computed in f64.
 //! - An activation right behind a convolution may read its sums instead of stored values: they are requantized to
 //!   sixteenths of the output's step, and a longer table gives the output: see [`SumTable`].
@@ -48,6 +50,12 @@ pub fn multiplier(input_scale: f32, weight_scale: f32, output_scale: f32) -> f32
 #[expect(clippy::cast_precision_loss, reason = "as stated: the sum enters the product as f32")]
 pub fn requantize(sum: i32, multiplier: f32, zero_point: i32) -> i8 {
     round_to_code(f64::from((sum as f32 * multiplier).round_ties_even()), zero_point)
+}
+
+/// The real value of a convolution's `sum`, which is without its `bias`: `scale` is `input scale · weight scale`.
+#[expect(clippy::cast_precision_loss, reason = "as stated: sum and bias enter the products as f32")]
+pub fn real(sum: i32, bias: i32, scale: f32) -> f32 {
+    sum as f32 * scale + bias as f32 * scale
 }
 
 /// The table of `function` from values stored as `from` to values stored as `to`.
@@ -117,6 +125,13 @@ mod tests {
         assert_eq!(quantize(f32::NAN, quant), 1);
         assert_eq!([1, 3, 5, -1].map(|sum| requantize(sum, 0.5, 0)), [0, 2, 2, 0]);
         assert_eq!([i32::MAX, i32::MIN].map(|sum| requantize(sum, 1.0, 5)), [127, -128]);
+    }
+
+    #[test]
+    fn sum_and_bias_become_real_each_on_its_own() {
+        assert_eq!(real(6, -2, 0.5), 2.0);
+        // 2²⁴ + 1 is no f32: added as integers, the two would give 2²⁴ + 2.
+        assert_eq!(real((1 << 24) + 1, 1, 1.0), 16_777_216.0);
     }
 
     #[test]

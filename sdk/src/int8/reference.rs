@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use artifact::{Fault, Quant};
 
-use super::{SumTable, Table, dequantize, index, multiplier, quantize, requantize};
+use super::{SumTable, Table, dequantize, index, multiplier, quantize, real, requantize};
 use crate::Error;
 
 /// Stored values of `[channels, height, width]`, row-major.
@@ -103,6 +103,31 @@ pub fn conv_activated(
     let stored = |(at, &sum): (usize, &i32)| table.at(SumTable::index(sum, factors[at / plane]));
     let data = sums.data.iter().enumerate().map(stored).collect();
     Ok(Planes { shape: sums.shape, quant: table.to(), data })
+}
+
+/// Real values of `[channels, height, width]`, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reals {
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// The values.
+    pub data: Vec<f32>,
+}
+
+/// The convolution of `input` as real values: what an output is that is not stored. See [`real`].
+///
+/// # Errors
+/// As [`conv`].
+pub fn conv_real(input: &Planes, shape: &ConvShape, kernel: &Kernel<'_>) -> Result<Reals, Error> {
+    let biased = conv_sums(input, shape, kernel)?;
+    let plane = biased.shape[1] * biased.shape[2];
+    let of_sum = |(at, &sum): (usize, &i32)| {
+        let channel = at / plane;
+        let bias = kernel.bias[channel];
+        real(sum.wrapping_sub(bias), bias, kernel.scales[channel] * input.quant.scale)
+    };
+    let data = biased.data.iter().enumerate().map(of_sum).collect();
+    Ok(Reals { shape: biased.shape, data })
 }
 
 /// Sums of a convolution before requantization.

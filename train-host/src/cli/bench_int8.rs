@@ -45,10 +45,12 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn describe(speed: &Speed) -> String {
-    let Speed { model, imgsz, frames, float_ms, int8_ms, int8_to_float, layers } = speed;
+    let Speed { model, imgsz, frames, float_ms, int8_ms, int8_to_float, layers_timed_in, layers } = speed;
     let mut text = format!(
         "{model} at {imgsz} px on the CPU, {frames} frames, paired: float {float_ms:.1} ms, int8 {int8_ms:.1} ms, \
-         ratio {:.3} ({:.3} to {:.3})\n{:<28}{:>10}{:>12}{:>12}{:>8}\n",
+         ratio {:.3} ({:.3} to {:.3})\n\n\
+         The layers, timed in {layers_timed_in} alone, on one thread. The whole models above ran as they ship, our \
+         kernels computing what they can, so that sums and ratios of the layers are not theirs.\n{:<28}{:>10}{:>12}{:>12}{:>8}\n",
         int8_to_float.median,
         int8_to_float.low,
         int8_to_float.high,
@@ -73,4 +75,37 @@ fn describe(speed: &Speed) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantize::LayerSpeed;
+    use crate::statistics::Ratio;
+
+    #[test]
+    fn what_the_layers_were_timed_in_stands_above_their_table() {
+        let layer = LayerSpeed {
+            layer: "model.0.conv".into(),
+            macs: 1_500_000,
+            int8: true,
+            float_us: 200.0,
+            int8_us: 100.0,
+        };
+        let text = describe(&Speed {
+            model: "yolov5n".into(),
+            imgsz: 640,
+            frames: 10,
+            float_ms: 40.0,
+            int8_ms: 20.0,
+            int8_to_float: Ratio { of_sums: 0.5, median: 0.5, low: 0.4, high: 0.6 },
+            layers_timed_in: "tract 1.2.3".into(),
+            layers: vec![layer],
+        });
+        let lines: Vec<&str> = text.lines().collect();
+        let place = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+        let order = ["ratio 0.500", "timed in tract 1.2.3 alone", "M MACs", "model.0.conv"].map(place);
+        assert!(order.is_sorted_by(|a, b| a < b), "{text}");
+        assert!(lines[order[3]].ends_with("0.50"), "{text}");
+    }
 }

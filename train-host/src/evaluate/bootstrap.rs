@@ -10,8 +10,8 @@ use repedge::decode::Detection;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{MAX_DETECTIONS, check, coco_detections, coco_labels, refused};
-use crate::Result;
 use crate::dataset::Sample;
+use crate::{Error, Result};
 
 /// Draws of the images, and how many lie beyond each end of a 95 % interval.
 const DRAWS: usize = 1000;
@@ -35,7 +35,8 @@ pub struct Difference {
 /// What a model found on some images, matched to the labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Matches {
-    images: usize,
+    /// Of each image, which are drawn together: numbers from 0 on.
+    groups: Vec<usize>,
     classes: Vec<ClassMatches>,
 }
 
@@ -87,7 +88,30 @@ impl Matches {
         for class in &mut matches {
             class.found.sort_by(|a, b| b.score.total_cmp(&a.score));
         }
-        Ok(Self { images: samples.len(), classes: matches })
+        Ok(Self { groups: (0..samples.len()).collect(), classes: matches })
+    }
+
+    /// The same, with images that are drawn together: image `i` belongs to group `groups[i]`. Altered copies of a
+    /// photograph tell less than as many photographs, and taken for those they make an interval too narrow.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there is not a group for each image, or a number below the largest that is none's.
+    pub fn grouped(self, groups: Vec<usize>) -> Result<Self> {
+        let count = count_of(&groups);
+        let mut is_used = vec![false; count.min(groups.len())];
+        for &group in &groups {
+            if let Some(mark) = is_used.get_mut(group) {
+                *mark = true;
+            }
+        }
+        if groups.len() != self.groups.len() || count > groups.len() || is_used.contains(&false) {
+            return Err(Error::input(
+                format!("{} images in {count} groups for {} images", groups.len(), self.groups.len()),
+                "a group for each image, and an image in each group",
+                "number the groups from 0 on, in the order of the images",
+            ));
+        }
+        Ok(Self { groups, ..self })
     }
 
     /// mAP50 and mAP where image `i` counts `weights[i]` times; none where nothing is labeled.
@@ -108,6 +132,11 @@ impl Matches {
         }
         (labeled > 0.0).then(|| sums.map(|sum| sum / labeled))
     }
+}
+
+/// How many groups there are.
+fn count_of(groups: &[usize]) -> usize {
+    groups.iter().max().map_or(0, |last| last.saturating_add(1))
 }
 
 impl ClassMatches {
@@ -150,17 +179,18 @@ pub type Pair<'a> = [&'a Matches; 2];
 /// Differences of mAP50 and mAP, second minus first, with the intervals of a bootstrap over images drawn from `seed`;
 /// none where nothing is labeled or the images are not the same.
 ///
-/// Of several pairs, which were measured on sets of images of their own, it is the mean; images are drawn in each set.
+/// Of several pairs, which were measured on sets of images of their own, it is the mean; images are drawn in each set,
+/// those of a [group](Matches::grouped) together.
 pub fn paired_difference(pairs: &[Pair<'_>], seed: u64) -> Option<[Difference; 2]> {
-    if pairs.is_empty() || pairs.iter().any(|[a, b]| a.images != b.images || a.images == 0) {
+    if pairs.is_empty() || pairs.iter().any(|[a, b]| a.groups != b.groups || a.groups.is_empty()) {
         return None;
     }
-    let value = mean_difference(pairs, |images| vec![1; images])?;
+    let value = mean_difference(pairs, |groups| vec![1; groups])?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut drawn = |images: usize| {
-        let mut weights = vec![0; images];
-        for _ in 0..images {
-            weights[rng.random_range(0..images)] += 1;
+    let mut drawn = |groups: usize| {
+        let mut weights = vec![0; groups];
+        for _ in 0..groups {
+            weights[rng.random_range(0..groups)] += 1;
         }
         weights
     };
@@ -179,11 +209,12 @@ pub fn paired_difference(pairs: &[Pair<'_>], seed: u64) -> Option<[Difference; 2
     Some([interval(0), interval(1)])
 }
 
-/// The mean of the pairs' differences, images counting as `weights` says for their number.
+/// The mean of the pairs' differences, groups of images counting as `weights` says for their number.
 fn mean_difference(pairs: &[Pair<'_>], mut weights: impl FnMut(usize) -> Vec<u32>) -> Option<[f64; 2]> {
     let mut sums = [0.0; 2];
     for [a, b] in pairs {
-        let weights = weights(a.images);
+        let of_group = weights(count_of(&a.groups));
+        let weights: Vec<u32> = a.groups.iter().map(|&group| of_group[group]).collect();
         let (a, b) = (a.map(&weights)?, b.map(&weights)?);
         sums = [0, 1].map(|measure| sums[measure] + b[measure] - a[measure]);
     }
@@ -260,14 +291,20 @@ mod tests {
 
     /// Images with one label each; the first `right` are found.
     fn half_right(images: usize, right: usize) -> Matches {
+        found_on((0..images).map(|at| at < right))
+    }
+
+    /// Images with one label each, which is found or not.
+    fn found_on(hits: impl Iterator<Item = bool>) -> Matches {
         let label = LabelBox { class: 0, cx: 0.5, cy: 0.5, w: 0.4, h: 0.4 };
         let sample = Sample { image: "a.png".into(), width_px: 100, height_px: 100, boxes: vec![label] };
-        let samples: Vec<&Sample> = vec![&sample; images];
-        let found = |at: usize| {
+        let found = |is_hit: bool| {
             let hit = Detection { class: 0, score: 0.9, x0: 30.0, y0: 30.0, x1: 70.0, y1: 70.0 };
-            if at < right { vec![hit] } else { vec![] }
+            if is_hit { vec![hit] } else { vec![] }
         };
-        Matches::of(&classes(), &samples, &(0..images).map(found).collect::<Vec<_>>()).unwrap()
+        let detections: Vec<Vec<Detection>> = hits.map(found).collect();
+        let samples: Vec<&Sample> = vec![&sample; detections.len()];
+        Matches::of(&classes(), &samples, &detections).unwrap()
     }
 
     #[test]
@@ -302,5 +339,34 @@ mod tests {
         assert!((one.0 - both.0).abs() < 1e-12 && both.1 < 0.85 * one.1, "{one:?} {both:?}");
         let mean = f64::midpoint(one.0, width(&[[&a, &c]]).0);
         assert!((width(&[[&a, &b], [&a, &c]]).0 - mean).abs() < 1e-12);
+    }
+
+    /// Photographs of which the first `right` are found, then two copies of each, found as the photograph is.
+    fn with_copies(photographs: usize, right: usize) -> (Matches, Vec<usize>) {
+        let groups: Vec<usize> =
+            (0..photographs).chain((0..photographs).flat_map(|photograph| [photograph; 2])).collect();
+        (found_on(groups.iter().map(|&photograph| photograph < right)), groups)
+    }
+
+    #[test]
+    fn copies_that_repeat_their_photograph_leave_the_interval_of_the_photographs() {
+        let alone = paired_difference(&[[&half_right(60, 30), &half_right(60, 45)]], 1).unwrap();
+        let ((a, groups), (b, _)) = (with_copies(60, 30), with_copies(60, 45));
+        let [_, independent] = paired_difference(&[[&a, &b]], 1).unwrap();
+        let grouped = [a, b].map(|matches| matches.grouped(groups.clone()).unwrap());
+        assert_eq!(paired_difference(&[[&grouped[0], &grouped[1]]], 1), Some(alone));
+        let width = |difference: Difference| difference.high - difference.low;
+        // Taken for photographs of their own, three times as many narrow it to a root of three.
+        assert!(width(independent) < 0.75 * width(alone[1]), "{independent:?} {alone:?}");
+    }
+
+    #[test]
+    fn groups_fit_the_images_and_both_models() {
+        let (matches, groups) = with_copies(4, 2);
+        assert!(matches.clone().grouped(groups[1..].to_vec()).is_err());
+        assert!(matches.clone().grouped(vec![7; 12]).is_err(), "nothing is in the first seven");
+        assert!(matches.clone().grouped(vec![usize::MAX; 12]).is_err());
+        let grouped = matches.clone().grouped(groups).unwrap();
+        assert_eq!(paired_difference(&[[&matches, &grouped]], 1), None);
     }
 }

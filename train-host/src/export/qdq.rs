@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::{DType, Quant};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use repedge::int8;
+use serde::Serialize;
 
 use super::onnx::{self, FloatWeights, Printer, Specs};
 use super::onnx_proto::{self as proto, GraphProto, StringStringEntryProto};
@@ -13,7 +16,8 @@ use crate::model::{Activation, Conv, NodeId, Op, Shape};
 use crate::quantize::{Int8Kernel, QuantizedModel, sole_activation};
 use crate::{Error, Result};
 
-/// The model as QDQ ONNX for square images of its own size, every scale and zero point also in the metadata.
+/// The model as QDQ ONNX for square images of its own size, every scale and zero point also in the metadata:
+/// `quantization` holds those of activations, `weight_scales` those of weights.
 ///
 /// # Errors
 /// As [`QuantizedModel::validate`] and [`onnx::write`].
@@ -102,8 +106,29 @@ fn print(model: &QuantizedModel, names: &[String]) -> Result<GraphProto> {
     Ok(printer.printer.graph)
 }
 
+/// How scales of weights stand in the metadata. Digits would take twice the room, and the file shall stay small.
+#[derive(Serialize)]
+struct WeightScales<'a> {
+    /// Weights and biases are symmetric.
+    zero_point: i32,
+    /// By convolution, the scale of each output channel as a little-endian f32, all in base64. Those of biases are
+    /// these times the input's.
+    f32_le_base64: BTreeMap<&'a str, String>,
+}
+
+impl<'a> WeightScales<'a> {
+    fn of(kernels: &'a BTreeMap<String, Int8Kernel>) -> Self {
+        let encoded = |kernel: &Int8Kernel| {
+            let bytes: Vec<u8> = kernel.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+            BASE64_STANDARD.encode(bytes)
+        };
+        let by_name = kernels.iter().map(|(name, kernel)| (name.as_str(), encoded(kernel)));
+        Self { zero_point: 0, f32_le_base64: by_name.collect() }
+    }
+}
+
 /// Metadata entries with every scale, zero point, and reason for floats.
-fn quantization(model: &QuantizedModel) -> Result<[StringStringEntryProto; 3]> {
+fn quantization(model: &QuantizedModel) -> Result<[StringStringEntryProto; 4]> {
     let graph = &model.architecture.graph;
     let tensors: BTreeMap<&str, (f32, i32)> = graph
         .nodes
@@ -113,6 +138,7 @@ fn quantization(model: &QuantizedModel) -> Result<[StringStringEntryProto; 3]> {
         .collect();
     Ok([
         onnx::entry("quantization", onnx::json(&tensors)?),
+        onnx::entry("weight_scales", onnx::json(&WeightScales::of(&model.scheme.kernels))?),
         onnx::entry("float_nodes", onnx::json(&model.scheme.floats)?),
         onnx::entry("calibration", onnx::json(&model.scheme.origin)?),
     ])

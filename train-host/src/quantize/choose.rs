@@ -30,17 +30,17 @@ pub struct Candidate {
     pub map: Option<f64>,
 }
 
-/// Tries every method: calibrated as in `observed`, judged on `held`. The best is first.
+/// Tries every method: calibrated as in `observed`, judged by `judge`, which is of `model` on `held`. The best is first.
 ///
 /// # Errors
 /// As [`ptq::quantize`], [`Judge::measure`] and [`Evaluator::run`].
-pub fn candidates(
+pub(super) fn candidates(
+    judge: &Judge<'_>,
     model: &FusedModel,
     observed: &Observations,
     held: &Images,
     rules: Int8,
 ) -> Result<Vec<Candidate>> {
-    let judge = Judge::new(model, held)?;
     let labels = Labels::new(model, held)?;
     let mut candidates = Vec::new();
     for method in Method::ALL {

@@ -10,11 +10,11 @@ use repedge::backend::tract::TractSession;
 use repedge::int8;
 use serde::{Deserialize, Serialize};
 
-use super::images::{Images, input_spec};
-use super::observe::makes_values;
+use super::images::{Images, Shown};
+use super::observe::{RUN_BYTES, in_runs, makes_values, observed_session};
 use super::scheme::QuantizedModel;
 use super::stakes;
-use crate::export::{self, onnx, qdq};
+use crate::export::{self, qdq};
 use crate::fuse::{ChannelGroup, group_of};
 use crate::model::{FusedModel, Head, NodeId};
 use crate::{Error, Result};
@@ -90,6 +90,7 @@ pub struct Reference<'a> {
     head: &'a Head,
     images: Images,
     imgsz: usize,
+    /// Of each image and output, the picture's part.
     outputs: Vec<Vec<Vec<f32>>>,
 }
 
@@ -104,7 +105,7 @@ impl<'a> Reference<'a> {
         let mut outputs = Vec::new();
         images.stream(model.imgsz, "float outputs", |shown| {
             session.run(shown.tensor, &mut tensors)?;
-            outputs.push(tensors.iter().map(reals).collect());
+            outputs.push(tensors.iter().map(|tensor| picture(tensor, &reals(tensor), shown)).collect());
             Ok(())
         })?;
         Ok(Self { head: &model.architecture.head, images: images.clone(), imgsz: model.imgsz, outputs })
@@ -127,11 +128,11 @@ impl<'a> Reference<'a> {
                 tensors.iter().zip(expected.next().into_iter().flatten()).enumerate()
             {
                 let found = reals(tensor);
-                if found.len() != expected.len() || found.iter().any(|value| !value.is_finite()) {
+                let cropped = picture(tensor, &found, shown);
+                if cropped.len() != expected.len() || found.iter().any(|value| !value.is_finite()) {
                     return Err(not_finite(&specs[at].name, shown.path));
                 }
-                let (height, width) = tensor.height_width();
-                pairs.push([expected, &found].map(|values| shown.content.crop(values, height, width)));
+                pairs.push((expected.as_slice(), cropped));
             }
             scores += self.add_image(&pairs, &specs, &mut sums);
             Ok(())
@@ -151,21 +152,20 @@ impl<'a> Reference<'a> {
     /// costs in the model, float or int8, that makes more of it.
     fn add_image(
         &self,
-        pairs: &[[Vec<f32>; 2]],
+        pairs: &[(&[f32], Vec<f32>)],
         specs: &[TensorSpec],
         sums: &mut BTreeMap<(usize, ChannelGroup), Sums>,
     ) -> f64 {
         let planes: Vec<usize> = pairs
             .iter()
             .zip(specs)
-            .map(|([values, _], spec)| values.len() / spec.channels().max(1))
+            .map(|((values, _), spec)| values.len() / spec.channels().max(1))
             .collect();
-        let stakes = [0, 1].map(|which| {
-            let outputs: Vec<&[f32]> = pairs.iter().map(|pair| pair[which].as_slice()).collect();
-            stakes::of_outputs(self.head, &outputs, &planes)
-        });
+        let expected: Vec<&[f32]> = pairs.iter().map(|(expected, _)| *expected).collect();
+        let found: Vec<&[f32]> = pairs.iter().map(|(_, found)| found.as_slice()).collect();
+        let stakes = [expected, found].map(|outputs| stakes::of_outputs(self.head, &outputs, &planes));
         let mut scores = 0.0;
-        for (at, [expected, found]) in pairs.iter().enumerate() {
+        for (at, (expected, found)) in pairs.iter().enumerate() {
             let costs: Vec<f64> = stakes[0][at].iter().zip(&stakes[1][at]).map(|(a, b)| a.max(*b)).collect();
             let plane = planes[at].max(1);
             let channels = expected.chunks(plane).zip(found.chunks(plane)).zip(costs.chunks(plane));
@@ -206,17 +206,37 @@ pub fn node_errors(
     quantized: &QuantizedModel,
     images: &Images,
 ) -> Result<Vec<NodeError>> {
+    // The tensors of both models are there at once.
+    node_errors_within(RUN_BYTES / 2, model, quantized, images)
+}
+
+/// As [`node_errors`], with at most `limit_bytes` of tensors read from a run of a model.
+fn node_errors_within(
+    limit_bytes: usize,
+    model: &FusedModel,
+    quantized: &QuantizedModel,
+    images: &Images,
+) -> Result<Vec<NodeError>> {
     let graph = &model.architecture.graph;
-    let nodes: Vec<NodeId> =
-        (0..graph.nodes.len()).filter(|&id| quantized.scheme.tensors[id].is_some()).collect();
-    let nodes: Vec<NodeId> = nodes.into_iter().filter(|&id| makes_values(&graph.nodes[id].op)).collect();
-    let mut float_graph = graph.clone();
-    float_graph.outputs.clone_from(&nodes);
-    let names: Vec<String> = nodes.iter().map(|&id| graph.nodes[id].name.clone()).collect();
-    let specs = onnx::specs(&float_graph, &names, model.imgsz)?;
-    let bytes = onnx::write_graph(&float_graph, &model.weights, model.imgsz)?;
-    let mut float = TractSession::from_onnx(&bytes, input_spec(model.imgsz), specs.outputs)?;
-    let (bytes, specs) = qdq::write_observed(quantized, &nodes)?;
+    let is_meant =
+        |id: &NodeId| quantized.scheme.tensors[*id].is_some() && makes_values(&graph.nodes[*id].op);
+    let nodes: Vec<NodeId> = (0..graph.nodes.len()).filter(is_meant).collect();
+    let mut errors = Vec::with_capacity(nodes.len());
+    for nodes in in_runs(&nodes, &graph.shapes(model.imgsz, model.imgsz)?, limit_bytes) {
+        errors.extend(errors_of(&nodes, model, quantized, images)?);
+    }
+    Ok(errors)
+}
+
+/// Errors of `nodes`, which are read from one run.
+fn errors_of(
+    nodes: &[NodeId],
+    model: &FusedModel,
+    quantized: &QuantizedModel,
+    images: &Images,
+) -> Result<Vec<NodeError>> {
+    let mut float = observed_session(model, nodes)?;
+    let (bytes, specs) = qdq::write_observed(quantized, nodes)?;
     let mut int8 = TractSession::from_onnx(&bytes, specs.input, specs.outputs)?;
     let mut expected: Vec<Tensor> = float.outputs().iter().map(Tensor::zeroed).collect();
     let mut found = expected.clone();
@@ -225,14 +245,21 @@ pub fn node_errors(
         float.run(shown.tensor, &mut expected)?;
         int8.run(shown.tensor, &mut found)?;
         for (sums, (a, b)) in sums.iter_mut().zip(expected.iter().zip(&found)) {
-            let (height, width) = a.height_width();
-            let (TensorData::F32(a), TensorData::F32(b)) = (&a.data, &b.data) else { continue };
-            let [a, b] = [a, b].map(|values| shown.content.crop(values, height, width));
-            a.iter().zip(&b).for_each(|(&a, &b)| sums.add(f64::from(a), f64::from(b)));
+            let (TensorData::F32(expected), TensorData::F32(found)) = (&a.data, &b.data) else { continue };
+            let [expected, found] = [expected, found].map(|values| picture(a, values, shown));
+            expected.iter().zip(&found).for_each(|(&a, &b)| sums.add(f64::from(a), f64::from(b)));
         }
         Ok(())
     })?;
-    Ok(names.into_iter().zip(sums).map(|(node, sums)| NodeError { node, sqnr_db: sums.sqnr_db() }).collect())
+    let name = |&id: &NodeId| model.architecture.graph.nodes[id].name.clone();
+    let error = |(id, sums): (&NodeId, Sums)| NodeError { node: name(id), sqnr_db: sums.sqnr_db() };
+    Ok(nodes.iter().zip(sums).map(error).collect())
+}
+
+/// The picture's part of `values`, which are those of `tensor`.
+fn picture(tensor: &Tensor, values: &[f32], shown: &Shown<'_>) -> Vec<f32> {
+    let (height, width) = tensor.height_width();
+    shown.content.crop(values, height, width)
 }
 
 /// The real values of a tensor.
@@ -245,3 +272,6 @@ fn reals(tensor: &Tensor) -> Vec<f32> {
         (TensorData::I8(_) | TensorData::U8(_), _) => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,29 @@ use super::scheme::{Int8Kernel, QuantizedModel, function};
 use crate::model::{Conv, NodeId, Op};
 use crate::{Error, Result};
 
+impl QuantizedModel {
+    /// The real values of its raw outputs for `image`, computed in integers: those of stored outputs dequantized, those
+    /// of the others as [`reference::conv_real`] has them.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn integer_outputs(&self, image: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let results = run(self, image)?;
+        let reals = |&id: &NodeId| match &results[id] {
+            Some(Planes { quant, data, .. }) => {
+                Ok(data.iter().map(|&stored| int8::dequantize(stored, *quant)).collect())
+            }
+            None => {
+                let (input, shape, kernel) = convolution(self, id, &results)?;
+                Ok(reference::conv_real(input, &shape, &kernel.view())?.data)
+            }
+        };
+        self.architecture.graph.outputs.iter().map(reals).collect()
+    }
+}
+
 /// The stored values of every node for `image`, which is a float input of the model; none for a convolution whose sums
-/// its activation reads.
+/// its activation reads or that stay real: see [`QuantizedModel::integer_outputs`].
 ///
 /// # Errors
 /// [`Error::Model`] when a node computes in floats or the model is broken, [`Error::Input`] when the image is of

@@ -56,7 +56,7 @@ impl<'a> Judge<'a> {
     /// As [`Reference::of`], [`Agreement::of`] and [`Images::with_copies`]; an I/O error when there is no place for copies.
     pub fn new(model: &'a FusedModel, images: &Images) -> Result<Self> {
         let copies = tempfile::tempdir().map_err(|e| Error::io(std::env::temp_dir(), e))?;
-        let agreement = Agreement::of(model, &images.with_copies(copies.path())?)?;
+        let agreement = Agreement::of(model, &images.with_copies(copies.path(), model.imgsz)?)?;
         Ok(Self { reference: Reference::of(model, images)?, agreement, _copies: copies })
     }
 

@@ -28,7 +28,7 @@ mod tune;
 mod weights;
 
 pub use calibrate::Method;
-pub use choose::{Candidate, candidates};
+pub use choose::Candidate;
 pub use compare::{Comparison, Judged, Row, compare};
 pub use histogram::Histogram;
 pub use images::{Content, Images, Shown, input_spec};

@@ -23,7 +23,7 @@ use crate::{Error, Result};
 
 /// Most bytes of tensors that are read from one run, beside the copies of all of them; larger graphs are run several
 /// times an image.
-const RUN_BYTES: usize = 192 << 20;
+pub(super) const RUN_BYTES: usize = 192 << 20;
 
 /// What was seen of one tensor.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -202,35 +202,44 @@ struct Run {
 
 /// As few runs as bounded memory allows.
 fn runs(model: &FusedModel, nodes: &[NodeId]) -> Result<Vec<Run>> {
-    let graph = &model.architecture.graph;
-    let shapes = graph.shapes(model.imgsz, model.imgsz)?;
-    let mut runs = Vec::new();
-    let mut group = Vec::new();
+    let shapes = model.architecture.graph.shapes(model.imgsz, model.imgsz)?;
+    let run = |nodes: Vec<NodeId>| {
+        let session = observed_session(model, &nodes)?;
+        let outputs = session.outputs().iter().map(Tensor::zeroed).collect();
+        Ok(Run { session, nodes, outputs })
+    };
+    in_runs(nodes, &shapes, RUN_BYTES).into_iter().map(run).collect()
+}
+
+/// `nodes` in order, in as few groups as there can be of which none takes more than `limit_bytes`; a larger node is a
+/// group of its own.
+pub(super) fn in_runs(nodes: &[NodeId], shapes: &[Shape], limit_bytes: usize) -> Vec<Vec<NodeId>> {
+    let mut groups: Vec<Vec<NodeId>> = Vec::new();
     let mut bytes = 0;
     for &id in nodes {
         let size = 4 * shapes[id].iter().product::<usize>();
-        if !group.is_empty() && bytes + size > RUN_BYTES {
-            runs.push(run_of(model, std::mem::take(&mut group))?);
-            bytes = 0;
+        match groups.last_mut() {
+            Some(group) if bytes + size <= limit_bytes => {
+                group.push(id);
+                bytes += size;
+            }
+            _ => {
+                groups.push(vec![id]);
+                bytes = size;
+            }
         }
-        group.push(id);
-        bytes += size;
     }
-    if !group.is_empty() {
-        runs.push(run_of(model, group)?);
-    }
-    Ok(runs)
+    groups
 }
 
-fn run_of(model: &FusedModel, nodes: Vec<NodeId>) -> Result<Run> {
+/// The float model with the results of `nodes` for outputs.
+pub(super) fn observed_session(model: &FusedModel, nodes: &[NodeId]) -> Result<TractSession> {
     let mut graph = model.architecture.graph.clone();
-    graph.outputs.clone_from(&nodes);
+    graph.outputs = nodes.to_vec();
     let names: Vec<String> = nodes.iter().map(|&id| graph.nodes[id].name.clone()).collect();
     let specs = onnx::specs(&graph, &names, model.imgsz)?;
     let bytes = onnx::write_graph(&graph, &model.weights, model.imgsz)?;
-    let session = TractSession::from_onnx(&bytes, input_spec(model.imgsz), specs.outputs)?;
-    let outputs = session.outputs().iter().map(Tensor::zeroed).collect();
-    Ok(Run { session, nodes, outputs })
+    Ok(TractSession::from_onnx(&bytes, input_spec(model.imgsz), specs.outputs)?)
 }
 
 /// How the results of one image are looked at.
@@ -326,5 +335,18 @@ impl Colors {
             "photographs like those the device will see",
             "a camera with its lens covered, or a broken converter, makes such images: take others with --calib",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_are_read_in_as_few_runs_as_memory_allows() {
+        let shapes = [[1, 1, 1], [1, 1, 2], [2, 1, 1], [9, 1, 1], [1, 1, 1], [1, 1, 3]];
+        assert_eq!(in_runs(&[0, 1, 2, 3, 4, 5], &shapes, 16), [vec![0, 1], vec![2], vec![3], vec![4, 5]]);
+        assert_eq!(in_runs(&[1, 2, 4], &shapes, 20), [[1, 2, 4]]);
+        assert!(in_runs(&[], &shapes, 16).is_empty());
     }
 }

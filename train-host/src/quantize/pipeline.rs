@@ -138,9 +138,10 @@ pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outco
     if held.paths() != rest.paths() {
         expect_finite(model, &held)?;
     }
+    let judge = Judge::new(model, &held)?;
     let tried = match recipe.method {
         Some(_) => Vec::new(),
-        None => candidates(model, &observed, &held, recipe.rules)?,
+        None => candidates(&judge, model, &observed, &held, recipe.rules)?,
     };
     let method = recipe.method.or(tried.first().map(|best| best.method)).unwrap_or(Method::Mse);
     let mut work = Work {
@@ -149,7 +150,7 @@ pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outco
         observed,
         images,
         calibrated: rest,
-        judge: Judge::new(model, &held)?,
+        judge,
         plan: Plan { method, rules: recipe.rules, kept: BTreeMap::new() },
         passes: Vec::new(),
         variants: Vec::new(),

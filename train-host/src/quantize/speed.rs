@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use artifact::{Tensor, TensorData};
 use repedge::backend::Session;
-use repedge::backend::tract::{CpuOptions, Kernels, TractSession};
+use repedge::backend::tract::{self, CpuOptions, Kernels, TractSession};
 use serde::Serialize;
 
 use super::images::{Images, bar};
@@ -37,6 +37,8 @@ pub struct Speed {
     pub int8_ms: f64,
     /// Time in int8 over time in floats, frame by frame.
     pub int8_to_float: Ratio,
+    /// What the layers were timed in: not what the times above are of, where our kernels run the models.
+    pub layers_timed_in: String,
     /// Each layer, in the graph's order; what belongs to none is last.
     pub layers: Vec<LayerSpeed>,
 }
@@ -83,7 +85,7 @@ pub fn speed(float: &FusedModel, int8: &QuantizedModel, images: &Images, frames:
     let layers = Layers::of(graph);
     let progress = bar(frames, "timing layers", images.progress());
     let mut times: Vec<Vec<[f64; 2]>> = vec![Vec::with_capacity(frames); layers.names.len() + 1];
-    // Operator by operator: our kernels run a model as one.
+    // Operator by operator: our kernels run a model as one, in steps that bear no layer's name.
     let options = CpuOptions { kernels: Kernels::Engine, ..CpuOptions::default() };
     let mut profiled =
         [export::session_with(float, options)?, export::quantized_session_with(int8, options)?];
@@ -103,6 +105,7 @@ pub fn speed(float: &FusedModel, int8: &QuantizedModel, images: &Images, frames:
         float_ms: median(&whole[0]) / 1e3,
         int8_ms: median(&whole[1]) / 1e3,
         int8_to_float: ratio(&whole[1], &whole[0], SEED),
+        layers_timed_in: format!("tract {}", tract::VERSION),
         layers: layers.summary(graph, int8, &times)?,
     })
 }

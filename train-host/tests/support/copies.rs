@@ -19,14 +19,16 @@ const GRAY: [u8; 3] = [114; 3];
 /// Part of an object that has to be left in a copy, so that it is still labeled.
 const LEFT: f32 = 0.3;
 
-/// `dataset` and, written into `folder`, three altered copies of each of its images.
+/// Copies of each photograph: mirrored or not, and how much of it is seen.
+const VIEWS: [(bool, f32); 3] = [(true, 1.0), (false, 0.7), (true, 1.4)];
+
+/// `dataset` and, written into `folder`, three altered copies of each of its images, in the order of the images.
 pub fn with_copies(dataset: &Dataset, folder: &Path) -> Dataset {
     let mut samples = dataset.samples.clone();
     for (at, sample) in dataset.samples.iter().enumerate() {
         let image = read_image(&sample.image).unwrap();
         let place = [0.0, 0.25, 0.5, 0.75, 1.0_f32][at % 5];
-        let views = [(true, 1.0), (false, 0.7), (true, 1.4)];
-        for (kind, (mirrored, size)) in views.into_iter().enumerate() {
+        for (kind, (mirrored, size)) in VIEWS.into_iter().enumerate() {
             let window = Window::of(&image, size, [place, 1.0 - place]);
             let path = folder.join(format!("{at}-{kind}.png"));
             let (seen, boxes) = view(&image, &sample.boxes, mirrored, window);
@@ -36,6 +38,12 @@ pub fn with_copies(dataset: &Dataset, folder: &Path) -> Dataset {
         }
     }
     Dataset { samples, ..dataset.clone() }
+}
+
+/// Of each of the images that [`with_copies`] makes of `photographs`, the photograph.
+pub fn photographs_of(photographs: usize) -> Vec<usize> {
+    let copies = (0..photographs).flat_map(|photograph| [photograph; VIEWS.len()]);
+    (0..photographs).chain(copies).collect()
 }
 
 /// A part of a picture, or more than all of it.

@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod calibration;
 pub mod checkpoint;
 pub mod copies;
+pub mod onnxruntime;
 pub mod published;
 pub mod tally;
 
@@ -135,10 +136,16 @@ pub fn relative_error(a: &[f32], b: &[f32]) -> f64 {
 
 /// Runs a script of `tests/python` in the interpreter that `cargo xtask test` has set up; it has to succeed.
 pub fn python(script: &str, arguments: impl IntoIterator<Item = PathBuf>) {
+    let result = python_command(script).args(arguments).output().unwrap();
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+}
+
+/// A script of `tests/python` in the interpreter that `cargo xtask test` names, or has set up.
+pub fn python_command(script: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let python = std::env::var_os("REPEDGE_PYTHON")
         .map_or_else(|| root.join("toolchains/venv/bin/python"), PathBuf::from);
-    let script = root.join("tests/python").join(script);
-    let result = Command::new(python).arg("-B").arg(script).args(arguments).output().unwrap();
-    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    let mut command = Command::new(python);
+    command.arg("-B").arg(root.join("tests/python").join(script));
+    command
 }

@@ -10,6 +10,9 @@ use repedge::int8::WEIGHT_MAX;
 
 /// Most sweeps over the weights of a channel; most end after four or five.
 const SWEEPS: usize = 20;
+/// Least part of what a move costs alone by which it has to lower the error: below it, sums in f32 say nothing. Relative,
+/// because a convolution's weights, and with them its errors, may be of any size.
+const LEAST_GAIN: f32 = 1e-7;
 /// Part of the mean input variance by which each weight is also drawn to its float value: what the samples do not
 /// show, other images may.
 const RIDGE: f32 = 0.02;
@@ -62,7 +65,8 @@ impl Row<'_> {
                 let Some(other) = self.other(codes[tap], self.values[tap]) else { continue };
                 let step = f32::from(i16::from(other) - i16::from(codes[tap])) * self.scale;
                 let curvature = self.products[tap * taps + tap] + ridge;
-                if 2.0 * step * gradient[tap] + step * step * curvature >= -1e-12 {
+                let alone = step * step * curvature;
+                if 2.0 * step * gradient[tap] + alone >= -LEAST_GAIN * alone {
                     continue;
                 }
                 codes[tap] = other;
@@ -163,5 +167,25 @@ mod tests {
             let steps = value / 0.25;
             assert!((f32::from(code) - steps).abs() < 1.0, "{code} for {steps}, {old} before");
         }
+    }
+
+    /// A power of two changes no rounding of floats: weights of any size are to be rounded alike.
+    #[test]
+    fn weights_in_steps_of_a_millionth_are_rounded_as_those_in_steps_of_a_quarter() {
+        let cin = 24;
+        let (conv, input, values, wanted) = case(cin);
+        let rounded = |size: f32| {
+            let sized = |values: &[f32]| -> Vec<f32> { values.iter().map(|value| value * size).collect() };
+            let (values, wanted) = (sized(&values), sized(&wanted));
+            let mut kernel = quantize_with(&values, &sized(&[0.1, -0.2]), 0.01, vec![0.25 * size; 2]);
+            let nearest = kernel.values.clone();
+            let mut moments = Moments::of(&conv);
+            sample(&mut moments, &conv, &Focus::whole(16), (&input, [cin, 16, 16]), (&wanted, [2, 16, 16]));
+            round_adaptively(&mut kernel, &values, &moments, Objective::Spread);
+            (nearest, kernel.values)
+        };
+        let (ordinary, tiny) = (rounded(1.0), rounded(1.0 / f32::from(2_u16).powi(18)));
+        assert_ne!(tiny.0, tiny.1, "none was refined");
+        assert_eq!(tiny, ordinary);
     }
 }
