@@ -15,7 +15,8 @@ fn every_frame_of_the_bench_comes_through_and_every_sink_gets_some() {
     assert_eq!((&report["cores"], &report["inference_us"]), (&json!(1), &json!(20_000)));
     let stages: Vec<_> = report["alone_us"].as_object().unwrap().iter().collect();
     assert!(stages.len() == 5 && stages.iter().all(|(_, us)| us.as_f64() > Some(0.0)), "{stages:?}");
-    assert_eq!(report["alone_us"]["inference"], 20_000.0);
+    // The stand-in never answers earlier; the first of the frames was under way as the clock started.
+    assert!(report["alone_us"]["inference"].as_f64() > Some(19_800.0), "{report}");
     assert!(STAGES.contains(&report["slowest_stage"].as_str().unwrap()), "{report}");
     let full = &report["full_load"];
     assert_eq!((&full["shown"], &full["dropped"], &full["lost"]), (&json!(150), &json!(0), &json!(0)));

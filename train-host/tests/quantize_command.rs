@@ -212,6 +212,11 @@ fn a_folder_of_images_is_enough_and_an_empty_one_is_not() {
     std::fs::create_dir(bench.path("empty")).unwrap();
     let error = train_host(&[&words[..], &["--calib", &bench.path("empty")]].concat()).unwrap_err();
     assert!(error.to_string().contains("no image to calibrate on"), "{error}");
+    // A dataset that cannot be read is not a folder without images.
+    std::fs::create_dir_all(bench.path("coco/train")).unwrap();
+    std::fs::write(bench.path("coco/train/_annotations.coco.json"), "{").unwrap();
+    let error = train_host(&[&words[..], &["--calib", &bench.path("coco")]].concat()).unwrap_err();
+    assert!(error.to_string().contains("_annotations.coco.json"), "{error}");
     for (path, expected) in [("absent", "No such file"), ("data/images/val/000000.jpg", "a single image")] {
         let error =
             train_host(&[&words[..], &["--calib", &bench.path(path)]].concat()).unwrap_err().to_string();

@@ -285,7 +285,7 @@ fn place(path: &Path) -> Result<Place> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     match Source::open(path, Broken::Refuse) {
         Ok(source) => Ok(Place::Dataset(source)),
-        Err(_) if is_folder && !path.join("data.yaml").exists() => Ok(Place::Folder),
+        Err(_) if is_folder && !Source::is_at(path) => Ok(Place::Folder),
         Err(_) if IMAGE_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension)) => {
             Err(Error::data(
                 format!("{} is a single image", path.display()),

@@ -249,15 +249,17 @@ impl Source {
         Ok(Self { path: root.clone(), policy, classes: folder.classes(), root, splits: sets, divided: true })
     }
 
+    /// Whether `folder` looks like a dataset, be it one that cannot be read, and not just like a folder.
+    pub fn is_at(folder: &Path) -> bool {
+        VocFolder::is_at(folder)
+            || folder.join("data.yaml").is_file()
+            || coco_files(folder).any(|(_, json)| json.is_file())
+    }
+
     fn from_coco_folders(path: &Path, policy: Broken) -> Result<Self> {
         let mut splits = BTreeMap::new();
-        for (split, folder) in
-            [(Split::Train, "train"), (Split::Val, "val"), (Split::Val, "valid"), (Split::Test, "test")]
-        {
-            let json = path.join(folder).join("_annotations.coco.json");
-            if json.is_file() {
-                splits.insert(split, vec![Place::Coco(Arc::new(CocoFile::open(&json)?))]);
-            }
+        for (split, json) in coco_files(path).filter(|(_, json)| json.is_file()) {
+            splits.insert(split, vec![Place::Coco(Arc::new(CocoFile::open(&json)?))]);
         }
         let Some(classes) = splits.values().flatten().find_map(Place::classes) else {
             return Err(Error::data(
@@ -276,6 +278,13 @@ impl Source {
         let root = path.parent().unwrap_or(Path::new(".")).to_path_buf();
         Ok(Self { path: path.to_path_buf(), policy, classes, root, splits, divided: false })
     }
+}
+
+/// Where the COCO files of a folder with one for each split would be.
+fn coco_files(folder: &Path) -> impl Iterator<Item = (Split, PathBuf)> {
+    [(Split::Train, "train"), (Split::Val, "val"), (Split::Val, "valid"), (Split::Test, "test")]
+        .into_iter()
+        .map(move |(split, name)| (split, folder.join(name).join("_annotations.coco.json")))
 }
 
 impl Place {

@@ -270,7 +270,7 @@ fn nodes_read_in_many_runs_have_the_errors_they_have_in_one() {
     let int8 = quantize(&model, &observed, &plan).unwrap();
     let whole = node_errors(&model, &int8, &images).unwrap();
     let names: Vec<&str> = whole.iter().map(|error| error.node.as_str()).collect();
-    assert_eq!(names, ["act0", "act1", "act2", "raw"]);
+    assert_eq!(names, ["conv0", "act0", "conv1", "act1", "conv2", "act2", "raw"]);
     let parts = node_errors_within(1, &model, &int8, &images).unwrap();
     assert_eq!(parts.len(), whole.len());
     for (a, b) in whole.iter().zip(&parts) {

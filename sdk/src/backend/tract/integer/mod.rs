@@ -66,13 +66,14 @@ pub(super) fn rewrite(graph: &mut GraphProto, wanted: &[String]) {
         }
     }
     graph.node = nodes;
+    remove_unread(graph, wanted);
+    // Not before: sums may be its only readers.
     graph.initializer.push(TensorProto {
         data_type: INT8,
         name: ZERO.into(),
         raw_data: vec![0],
         ..TensorProto::default()
     });
-    remove_unread(graph, wanted);
     sums::integer_sums(graph);
     remove_unread(graph, wanted);
 }
