@@ -71,13 +71,12 @@ fn onnxruntime_computes_attention_between_int8_nodes_as_tract_does() {
 }
 
 /// What the command writes when it is told nothing: raw outputs stay real, and some convolutions stay in floats of 16
-/// bits. Those are as exact in onnxruntime as in tract, so that with Relu next to nothing may differ: as above, where
-/// outputs that are two codes apart are less than three steps apart.
+/// bits. Those are as exact in onnxruntime as in tract, so that with Relu next to nothing may differ.
 #[test]
 #[ignore = "needs the Python venv of cargo xtask setup"]
 fn onnxruntime_computes_mixed_precision_and_real_outputs_as_tract_does() {
     let cases = [
-        (Activation::Relu, Bars { most: 3.0, mean: 0.05 }),
+        (Activation::Relu, Bars { most: 1.5, mean: 0.01 }),
         (Activation::Silu, Bars { most: 17.0, mean: 2.5 }),
     ];
     for (act, bars) in cases {
@@ -85,10 +84,9 @@ fn onnxruntime_computes_mixed_precision_and_real_outputs_as_tract_does() {
         let model = for_host(&calibrated, two_in_floats(&calibrated.model.architecture.graph));
         let told = judge(&model, &in_tract(&model, &steps(&calibrated)), &bars);
         println!("{act:?}, two convolutions in floats, real outputs: {told}");
-        let (outputs, convs) = (model.architecture.graph.outputs.len(), model.scheme.kernels.len());
-        // A convolution whose result is not quantized stays in floats there, whatever it reads.
-        let in_int8 = if act == Activation::Relu { convs - outputs } else { 0 };
-        assert!(told.starts_with(&format!("{in_int8} of {} ", convs + 2)), "{act:?}: {told}");
+        let in_int8 = if act == Activation::Relu { with_stored_results(&model) } else { 0 };
+        let convs = model.scheme.kernels.len() + 2;
+        assert!(told.starts_with(&format!("{in_int8} of {convs} ")), "{act:?}: {told}");
     }
 }
 
@@ -165,6 +163,17 @@ fn two_in_floats(graph: &Graph) -> BTreeMap<String, String> {
     let convs = graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_)));
     let convs: Vec<&str> = convs.map(|node| node.name.as_str()).collect();
     [convs.len() / 3, 2 * convs.len() / 3].map(|at| (convs[at].to_owned(), "a test".to_owned())).into()
+}
+
+/// Convolutions whose activation is stored in int8. Those of which floats come, outputs or what only floats read, onnxruntime
+/// computes in floats, whatever they read.
+fn with_stored_results(model: &QuantizedModel) -> usize {
+    let nodes = &model.architecture.graph.nodes;
+    let is_stored = |conv: usize| {
+        nodes.iter().zip(&model.scheme.tensors).any(|(node, quant)| node.inputs == [conv] && quant.is_some())
+    };
+    let kernels = (0..nodes.len()).filter(|&id| model.scheme.kernels.contains_key(&nodes[id].name));
+    kernels.filter(|&id| is_stored(id)).count()
 }
 
 fn image(model: &QuantizedModel) -> Tensor {
