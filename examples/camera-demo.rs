@@ -120,6 +120,7 @@ fn run(settings: &Settings) -> Result<()> {
         interval: settings.interval,
         frames: settings.frames,
         pinning: threads::pinning(settings.device.find_board()?.as_ref()),
+        ..Stages::default()
     };
     let mut pipeline = Pipeline::new(playback.source, stages, controls, service.stop().clone());
     for (sink, duty) in sinks {

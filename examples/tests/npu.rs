@@ -67,7 +67,7 @@ fn the_npu_is_used_where_its_runtime_is_found() {
     assert_eq!(with_npu["fallback"], Value::Null);
     assert_eq!(
         with_npu["npu"],
-        json!({"finished": 1, "failed": 0, "quarantined": 0, "reopened": 0, "left_out": 0, "unfreed": 0})
+        json!({"finished": 1, "failed": 0, "quarantined": 0, "reopened": 0, "left_out": 0, "retried": 0, "unfreed": 0})
     );
     let on_cpu = report(&detect(dir.path(), "tract"));
     assert_eq!(on_cpu["npu"], Value::Null);
@@ -115,7 +115,7 @@ fn an_image_that_the_npu_fails_at_is_tried_again() {
     let found = report(&output);
     assert_eq!(
         found["npu"],
-        json!({"finished": 1, "failed": 2, "quarantined": 0, "reopened": 0, "left_out": 0, "unfreed": 0})
+        json!({"finished": 1, "failed": 2, "quarantined": 0, "reopened": 0, "left_out": 0, "retried": 0, "unfreed": 0})
     );
     assert_eq!(found["images"][0]["detections"].as_array().unwrap().len(), 4);
     let notes = String::from_utf8_lossy(&output.stderr).into_owned();

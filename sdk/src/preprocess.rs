@@ -4,6 +4,7 @@
 
 mod letterbox;
 mod resize;
+pub mod rga;
 mod yuv;
 
 use artifact::{DType, Fault, Layout, Preprocess, Tensor, TensorData, TensorSpec};

@@ -1,5 +1,5 @@
-//! A hundred thousand frames through three cores: memory, file descriptors and the stand-in's allocations stay what they
-//! were. A process of its own, whose memory is only its own.
+//! A hundred thousand frames through three cores, and fewer through the small runtime: memory, file descriptors and the
+//! stand-in's allocations stay what they were. A process of its own, whose memory is only its own.
 #![cfg(feature = "tract")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -8,7 +8,8 @@ mod common;
 mod npu;
 
 use artifact::ViewData;
-use repedge::backend::rknn::{Cores, Pool, RknnOptions};
+use repedge::backend::rknn::Pool;
+use stand_in::{Kind, Model};
 
 const REDS: [u8; 5] = [20, 80, 140, 200, 250];
 const FRAMES: u64 = 100_000;
@@ -60,15 +61,22 @@ fn run(pool: &mut Pool, submitted: &mut u64, finished: &mut u64, until: u64, obj
     }
 }
 
+/// One after the other: the second would grow the process of the first.
 #[test]
 fn a_hundred_thousand_frames_leave_nothing_behind() {
-    let model = npu::replay(npu::scenario("soak"), &[0], &REDS);
+    for (kind, frames) in [(Kind::Rk, frames()), (Kind::Rv, frames() / 10)] {
+        let model = npu::replay(npu::scenario_of(kind, "soak"), &[0], &REDS);
+        assert_frames_leave_nothing_behind(kind, &model, frames);
+    }
+}
+
+fn assert_frames_leave_nothing_behind(kind: Kind, model: &Model, frames: u64) {
     let objectness: Vec<i8> = model.recordings.iter().map(|r| r.outputs[2][4 * 4].cast_signed()).collect();
     assert_eq!(objectness.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
-    let options = RknnOptions { cores: Cores::Each(3), ..npu::options() };
+    let options = npu::all_cores(kind);
     let mut pool = Pool::open(model.pack(), npu::input(), npu::outputs(), &options).unwrap();
     let (mut submitted, mut finished) = (0, 0);
-    let (frames, warm_up) = (frames(), frames() / 10);
+    let warm_up = frames / 10;
     run(&mut pool, &mut submitted, &mut finished, warm_up, &objectness);
     let (before, bytes_before) = (held(&model.scenario), resident_bytes());
     run(&mut pool, &mut submitted, &mut finished, frames, &objectness);

@@ -15,11 +15,11 @@ fn every_frame_of_the_bench_comes_in_its_turn_from_every_core() {
         let side = &report[part];
         assert_eq!((&side["cores"], &side["frames"]), (&json!(cores), &json!(frames)), "{part}");
     }
-    assert_eq!(report["one_core"]["frames_by_core"], json!([10, 0, 0]));
-    for part in ["all_cores", "camera"] {
-        let by_core: Vec<u64> = serde_json::from_value(report[part]["frames_by_core"].clone()).unwrap();
-        assert_eq!(by_core.iter().sum::<u64>(), 30, "{part}");
-        assert!(by_core.len() == 3 && by_core.iter().all(|frames| *frames > 0), "{part}: {by_core:?}");
+    // Cores take turns, so that none waits for a frame while another has two to do.
+    for (part, by_core) in
+        [("one_core", json!([10, 0, 0])), ("all_cores", json!([10, 10, 10])), ("camera", json!([10, 10, 10]))]
+    {
+        assert_eq!(report[part]["frames_by_core"], by_core, "{part}");
     }
     for figure in ["/ratio", "/all_cores/run_us/p50", "/all_cores/queued_us/p99", "/camera/added_us/p99"] {
         assert!(report.pointer(figure).is_some_and(Value::is_number), "no {figure} in {report}");

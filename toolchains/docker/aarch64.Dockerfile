@@ -1,5 +1,9 @@
 # What `cross` builds programs for 64-bit Arm boards in: glibc 2.31, GCC 10, and libclang, which
 # reads the headers of V4L2. Untested: no machine with containers was at hand.
+# Not pinned by digest, because no image could be fetched to look one up: a tag may come to name another image, and the
+# packages below are the newest of their Debian. To pin the image, on a machine with Docker run
+#     docker pull debian:11.11-slim && docker image inspect --format '{{index .RepoDigests 0}}' debian:11.11-slim
+# and write what stands from its @ on, `@sha256:…`, behind the tag in FROM.
 FROM debian:11.11-slim
 
 RUN apt-get update \

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::build_board;
 use crate::cross::{self, Toolchain};
-use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV, on_path};
+use crate::flash::Usb;
+use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV};
 use crate::workspace::{Workspace, succeeds};
 use crate::{aarch64, headers, libtorch, python, test_board};
 
@@ -107,12 +108,7 @@ fn of_machine(workspace: &Workspace) -> Vec<Finding> {
         libtorch::expect_libtorch(&workspace.libtorch()).is_ok(),
         "`cargo xtask setup`",
     ));
-    findings.push(finding(
-        "headers of V4L2",
-        "cameras",
-        headers::are_there(workspace),
-        "`cargo xtask setup`",
-    ));
+    findings.push(camera_headers(workspace));
     findings.push(toolkit(workspace));
     findings.push(finding(
         "cargo-nextest",
@@ -121,13 +117,7 @@ fn of_machine(workspace: &Workspace) -> Vec<Finding> {
         "`cargo install --locked cargo-nextest`",
     ));
     findings.push(of_need(&aarch64::EMULATOR));
-    findings.push(of_need(&test_board::EMULATOR));
-    findings.push(finding(
-        "a kernel for guests",
-        "booting a board in qemu",
-        test_board::is_ready().unwrap_or(false),
-        "`cargo xtask setup qemu`",
-    ));
+    findings.extend(needs_of_emulating());
     findings.extend([SSH, SSHD, GENIMAGE, E2FSPROGS].iter().map(of_need));
     findings
 }
@@ -146,6 +136,7 @@ fn needs_of_building(workspace: &Workspace, board: &Board) -> Vec<Finding> {
         findings.extend(missing.into_iter().map(absent));
     }
     findings.push(finding(LIBCLANG.name, "compiling for cameras", (LIBCLANG.is_met)(), remedy_of(&LIBCLANG)));
+    findings.push(camera_headers(workspace));
     if build_board::needs_compiler(board) {
         let mut toolkit = toolkit(workspace);
         toolkit.remedy += ", or `build-board --cpu-only`";
@@ -157,24 +148,46 @@ fn needs_of_building(workspace: &Workspace, board: &Board) -> Vec<Finding> {
 fn of_board(workspace: &Workspace, board: &Board) -> BoardReport {
     let mut findings = needs_of_building(workspace, board);
     let can_build = findings.iter().all(|finding| finding.is_there);
-    if board.flash.methods.contains(&Method::Ssh) {
-        findings.push(finding("ssh", "flash --ssh", on_path("ssh"), "`sudo apt-get install openssh-client`"));
-    }
-    if board.flash.layout.is_some() {
-        findings.push(finding(
-            "genimage",
-            "disk images",
-            on_path("genimage"),
-            "`sudo apt-get install genimage`",
-        ));
-        findings.push(finding("mke2fs", "disk images", has_mke2fs(), "`sudo apt-get install e2fsprogs`"));
+    findings.extend(needs_of_images(board));
+    findings.extend(needs_of_flashing(board));
+    if test_board::is_emulated(board) {
+        findings.extend(needs_of_emulating());
     }
     BoardReport { board: board.name.clone(), can_build, findings }
 }
 
-/// Often in a folder that only root has on the PATH.
-fn has_mke2fs() -> bool {
-    on_path("mke2fs") || std::path::Path::new("/sbin/mke2fs").is_file()
+/// What `build-board --image` needs beside that.
+fn needs_of_images(board: &Board) -> Vec<Finding> {
+    let tools: &[Need] = if board.flash.layout.is_some() { &[GENIMAGE, E2FSPROGS] } else { &[] };
+    tools.iter().map(of_need).collect()
+}
+
+/// What `flash` needs, in the ways that the board takes. A card takes nothing but a reader.
+fn needs_of_flashing(board: &Board) -> Vec<Finding> {
+    let need = |method: &Method| match method {
+        Method::Ssh => Some(of_need(&SSH)),
+        Method::Usb => Some(finding(
+            "USB",
+            "flash --usb",
+            Usb::is_there(),
+            "a machine with USB; a container is given /dev/bus/usb",
+        )),
+        Method::Sd => None,
+    };
+    board.flash.methods.iter().filter_map(need).collect()
+}
+
+/// What `test-board` needs beside the board's programs.
+fn needs_of_emulating() -> Vec<Finding> {
+    let has_guests = test_board::has_guests().unwrap_or(false);
+    let kernel =
+        finding("a kernel for guests", "booting a board in qemu", has_guests, "`cargo xtask setup qemu`");
+    vec![of_need(&test_board::EMULATOR), kernel]
+}
+
+fn camera_headers(workspace: &Workspace) -> Finding {
+    let is_there = headers::are_there(workspace);
+    finding("headers of V4L2", "compiling for cameras", is_there, "`cargo xtask setup`")
 }
 
 fn toolkit(workspace: &Workspace) -> Finding {
@@ -202,6 +215,47 @@ fn remedy_of(need: &Need) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Names of all that was looked at for a board.
+    fn looked_at(board: &Board) -> Vec<String> {
+        let report = of_board(&Workspace::find().unwrap(), board);
+        report.findings.into_iter().map(|finding| finding.name).collect()
+    }
+
+    #[test]
+    fn each_board_is_asked_for_what_its_commands_use() {
+        for name in boards::names() {
+            let board = Board::find(name).unwrap();
+            let names = looked_at(&board);
+            let flash = &board.flash;
+            for (need, is_needed) in [
+                // The programs are always built with cameras.
+                (LIBCLANG.name, true),
+                ("headers of V4L2", true),
+                ("rknn-toolkit2", build_board::needs_compiler(&board)),
+                (GENIMAGE.name, flash.layout.is_some()),
+                (E2FSPROGS.name, flash.layout.is_some()),
+                (SSH.name, flash.methods.contains(&Method::Ssh)),
+                ("USB", flash.methods.contains(&Method::Usb)),
+                (test_board::EMULATOR.name, name == "qemu-virt"),
+                ("a kernel for guests", name == "qemu-virt"),
+            ] {
+                let count = names.iter().filter(|name| *name == need).count();
+                assert_eq!(count, usize::from(is_needed), "{name}, {need}: {names:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_comes_with_a_way_to_get_it() {
+        let workspace = Workspace::find().unwrap();
+        for name in boards::names() {
+            for finding in of_board(&workspace, &Board::find(name).unwrap()).findings {
+                assert!(finding.is_there || !finding.remedy.is_empty(), "{name}: {finding:?}");
+                assert!(!finding.purpose.is_empty(), "{name}: {finding:?}");
+            }
+        }
+    }
 
     #[test]
     fn a_board_can_be_built_for_when_all_that_building_takes_is_there() {

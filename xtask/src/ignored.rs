@@ -96,7 +96,7 @@ fn package_of(path: &str) -> String {
     let name = match path.split('/').collect::<Vec<_>>()[..] {
         ["sdk", inner @ ("artifact" | "rknn-sys"), ..] => inner,
         ["sdk", ..] => "repedge",
-        ["tests", "stand-in", inner @ ("stand-in-rk" | "stand-in-rv"), ..] => inner,
+        ["tests", "stand-in", inner @ ("stand-in-rga" | "stand-in-rk" | "stand-in-rv"), ..] => inner,
         ["tests", inner @ "stand-in", ..] => inner,
         [folder, ..] => folder,
         [] => "",

@@ -47,7 +47,7 @@ pub const ENGINES: Environment = Environment {
 pub const RKNN: Environment = Environment {
     folder: "toolchains/rknn",
     requirements: "toolchains/rknn-requirements.txt",
-    flags: &["--no-deps", "--require-hashes"],
+    flags: &["--no-deps"],
     python: Some("3.11"),
 };
 
@@ -70,7 +70,9 @@ impl Environment {
         eprintln!("making {} from {}", folder.display(), self.requirements);
         run(Command::new(python).args(["-m", "venv"]).arg(&folder))?;
         let mut install = Command::new(&interpreter);
-        install.args(["-m", "pip", "install", "--disable-pip-version-check", "--only-binary=:all:"]);
+        install.args(["-m", "pip", "install", "--disable-pip-version-check"]);
+        // Nothing comes in that is not pinned to the byte, and nothing is built from source.
+        install.args(["--only-binary=:all:", "--require-hashes"]);
         run(install.args(self.flags).arg("--requirement").arg(&requirements))?;
         fs::write(folder.join(STAMP), sha256_of(&pins)).context("cannot stamp the environment")?;
         Ok(interpreter)
@@ -110,4 +112,50 @@ fn discard(folder: &Path) -> Result<()> {
     fs::rename(folder, &old)
         .and_then(|()| fs::remove_dir_all(&old))
         .with_context(|| format!("cannot remove the old {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The requirements of a file, each with its hashes, without comments.
+    fn requirements(environment: &Environment) -> Vec<String> {
+        let file = Workspace::find().unwrap().join(environment.requirements);
+        let text = fs::read_to_string(file).unwrap().replace("\\\n", " ");
+        text.lines().filter(|line| !line.starts_with('#')).map(String::from).collect()
+    }
+
+    #[test]
+    fn every_package_is_pinned_to_a_version_and_hashes() {
+        for environment in [TESTS, ENGINES, RKNN] {
+            for requirement in requirements(&environment) {
+                let (package, hashes) =
+                    requirement.split_once("--hash=sha256:").unwrap_or_else(|| panic!("{requirement}"));
+                assert!(package.contains("=="), "{requirement}");
+                for hash in hashes.split("--hash=sha256:").map(str::trim) {
+                    let is_digest = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+                    assert!(is_digest, "{package}: {hash:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_environment_of_the_pinned_versions_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        let put = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put(TESTS.requirements, "x==1");
+        assert!(!TESTS.is_there(&workspace));
+        // No Python, and nothing that could be started: it can only have been left as it is.
+        put("toolchains/venv/bin/python", "");
+        put("toolchains/venv/repedge-stamp", &sha256_of(b"x==1"));
+        assert_eq!(TESTS.provide(&workspace).unwrap(), folder.path().join("toolchains/venv/bin/python"));
+        put(TESTS.requirements, "x==2");
+        assert!(!TESTS.is_there(&workspace), "another pin is not noticed");
+    }
 }

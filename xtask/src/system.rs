@@ -62,12 +62,12 @@ pub const GENIMAGE: Need = Need {
     is_met: || program("genimage").is_ok(),
 };
 
-/// mke2fs and its like, which make filesystems.
+/// mke2fs and its like, which make, fill and check filesystems.
 pub const E2FSPROGS: Need = Need {
     name: "mke2fs and debugfs",
     package: "e2fsprogs",
     purpose: "filesystems in disk images",
-    is_met: || program("mke2fs").is_ok() && program("debugfs").is_ok(),
+    is_met: || ["mke2fs", "debugfs", "dumpe2fs", "e2fsck"].iter().all(|name| program(name).is_ok()),
 };
 
 /// An ssh client.

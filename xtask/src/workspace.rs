@@ -34,6 +34,12 @@ impl Workspace {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// One that a test makes up.
+    #[cfg(test)]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     /// The folder of the workspace's Cargo.toml.
     pub fn root(&self) -> &Path {
         &self.root

@@ -65,4 +65,19 @@ mod tests {
         assert!(board.budget("yolov5s", 640, Precision::Int8, Backend::Tract).is_none());
         assert!(board.budget("someone-elses", 640, Precision::Int8, Backend::Rknn).is_none());
     }
+
+    /// `build-board` packs it where no other model is named, for images of 160 px.
+    #[test]
+    fn a_board_without_a_figure_for_the_shipped_model_says_so() {
+        for name in crate::names() {
+            let board = Board::find(name).unwrap();
+            let is_said = crate::sources(name).unwrap().iter().any(|(_, text)| {
+                text.lines().any(|line| line.starts_with('#') && line.contains("repyolov5p"))
+            });
+            for backend in [Backend::Rknn, Backend::Tract] {
+                let budget = board.budget("repyolov5p", 160, Precision::Int8, backend);
+                assert!(budget.is_some() || is_said, "{name}, {backend:?}");
+            }
+        }
+    }
 }

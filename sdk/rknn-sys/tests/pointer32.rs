@@ -5,15 +5,15 @@
 use std::mem::{offset_of, size_of};
 
 use rknn_sys::{
-    rknn_context, rknn_init_extend, rknn_input, rknn_input_output_num, rknn_input_range, rknn_mem_size,
-    rknn_output, rknn_run_extend, rknn_tensor_attr, rknn_tensor_mem,
+    rknn_context, rknn_custom_op, rknn_init_extend, rknn_input, rknn_input_output_num, rknn_input_range,
+    rknn_mem_size, rknn_output, rknn_run_extend, rknn_tensor_attr, rknn_tensor_mem,
 };
 
 const POINTER32: &str = include_str!("../src/bindings/pointer32.rs");
 const POINTER64: &str = include_str!("../src/bindings/pointer64.rs");
 
 /// Bytes of a struct, by machines of 64-bit and 32-bit pointers; where they differ, it holds pointers or `long`s.
-const SIZES: [(&str, usize, usize); 9] = [
+const SIZES: [(&str, usize, usize); 10] = [
     ("rknn_tensor_attr", 376, 376),
     ("rknn_tensor_mem", 40, 40),
     ("rknn_input", 32, 24),
@@ -23,6 +23,7 @@ const SIZES: [(&str, usize, usize); 9] = [
     ("rknn_mem_size", 64, 64),
     ("rknn_input_range", 33040, 33040),
     ("rknn_input_output_num", 8, 8),
+    ("rknn_custom_op", 832, 816),
 ];
 
 /// Offsets in a tensor's description, which holds no pointer.
@@ -64,6 +65,7 @@ fn this_machines_structs_are_of_the_measured_sizes() {
         size_of::<rknn_mem_size>(),
         size_of::<rknn_input_range>(),
         size_of::<rknn_input_output_num>(),
+        size_of::<rknn_custom_op>(),
     ];
     let is_wide = cfg!(target_pointer_width = "64");
     let expected = SIZES.map(|(_, wide, narrow)| if is_wide { wide } else { narrow });

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The structs of `abi/types.h` with their fields.
+/// The structs of `abi/types.h` and `abi/custom_op.h` with their fields.
 const STRUCTS: &[(&str, &[&str])] = &[
     ("rknn_input_output_num", &["n_input", "n_output"]),
     (
@@ -58,6 +58,24 @@ const STRUCTS: &[(&str, &[&str])] = &[
     ),
     ("rknn_run_extend", &["frame_id", "non_block", "timeout_ms", "fence_fd"]),
     ("rknn_output_extend", &["frame_id"]),
+    ("rknn_custom_op_tensor", &["attr", "mem"]),
+    (
+        "rknn_custom_op",
+        &[
+            "version",
+            "target",
+            "op_type",
+            "cl_kernel_name",
+            "cl_kernel_source",
+            "cl_source_size",
+            "cl_build_options",
+            "init",
+            "prepare",
+            "compute",
+            "compute_native",
+            "destroy",
+        ],
+    ),
 ];
 
 fn abi(file: &str) -> PathBuf {
@@ -85,7 +103,7 @@ fn vendor_header() -> Result<PathBuf> {
 
 /// The names of the constants and enumerators in our types.
 fn constants() -> Vec<String> {
-    let text = std::fs::read_to_string(abi("types.h")).unwrap();
+    let text = ["types.h", "custom_op.h"].map(|file| std::fs::read_to_string(abi(file)).unwrap()).concat();
     let mut names: Vec<String> = text
         .lines()
         .filter_map(|line| {
@@ -112,9 +130,14 @@ fn printing_program() -> String {
     for name in constants() {
         writeln!(body, "  printf(\"{name} %lld\\n\", (long long){name});").unwrap();
     }
-    format!(
-        "#include <stddef.h>\n#include <stdio.h>\n#include HEADER\nint main(void) {{\n{body}  return 0;\n}}\n"
-    )
+    let headers = headers();
+    format!("#include <stddef.h>\n#include <stdio.h>\n{headers}int main(void) {{\n{body}  return 0;\n}}\n")
+}
+
+/// What a program is compiled against: a header of the types, and ours of what the vendor describes elsewhere, which takes
+/// its types from the first.
+fn headers() -> String {
+    format!("#include HEADER\n#include \"{}\"\n", abi("custom_op.h").display())
 }
 
 fn cc(folder: &Path, source: &str, arguments: &[&str]) -> Result<Output> {
@@ -149,7 +172,7 @@ fn asserting_program(printed: &str) -> String {
         }
         _ => String::new(),
     };
-    format!("#include HEADER\n{}", printed.lines().map(assertion).collect::<String>())
+    headers() + &printed.lines().map(assertion).collect::<String>()
 }
 
 #[test]
@@ -165,6 +188,7 @@ fn our_types_have_the_known_sizes() -> Result<()> {
         "sizeof rknn_run_extend 24",
         "sizeof rknn_mem_size 64",
         "sizeof rknn_input_range 33040",
+        "sizeof rknn_custom_op 832",
         "rknn_tensor_attr.zp 352 4",
         "rknn_tensor_attr.h_stride 372 4",
         "RKNN_ERR_TARGET_PLATFORM_UNMATCH -13",

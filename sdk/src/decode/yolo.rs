@@ -115,15 +115,14 @@ impl Head {
                 let stored = Stored { values, first_channel, cell: self.steps.cell(cell), steps: self.steps };
                 let best = (limits.labels == Labels::Best)
                     .then(|| self.best_class(cell, &stored, real, &mut neighbors));
-                self.push_box(anchor, cell, &stored, best, real, limits, found);
+                self.push_box((anchor, cell), &stored, best, real, limits, found);
             });
         }
     }
 
     fn push_box<T: Copy + PartialEq, R: Real<T>>(
         &self,
-        anchor: usize,
-        cell: usize,
+        (anchor, cell): (usize, usize),
         stored: &Stored<'_, T>,
         best: Option<(usize, T)>,
         real: &R,

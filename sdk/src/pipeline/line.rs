@@ -159,7 +159,7 @@ impl Line {
 
     /// Lets a frame go round again.
     pub(super) fn give_back(&self, mut parcel: Box<Parcel>) {
-        (parcel.map, parcel.room, parcel.outcome) = (None, None, None);
+        (parcel.map, parcel.room, parcel.outcome, parcel.shot.dma) = (None, None, None, None);
         // Where the line has ended, nobody needs it.
         let _ = self.free.put(parcel);
     }

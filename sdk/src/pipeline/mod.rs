@@ -32,6 +32,7 @@ use artifact::Manifest;
 use serde::Deserialize;
 
 use crate::backend::SharedEngine;
+use crate::preprocess::rga::RgaChoice;
 use crate::sink::{Controls, Object, Sink, Vitals};
 use crate::source::{Shot, Source};
 use crate::{Error, Model};
@@ -91,6 +92,9 @@ pub struct Settings {
     pub frames: Option<u64>,
     /// Which processor cores stages run on.
     pub pinning: Pinning,
+    /// Whether RGA prepares the frames of cameras that give them as DMA-BUF for an NPU, and which librga is used. Untested on
+    /// hardware.
+    pub rga: RgaChoice,
 }
 
 /// What draws what was found onto frames.
@@ -196,7 +200,7 @@ impl Pipeline {
     /// under way; a stage that does not end is left, and named in the report.
     pub fn run(self, analyzer: &mut dyn Analyzer, watch: &mut dyn Watch) -> Run {
         let Self { source, outlets, overlay, settings, controls, stop } = self;
-        let Settings { policy, following, interval, frames, pinning } = settings;
+        let Settings { policy, following, interval, frames, pinning, rga } = settings;
         let frames = frames.unwrap_or(u64::MAX);
         if frames == 0 {
             return Run { report: PipelineReport::default(), end: Ok(End::Enough) };
@@ -212,8 +216,14 @@ impl Pipeline {
             showing: Showing { outlets, classes, frames, span: None },
         };
         let notes = Arc::new(Notes::new(stop.clone()));
-        let mut shift =
-            Shift { tally: Arc::new(Tally::new()), notes, stop, pinning, report: PipelineReport::default() };
+        let mut shift = Shift {
+            tally: Arc::new(Tally::new()),
+            notes,
+            stop,
+            pinning,
+            rga,
+            report: PipelineReport::default(),
+        };
         let end = shift.run(kept, analyzer, watch);
         Run { report: shift.report, end }
     }
@@ -225,6 +235,7 @@ struct Shift {
     notes: Arc<Notes>,
     stop: Stop,
     pinning: Pinning,
+    rga: RgaChoice,
     report: PipelineReport,
 }
 
@@ -261,7 +272,7 @@ impl Shift {
         let (engine, manifest) = (analyzer.engine(), analyzer.manifest());
         let (preprocess, decode, lanes) = {
             let engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
-            let preprocess = Preparing::new(manifest, engine.input())?;
+            let preprocess = Preparing::new(manifest, engine.input(), self.rga.clone())?;
             (preprocess, Decoding::new(seeing, manifest, engine.outputs())?, engine.lanes())
         };
         let line = Arc::new(Line::new(lanes, Arc::clone(&self.tally), Arc::clone(&self.notes)));

@@ -25,6 +25,8 @@ pub enum Note {
     SinkWorks(String),
     /// A thread runs on any core.
     NotPinned(Stage, String),
+    /// Who prepares the frames of a camera that RGA could take: RGA, or the CPU and why.
+    Prepares(String),
     /// The NPU was given up, and the CPU goes on.
     FellBack(String),
     /// A stage has not moved for so many seconds.
@@ -41,6 +43,7 @@ impl fmt::Display for Note {
             Self::SinkFailed(reason) => write!(f, "note: going on without a sink: {reason}"),
             Self::SinkWorks(name) => write!(f, "note: {name} works again"),
             Self::NotPinned(stage, reason) => write!(f, "note: {stage}: {reason}"),
+            Self::Prepares(who) => write!(f, "note: frames are prepared by {who}"),
             Self::FellBack(reason) => write!(f, "note: going on with the CPU because {reason}"),
             Self::Stuck(stage, seconds) => write!(f, "note: {stage} has not moved for {seconds} s"),
             Self::More(count) => write!(f, "note: and {count} notes more"),

@@ -29,6 +29,8 @@ pub struct PipelineReport {
     pub broken: u64,
     /// Frames lost on their way, by an engine's failure.
     pub lost: u64,
+    /// Frames that RGA prepared; the CPU did the others.
+    pub by_rga: u64,
     /// From the first frame at the sinks to the last.
     pub seconds: f64,
     /// Frames shown a second in that time; none for less than two.
@@ -126,6 +128,7 @@ pub(super) struct Tally {
     pub(super) unwanted: AtomicU64,
     pub(super) broken: AtomicU64,
     pub(super) lost: AtomicU64,
+    pub(super) by_rga: AtomicU64,
     work: [Times; Stage::ALL.len()],
     pub(super) latency: Times,
     pub(super) waiting: Times,
@@ -139,6 +142,7 @@ impl Tally {
             unwanted: AtomicU64::new(0),
             broken: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            by_rga: AtomicU64::new(0),
             work: std::array::from_fn(|_| Times::new()),
             latency: Times::new(),
             waiting: Times::new(),
@@ -159,6 +163,7 @@ impl Tally {
             unwanted: count(&self.unwanted),
             broken: count(&self.broken),
             lost: count(&self.lost),
+            by_rga: count(&self.by_rga),
             stages: Stage::ALL.map(|stage| StageReport { stage, work: self.work(stage).spread() }).to_vec(),
             latency: self.latency.spread(),
             waiting: self.waiting.spread(),

@@ -1,6 +1,7 @@
 //! Where frames come from: cameras, pictures, recorded video, a test pattern. One trait, so that whatever plays them needs not know.
 //! A frame that cannot be used is told and passed over; a source never ends because of one.
 
+mod dma;
 mod mjpeg;
 mod pattern;
 mod stills;
@@ -16,6 +17,7 @@ use artifact::Fault;
 use crate::frame::{Picture, YuvColor, YuvFrame};
 use crate::{Error, Frame};
 
+pub use dma::ShotDma;
 pub use mjpeg::MjpegFile;
 pub use pattern::Pattern;
 pub use stills::{Still, Stills};
@@ -100,6 +102,8 @@ pub struct Shot {
     pub format: Format,
     /// Rows without padding.
     pub bytes: Vec<u8>,
+    /// The same frame where the camera put it, for devices to read it there; absent where it is in no DMA-BUF.
+    pub dma: Option<ShotDma>,
 }
 
 /// How pixels lie in memory.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use artifact::{BackendKind, DType, Layout, Payload, Precision, Quant, TensorSpec, ViewData};
 use prost::Message;
-use repedge::backend::rknn::{Chip, IoPath, Pool, RknnOptions, RknnSession, TimeLimits};
+use repedge::backend::rknn::{Chip, Cores, IoPath, Pool, RknnOptions, RknnSession, TimeLimits};
 use stand_in::control::{Control, Counters, library};
 use stand_in::{Element, Input, Kind, Mode, Model, Order, Output, Recording, Scenario, digest};
 
@@ -63,24 +63,52 @@ pub fn runtime() -> PathBuf {
     library(Kind::Rk)
 }
 
-/// The stand-in of RV110x.
-pub fn small_runtime() -> PathBuf {
-    library(Kind::Rv)
+/// The runtimes that the stand-in plays.
+pub const KINDS: [Kind; 2] = [Kind::Rk, Kind::Rv];
+
+/// As [`scenario`], on a chip of that runtime.
+pub fn scenario_of(kind: Kind, name: &str) -> Scenario {
+    match kind {
+        Kind::Rk => scenario(name),
+        Kind::Rv => scenario(name).on_rv1106(),
+    }
 }
 
 /// Options for the stand-in, with limits that a test can wait for but a busy machine does not exceed.
 pub fn options() -> RknnOptions {
-    RknnOptions { library: Some(runtime()), chip: Chip::Named("rk3588".into()), ..RknnOptions::default() }
+    options_of(Kind::Rk)
 }
 
-/// The same with limits short enough to wait for a call that never returns.
+/// The same for the stand-in of that runtime.
+pub fn options_of(kind: Kind) -> RknnOptions {
+    let chip = match kind {
+        Kind::Rk => "rk3588",
+        Kind::Rv => "rv1106",
+    };
+    RknnOptions { library: Some(library(kind)), chip: Chip::Named(chip.into()), ..RknnOptions::default() }
+}
+
+/// The same on all cores that chips of that runtime have.
+pub fn all_cores(kind: Kind) -> RknnOptions {
+    let cores = match kind {
+        Kind::Rk => Cores::Each(3),
+        Kind::Rv => Cores::Driver,
+    };
+    RknnOptions { cores, ..options_of(kind) }
+}
+
+/// [`options`] with limits short enough to wait for a call that never returns.
 pub fn impatient() -> RknnOptions {
-    let limits = TimeLimits {
+    RknnOptions { limits: short_limits(), ..options() }
+}
+
+/// Limits short enough to wait for a call that never returns.
+pub fn short_limits() -> TimeLimits {
+    TimeLimits {
         run: Duration::from_millis(1500),
         grace: Duration::from_millis(500),
         ..TimeLimits::default()
-    };
-    RknnOptions { limits, ..options() }
+    }
 }
 
 /// Opens a session for a scenario of the squares model.
@@ -101,7 +129,7 @@ pub fn counters(scenario: &Scenario) -> Counters {
 /// How to talk to the stand-in about a scenario.
 pub fn control(scenario: &Scenario) -> Control {
     let is_rv = scenario.platforms.iter().any(|platform| platform.starts_with("rv"));
-    Control::new(&if is_rv { small_runtime() } else { runtime() }, &scenario.name)
+    Control::new(&library(if is_rv { Kind::Rv } else { Kind::Rk }), &scenario.name)
 }
 
 /// Waits until `holds`, for what another thread does in its own time.
@@ -115,7 +143,8 @@ pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
 
 /// The same model replaying what it computes for frames of one color, each of `reds`.
 pub fn replay(scenario: Scenario, latencies_us: &[u64], reds: &[u8]) -> Model {
-    let computing = Scenario { name: format!("{} computed", scenario.name), ..scenario.clone() };
+    // By the runtime that copies: what it gives is what every other one keeps in an order of its own.
+    let computing = self::scenario(&format!("{} computed", scenario.name));
     let copied = RknnOptions { path: IoPath::Copied, ..options() };
     let mut pool = pool(&computing, &copied).unwrap();
     let recordings = reds.iter().map(|&red| {

@@ -1,6 +1,7 @@
 //! Every fault that the stand-in can play, in each of its functions, early and late, on every way that pixels can take:
 //! nothing hangs, frames come back in order, each with its own outputs or an error that says what to do, and in the end
-//! nothing is left. The table is the stand-in's own, so that a function that is added to it is tested here.
+//! nothing is left. All of it on both runtimes. The table is the stand-in's own, so that a function that is added to it is
+//! tested here.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,17 +9,12 @@ use std::time::Duration;
 
 use repedge::Error;
 use repedge::backend::rknn::{DmaBuffer, IoPath, Pool, RknnOptions, TimeLimits};
-use stand_in::{Action, FAULTY, Fault, Scenario};
+use stand_in::{Action, FAULTY, Fault, Kind, Scenario};
 
-use crate::frames::{is_of_frame, number, number_of, three_cores};
+use crate::frames::{is_of_frame, number, number_of};
 use crate::{CODES, common, npu};
 
 const FRAMES: u64 = 24;
-/// Functions that the backend has no use for.
-const UNUSED: [&str; 3] = ["rknn_wait", "rknn_set_batch_core_num", "rknn_create_mem2"];
-/// Functions that are called a few times only, so that a late fault never comes.
-const RARE: [&str; 5] =
-    ["rknn_init", "rknn_dup_context", "rknn_set_core_mask", "rknn_destroy", "rknn_create_mem_from_fd"];
 /// The frame that is shown where pixels come from another device, whose memory does not change.
 const SHOWN: u64 = 7;
 
@@ -30,16 +26,59 @@ enum Way {
     Imported,
 }
 
-const WAYS: [Way; 3] = [Way::InPlace, Way::Copied, Way::Imported];
+/// Functions that the backend has no use for.
+fn unused(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Rk => &["rknn_wait", "rknn_set_batch_core_num", "rknn_create_mem2"],
+        // Its chips have one core.
+        Kind::Rv => &[
+            "rknn_wait",
+            "rknn_set_batch_core_num",
+            "rknn_create_mem2",
+            "rknn_set_core_mask",
+            "rknn_dup_context",
+        ],
+    }
+}
+
+/// Functions that are called a few times only, so that a late fault never comes.
+fn rare(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Rk => &[
+            "rknn_init",
+            "rknn_dup_context",
+            "rknn_set_core_mask",
+            "rknn_destroy",
+            "rknn_create_mem_from_fd",
+        ],
+        // One context's memories are eight.
+        Kind::Rv => {
+            &["rknn_init", "rknn_destroy", "rknn_create_mem", "rknn_destroy_mem", "rknn_create_mem_from_fd"]
+        }
+    }
+}
+
+/// The ways that a runtime has.
+fn ways(kind: Kind) -> &'static [Way] {
+    match kind {
+        Kind::Rk => &[Way::InPlace, Way::Copied, Way::Imported],
+        Kind::Rv => &[Way::InPlace, Way::Imported],
+    }
+}
+
+/// The ways of all runtimes.
+fn all_ways() -> impl Iterator<Item = (Kind, Way)> {
+    npu::KINDS.into_iter().flat_map(|kind| ways(kind).iter().map(move |&way| (kind, way)))
+}
 
 impl Way {
     /// Whether frames that go this way, or the contexts that they go to, call the function at all.
-    fn calls(self, call: &str) -> bool {
+    fn calls(self, kind: Kind, call: &str) -> bool {
         let copies = ["rknn_inputs_set", "rknn_outputs_get", "rknn_outputs_release"].contains(&call);
         let shares =
             ["rknn_create_mem", "rknn_destroy_mem", "rknn_mem_sync", "rknn_set_io_mem"].contains(&call);
         match self {
-            _ if UNUSED.contains(&call) => false,
+            _ if unused(kind).contains(&call) => false,
             Self::Copied => !shares && call != "rknn_create_mem_from_fd",
             Self::InPlace => !copies && call != "rknn_create_mem_from_fd",
             Self::Imported => !copies,
@@ -54,6 +93,7 @@ impl Way {
 
 /// One fault, on one way.
 struct Case {
+    kind: Kind,
     way: Way,
     scenario: Scenario,
     fault: Fault,
@@ -70,18 +110,20 @@ struct Outcome {
 }
 
 /// Every case of every possible fault among `actions`, at the first call and at the ninth.
-fn cases(kind: &str, actions: impl Fn(usize) -> Action) -> Vec<Case> {
+fn cases(what: &str, actions: impl Fn(usize) -> Action) -> Vec<Case> {
     let calls = FAULTY.iter().enumerate();
-    let all = calls.flat_map(|(at, &call)| WAYS.map(|way| [1, 9].map(|from| (at, call, way, from))));
-    let all = all.flatten().filter(|(_, call, way, _)| way.calls(call));
-    all.filter_map(|(at, call, way, from)| case(kind, call, way, from, actions(at))).collect()
+    let all = calls.flat_map(|(at, &call)| all_ways().map(move |(kind, way)| (at, call, kind, way)));
+    let all = all.filter(|(_, call, kind, way)| way.calls(*kind, call));
+    let all = all.flat_map(|(at, call, kind, way)| [1, 9].map(|from| (at, call, kind, way, from)));
+    all.filter_map(|(at, call, kind, way, from)| case(what, call, (kind, way), from, actions(at))).collect()
 }
 
 /// The case of `action` at the call number `from` of a function; none where it can never come.
-fn case(kind: &str, call: &str, way: Way, from: u64, action: Action) -> Option<Case> {
+fn case(what: &str, call: &str, (kind, way): (Kind, Way), from: u64, action: Action) -> Option<Case> {
     let fault = Fault { call: call.into(), from, count: 1, action };
-    let scenario = npu::scenario(&format!("{kind} in {call} {from} {way:?}"));
-    fault.is_possible().then(|| Case { way, scenario: scenario.with_fault(call, from, 1, action), fault })
+    let scenario = npu::scenario_of(kind, &format!("{what} in {call} {from} {way:?}"));
+    let is_possible = fault.is_possible();
+    is_possible.then(|| Case { kind, way, scenario: scenario.with_fault(call, from, 1, action), fault })
 }
 
 /// A buffer of another device that shows one frame.
@@ -137,9 +179,10 @@ fn assert_helps(error: &Error) {
 }
 
 /// Plays a case to its end. Asserts all that holds for every case.
-fn play(case: &Case, options: &RknnOptions) -> Outcome {
-    let Case { way, scenario, fault } = case;
-    let (is_open, failed) = match npu::pool(scenario, &way.options(options.clone())) {
+fn play(case: &Case, limits: TimeLimits) -> Outcome {
+    let Case { kind, way, scenario, .. } = case;
+    let options = way.options(RknnOptions { limits, ..npu::all_cores(*kind) });
+    let (is_open, failed) = match npu::pool(scenario, &options) {
         Ok(mut pool) => {
             let failed = drive(&mut pool, case);
             let report = pool.report();
@@ -152,17 +195,21 @@ fn play(case: &Case, options: &RknnOptions) -> Outcome {
         }
     };
     npu::control(scenario).release();
-    assert_nothing_left(scenario, fault);
+    assert_nothing_left(case);
     Outcome { came: npu::counters(scenario).faults == [1], is_open, failed }
 }
 
 /// Nothing is left but what the runtime refused to destroy, and the context whose weights that uses.
-fn assert_nothing_left(scenario: &Scenario, fault: &Fault) {
+fn assert_nothing_left(Case { kind, scenario, fault, .. }: &Case) {
     let refused = |call: &str| {
         let is_refused = fault.call == call && matches!(fault.action, Action::Error(_));
         if is_refused { npu::counters(scenario).faults[0] } else { 0 }
     };
-    let (contexts, memories) = (2 * refused("rknn_destroy"), refused("rknn_destroy_mem"));
+    let with_owner = match kind {
+        Kind::Rk => 2,
+        Kind::Rv => 1,
+    };
+    let (contexts, memories) = (with_owner * refused("rknn_destroy"), refused("rknn_destroy_mem"));
     npu::wait_until(&scenario.name, || {
         let left = npu::counters(scenario);
         (left.contexts, left.memories) == (contexts, memories)
@@ -172,7 +219,7 @@ fn assert_nothing_left(scenario: &Scenario, fault: &Fault) {
     let is_told = |text: &String| memories > 0 && text.contains("destroyed with 1 memories");
     assert!(counters.violations.iter().all(is_told), "{}: {:?}", scenario.name, counters.violations);
     let call = fault.call.as_str();
-    let is_rare = (fault.from > 1 && RARE.contains(&call)) || UNUSED.contains(&call);
+    let is_rare = (fault.from > 1 && rare(*kind).contains(&call)) || unused(*kind).contains(&call);
     assert!(is_rare || counters.faults == [1], "{}: the fault never came", scenario.name);
 }
 
@@ -184,15 +231,14 @@ fn is_of_frames(call: &str) -> bool {
 }
 
 /// A time limit that no frame reaches, however busy the machine is.
-fn patient() -> RknnOptions {
-    let limits = TimeLimits { run: Duration::from_secs(100), ..TimeLimits::default() };
-    RknnOptions { limits, ..three_cores() }
+fn patient() -> TimeLimits {
+    TimeLimits { run: Duration::from_secs(100), ..TimeLimits::default() }
 }
 
 #[test]
 fn an_error_of_any_function_fails_one_frame_at_most() {
     for case in cases("error", |at| Action::Error(CODES[at % CODES.len()].0)) {
-        let Outcome { came, is_open, failed } = play(&case, &patient());
+        let Outcome { came, is_open, failed } = play(&case, patient());
         let expected = u64::from(came && is_of_frames(&case.fault.call));
         assert!(!is_open || failed == expected, "{}: {failed} frames failed", case.scenario.name);
         let is_of_loading = !is_of_frames(&case.fault.call) && !case.fault.call.starts_with("rknn_destroy");
@@ -204,11 +250,11 @@ fn an_error_of_any_function_fails_one_frame_at_most() {
 #[test]
 fn every_code_of_loading_and_running_costs_what_it_must() {
     for (code, _) in CODES {
-        for way in WAYS {
+        for way in all_ways() {
             let of_call = |call| case(&format!("code {code}"), call, way, 1, Action::Error(code)).unwrap();
-            let Outcome { is_open, .. } = play(&of_call("rknn_init"), &patient());
+            let Outcome { is_open, .. } = play(&of_call("rknn_init"), patient());
             assert!(!is_open, "{code} {way:?}: a model that was not loaded was opened");
-            let Outcome { is_open, failed, .. } = play(&of_call("rknn_run"), &patient());
+            let Outcome { is_open, failed, .. } = play(&of_call("rknn_run"), patient());
             assert!(is_open && failed == 1, "{code} {way:?}: {failed} frames failed");
         }
     }
@@ -217,10 +263,10 @@ fn every_code_of_loading_and_running_costs_what_it_must() {
 /// Whatever the others would do, the backend does not ask them.
 #[test]
 fn functions_that_the_backend_has_no_use_for_are_never_called() {
-    for call in UNUSED {
-        for way in WAYS {
-            let case = case("unused", call, way, 1, Action::Error(-1)).unwrap();
-            let Outcome { came, is_open, failed } = play(&case, &patient());
+    for (kind, way) in all_ways() {
+        for call in unused(kind) {
+            let case = case("unused", call, (kind, way), 1, Action::Error(-1)).unwrap();
+            let Outcome { came, is_open, failed } = play(&case, patient());
             assert!(!came && is_open && failed == 0, "{}: it was called", case.scenario.name);
         }
     }
@@ -229,7 +275,7 @@ fn functions_that_the_backend_has_no_use_for_are_never_called() {
 #[test]
 fn a_late_answer_of_any_function_fails_nothing() {
     for case in cases("delay", |_| Action::Delay(30)) {
-        let outcome = play(&case, &patient());
+        let outcome = play(&case, patient());
         assert!(outcome.is_open && outcome.failed == 0, "{}: {outcome:?}", case.scenario.name);
     }
 }
@@ -237,9 +283,10 @@ fn a_late_answer_of_any_function_fails_nothing() {
 #[test]
 fn memory_and_outputs_that_come_short_are_refused() {
     for case in cases("short", |_| Action::Short(7)) {
-        let Outcome { is_open, failed, .. } = play(&case, &patient());
-        let expected = u64::from(case.fault.call == "rknn_outputs_get");
-        assert_eq!((is_open, failed), (expected == 1, expected), "{}", case.scenario.name);
+        let Outcome { came, is_open, failed } = play(&case, patient());
+        let is_of_frame = case.fault.call == "rknn_outputs_get";
+        let expected = (is_of_frame || !came, u64::from(is_of_frame));
+        assert_eq!((is_open, failed), expected, "{}", case.scenario.name);
     }
 }
 
@@ -250,9 +297,8 @@ fn an_npu_that_takes_too_long_fails_one_frame() {
         grace: Duration::from_secs(100_000),
         ..TimeLimits::default()
     };
-    let options = RknnOptions { limits, ..three_cores() };
     for case in cases("slow", |_| Action::Slow(600_000)) {
-        let outcome = play(&case, &options);
+        let outcome = play(&case, limits);
         assert!(outcome.is_open && outcome.failed == 1, "{}: {outcome:?}", case.scenario.name);
     }
 }
@@ -266,11 +312,10 @@ fn assert_stalls_are_survived(way: Way) {
         open: Duration::from_secs(20),
         ..TimeLimits::default()
     };
-    let options = RknnOptions { limits, ..three_cores() };
     let cases: Vec<Case> =
         cases("stall", |_| Action::Stall).into_iter().filter(|case| case.way == way).collect();
     let survive = |case: &Case| {
-        let Outcome { came, is_open, failed } = play(case, &options);
+        let Outcome { came, is_open, failed } = play(case, limits);
         let may_fail = if came && is_of_frames(&case.fault.call) { 1..=2 } else { 0..=0 };
         assert!(!is_open || may_fail.contains(&failed), "{}: {failed} frames failed", case.scenario.name);
     };

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use repedge::backend::rknn::{IoPath, NpuFailure, Pool, PoolReport, RknnOptions, TimeLimits};
-use stand_in::Action;
+use stand_in::{Action, Kind};
 
-use crate::frames::{assert_nothing_left, number, only_error, run, three_cores};
+use crate::frames::{assert_nothing_left, number, only_error, run};
 use crate::{CODES, assert_typed, failure, npu};
 
 fn copied() -> RknnOptions {
@@ -14,15 +14,17 @@ fn copied() -> RknnOptions {
 
 #[test]
 fn every_error_code_fails_its_frame_and_no_other() {
-    for call in ["rknn_run", "rknn_set_io_mem", "rknn_mem_sync"] {
-        for (code, expected) in CODES {
-            let scenario = npu::scenario(&format!("{call} {code}"));
-            let scenario = scenario.with_fault(call, 9, 1, Action::Error(code));
-            let mut pool = npu::pool(&scenario, &three_cores()).unwrap();
-            assert_typed(&only_error(&mut pool, 30), expected, call, code);
-            assert_eq!(pool.report(), PoolReport { finished: 29, failed: 1, ..PoolReport::default() });
-            drop(pool);
-            assert_nothing_left(&scenario);
+    for kind in npu::KINDS {
+        for call in ["rknn_run", "rknn_set_io_mem", "rknn_mem_sync"] {
+            for (code, expected) in CODES {
+                let scenario = npu::scenario_of(kind, &format!("{call} {code}"));
+                let scenario = scenario.with_fault(call, 9, 1, Action::Error(code));
+                let mut pool = npu::pool(&scenario, &npu::all_cores(kind)).unwrap();
+                assert_typed(&only_error(&mut pool, 30), expected, call, code);
+                assert_eq!(pool.report(), PoolReport { finished: 29, failed: 1, ..PoolReport::default() });
+                drop(pool);
+                assert_nothing_left(&scenario);
+            }
         }
     }
 }
@@ -67,17 +69,16 @@ fn outputs_that_come_short_are_no_outputs() {
 /// The runtime is told how long a frame may take, and gives up by itself: nothing is set aside.
 #[test]
 fn a_frame_that_takes_too_long_fails_and_its_context_stays() {
-    let scenario = npu::scenario("too long").with_fault("rknn_run", 2, 1, Action::Slow(600_000));
-    let limits = TimeLimits {
-        run: Duration::from_millis(1500),
-        grace: Duration::from_secs(100_000),
-        ..TimeLimits::default()
-    };
-    let mut pool = npu::pool(&scenario, &RknnOptions { limits, ..npu::options() }).unwrap();
-    assert_typed(&only_error(&mut pool, 6), NpuFailure::Timeout, "rknn_run", -2);
-    assert_eq!(pool.report(), PoolReport { finished: 5, failed: 1, ..PoolReport::default() });
-    drop(pool);
-    assert_nothing_left(&scenario);
+    let limits = TimeLimits { grace: Duration::from_secs(100_000), ..npu::short_limits() };
+    for kind in npu::KINDS {
+        let scenario = npu::scenario_of(kind, "too long");
+        let scenario = scenario.with_fault("rknn_run", 2, 1, Action::Slow(600_000));
+        let mut pool = npu::pool(&scenario, &RknnOptions { limits, ..npu::options_of(kind) }).unwrap();
+        assert_typed(&only_error(&mut pool, 6), NpuFailure::Timeout, "rknn_run", -2);
+        assert_eq!(pool.report(), PoolReport { finished: 5, failed: 1, ..PoolReport::default() });
+        drop(pool);
+        assert_nothing_left(&scenario);
+    }
 }
 
 #[test]
@@ -95,16 +96,18 @@ fn less_than_a_millisecond_is_not_taken_for_no_limit() {
 
 #[test]
 fn queries_that_fail_are_told_and_cost_nothing() {
-    for (code, expected) in CODES {
-        // Ten queries while loading.
-        let scenario = npu::scenario(&format!("usage {code}"));
-        let scenario = scenario.with_fault("rknn_query", 11, 1, Action::Error(code));
-        let mut pool = npu::pool(&scenario, &npu::options()).unwrap();
-        assert_typed(&pool.usage().unwrap_err(), expected, "rknn_query", code);
-        pool.usage().unwrap();
-        assert_eq!(run(&mut pool, 6), [None; 6]);
-        drop(pool);
-        assert_nothing_left(&scenario);
+    for kind in npu::KINDS {
+        for (code, expected) in CODES {
+            // Ten queries while loading.
+            let scenario = npu::scenario_of(kind, &format!("usage {code}"));
+            let scenario = scenario.with_fault("rknn_query", 11, 1, Action::Error(code));
+            let mut pool = npu::pool(&scenario, &npu::options_of(kind)).unwrap();
+            assert_typed(&pool.usage().unwrap_err(), expected, "rknn_query", code);
+            pool.usage().unwrap();
+            assert_eq!(run(&mut pool, 6), [None; 6]);
+            drop(pool);
+            assert_nothing_left(&scenario);
+        }
     }
 }
 
@@ -121,15 +124,16 @@ fn a_context_that_the_runtime_does_not_destroy_is_left_to_it() {
 
 #[test]
 fn an_npu_that_fails_again_and_again_is_given_up() {
-    for (code, expected) in [
+    let codes = [
         (-2, NpuFailure::Timeout),
         (-5, NpuFailure::InvalidParameter),
         (-4, NpuFailure::OutOfMemory),
         (-99, NpuFailure::UnknownCode(-99)),
-    ] {
-        let scenario = npu::scenario(&format!("given up {code}"));
+    ];
+    for (kind, (code, expected)) in npu::KINDS.into_iter().flat_map(|kind| codes.map(|code| (kind, code))) {
+        let scenario = npu::scenario_of(kind, &format!("given up {code}"));
         let scenario = scenario.with_fault("rknn_run", 4, u64::MAX - 4, Action::Error(code));
-        let mut pool = npu::pool(&scenario, &npu::options()).unwrap();
+        let mut pool = npu::pool(&scenario, &npu::options_of(kind)).unwrap();
         let outcomes: Vec<_> = (0..6).map(|_| run(&mut pool, 1)[0]).collect();
         assert_eq!(outcomes[..3], [None; 3]);
         assert_eq!(outcomes[3..], [Some(expected); 3]);
@@ -158,8 +162,14 @@ fn an_npu_is_not_given_up_for_what_was_wrong_with_a_frame() {
 /// Frames with faults strewn over every function that a frame calls: each is reported once, in its turn, as what it is.
 #[test]
 fn whatever_goes_wrong_every_frame_is_reported_in_its_turn() {
+    for kind in npu::KINDS {
+        assert_strewn_faults_are_reported(kind);
+    }
+}
+
+fn assert_strewn_faults_are_reported(kind: Kind) {
     let calls = ["rknn_run", "rknn_set_io_mem", "rknn_mem_sync"];
-    let mut scenario = npu::scenario("strewn");
+    let mut scenario = npu::scenario_of(kind, "strewn");
     let mut faults = 0;
     for nth in 0..60_u64 {
         // Far enough apart that no core fails three times in a row.
@@ -171,7 +181,7 @@ fn whatever_goes_wrong_every_frame_is_reported_in_its_turn() {
         faults += u64::from(nth % 5 != 0);
         scenario = scenario.with_fault(call, 40 + nth * 90, 1, action);
     }
-    let mut pool = npu::pool(&scenario, &three_cores()).unwrap();
+    let mut pool = npu::pool(&scenario, &npu::all_cores(kind)).unwrap();
     let outcomes = run(&mut pool, 6000);
     let failed = outcomes.iter().flatten().count() as u64;
     assert_eq!(failed, faults);

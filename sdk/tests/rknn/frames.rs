@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use artifact::{Layout, TensorView, ViewData};
 use repedge::Error;
 use repedge::backend::rknn::{Cores, NpuFailure, Pool, RknnOptions};
-use stand_in::Scenario;
+use stand_in::{Kind, Scenario};
 
 use crate::{failure, npu};
 
@@ -91,7 +91,7 @@ pub fn wait_for_reopened(pool: &mut Pool, count: u64) {
 }
 
 pub fn three_cores() -> RknnOptions {
-    RknnOptions { cores: Cores::Each(3), ..npu::options() }
+    npu::all_cores(Kind::Rk)
 }
 
 /// Three cores, and limits short enough to wait for a call that never returns.

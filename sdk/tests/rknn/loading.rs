@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use repedge::backend::rknn::{Cores, NpuFailure, RknnOptions, TimeLimits};
-use stand_in::Action;
+use stand_in::{Action, Kind};
 
 use crate::frames::{assert_all_freed, assert_nothing_left, run, three_cores};
 use crate::tensors::refusal;
@@ -12,13 +12,17 @@ use crate::{CODES, assert_typed, failure, npu};
 
 #[test]
 fn every_error_of_loading_is_typed() {
-    for call in ["rknn_init", "rknn_query", "rknn_set_core_mask"] {
-        for (code, expected) in CODES {
+    let calls_of = |kind| match kind {
+        Kind::Rk => (Cores::One(0), &["rknn_init", "rknn_query", "rknn_set_core_mask"][..]),
+        Kind::Rv => (Cores::Driver, &["rknn_init", "rknn_query"][..]),
+    };
+    for (kind, (cores, calls)) in npu::KINDS.map(|kind| (kind, calls_of(kind))) {
+        for (call, (code, expected)) in calls.iter().flat_map(|&call| CODES.map(|code| (call, code))) {
             // The first query, for versions, may fail.
             let nth = if call == "rknn_query" { 2 } else { 1 };
-            let scenario = npu::scenario(&format!("loading {call} {code}"));
+            let scenario = npu::scenario_of(kind, &format!("loading {call} {code}"));
             let scenario = scenario.with_fault(call, nth, 1, Action::Error(code));
-            let options = RknnOptions { cores: Cores::One(0), ..npu::options() };
+            let options = RknnOptions { cores, ..npu::options_of(kind) };
             assert_typed(&refusal(&scenario, &options), expected, call, code);
             assert_all_freed(&scenario);
             // The next attempt finds nothing broken.
@@ -29,9 +33,12 @@ fn every_error_of_loading_is_typed() {
 
 #[test]
 fn memory_that_is_not_given_is_told_without_a_code() {
-    for (name, action) in [("none", Action::Error(-4)), ("short", Action::Short(1))] {
-        let scenario = npu::scenario(&format!("{name} memory")).with_fault("rknn_create_mem", 3, 1, action);
-        let error = refusal(&scenario, &npu::options());
+    let actions = [("none", Action::Error(-4)), ("short", Action::Short(1))];
+    for (kind, (name, action)) in npu::KINDS.into_iter().flat_map(|kind| actions.map(|action| (kind, action)))
+    {
+        let scenario = npu::scenario_of(kind, &format!("{name} memory"));
+        let scenario = scenario.with_fault("rknn_create_mem", 3, 1, action);
+        let error = refusal(&scenario, &npu::options_of(kind));
         assert_eq!(failure(&error), NpuFailure::OutOfMemory);
         let text = error.to_string();
         assert!(text.contains("it gave none, or too little") && text.contains("fewer cores"), "{text}");
@@ -42,10 +49,10 @@ fn memory_that_is_not_given_is_told_without_a_code() {
 #[test]
 fn memory_that_runs_out_while_loading_leaves_nothing_behind() {
     // Two sets of an input and three outputs.
-    for nth in 1..=8 {
-        let scenario = npu::scenario(&format!("memory {nth}"));
+    for (kind, nth) in npu::KINDS.into_iter().flat_map(|kind| (1..=8).map(move |nth| (kind, nth))) {
+        let scenario = npu::scenario_of(kind, &format!("memory {nth}"));
         let scenario = scenario.with_fault("rknn_create_mem", nth, 1, Action::Error(-4));
-        let error = npu::pool(&scenario, &npu::options()).map(drop).unwrap_err();
+        let error = npu::pool(&scenario, &npu::options_of(kind)).map(drop).unwrap_err();
         assert_eq!(failure(&error), NpuFailure::OutOfMemory, "{error}");
         assert_nothing_left(&scenario);
         assert_eq!(npu::counters(&scenario).memories_made, nth - 1);
@@ -88,11 +95,19 @@ fn contexts_that_no_worker_takes_do_not_hold_up_the_program() {
 
 #[test]
 fn loading_that_never_ends_is_an_error() {
-    for call in ["rknn_init", "rknn_query", "rknn_create_mem", "rknn_dup_context", "rknn_set_core_mask"] {
-        let scenario =
-            npu::scenario(&format!("loading stalls in {call}")).with_fault(call, 1, 1, Action::Stall);
+    let calls_of = |kind| match kind {
+        Kind::Rk => {
+            &["rknn_init", "rknn_query", "rknn_create_mem", "rknn_dup_context", "rknn_set_core_mask"][..]
+        }
+        Kind::Rv => &["rknn_init", "rknn_query", "rknn_create_mem"][..],
+    };
+    for (kind, call) in
+        npu::KINDS.into_iter().flat_map(|kind| calls_of(kind).iter().map(move |&call| (kind, call)))
+    {
+        let scenario = npu::scenario_of(kind, &format!("loading stalls in {call}"));
+        let scenario = scenario.with_fault(call, 1, 1, Action::Stall);
         let limits = TimeLimits { open: Duration::from_millis(500), ..TimeLimits::default() };
-        let options = RknnOptions { limits, ..three_cores() };
+        let options = RknnOptions { limits, ..npu::all_cores(kind) };
         let error = npu::pool(&scenario, &options).map(drop).unwrap_err();
         assert!(matches!(failure(&error), NpuFailure::Stalled { .. }), "{call}: {error}");
         npu::control(&scenario).release();

@@ -12,12 +12,14 @@ mod faults;
 mod frames;
 mod imports;
 mod integer;
+mod left_out;
 mod loading;
 mod numbers;
 mod order;
 mod refusals;
 mod stalls;
 mod tensors;
+mod turns;
 
 use repedge::Error;
 use repedge::backend::rknn::NpuFailure;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use repedge::backend::rknn::{Cores, IoPath, NpuFailure, RknnOptions, TimeLimits};
-use stand_in::Action;
+use stand_in::{Action, Kind};
 
 use crate::frames::{assert_nothing_left, fill, impatient, next_error, number, run, wait_for_reopened};
 use crate::{failure, npu};
@@ -39,12 +39,15 @@ fn a_call_that_never_returns_costs_its_frames_and_nothing_else() {
 #[test]
 fn a_stall_in_any_call_of_a_frame_is_survived() {
     let copied = RknnOptions { path: IoPath::Copied, ..npu::impatient() };
-    for (options, calls) in [
-        (npu::impatient(), &["rknn_set_io_mem", "rknn_mem_sync"][..]),
-        (copied, &["rknn_inputs_set", "rknn_outputs_get", "rknn_outputs_release"]),
+    let small = RknnOptions { limits: npu::short_limits(), ..npu::options_of(Kind::Rv) };
+    for (kind, options, calls) in [
+        (Kind::Rk, npu::impatient(), &["rknn_set_io_mem", "rknn_mem_sync"][..]),
+        (Kind::Rk, copied, &["rknn_inputs_set", "rknn_outputs_get", "rknn_outputs_release"]),
+        (Kind::Rv, small, &["rknn_run", "rknn_set_io_mem", "rknn_mem_sync"]),
     ] {
         for call in calls {
-            let scenario = npu::scenario(&format!("stall in {call}")).with_fault(call, 6, 1, Action::Stall);
+            let scenario = npu::scenario_of(kind, &format!("stall in {call}"));
+            let scenario = scenario.with_fault(call, 6, 1, Action::Stall);
             let mut pool = npu::pool(&scenario, &options).unwrap();
             let failures: Vec<NpuFailure> = run(&mut pool, 20).into_iter().flatten().collect();
             assert!(matches!(failures[0], NpuFailure::Stalled { .. }), "{call}: {failures:?}");
@@ -141,32 +144,6 @@ fn a_context_that_is_refused_once_is_asked_for_again() {
         drop(pool);
         assert_nothing_left(&scenario);
     }
-}
-
-#[test]
-fn a_core_that_no_context_can_be_opened_on_is_left_out_and_the_others_go_on() {
-    let scenario = npu::scenario("left out").with_fault("rknn_run", 1, 1, Action::Stall).with_fault(
-        "rknn_init",
-        2,
-        99,
-        Action::Error(-4),
-    );
-    let mut pool = npu::pool(&scenario, &impatient()).unwrap();
-    fill(&mut pool, number(0)).unwrap();
-    assert!(matches!(failure(&next_error(&mut pool)), NpuFailure::Stalled { .. }));
-    let end = Instant::now() + Duration::from_secs(60);
-    while npu::counters(&scenario).faults[1] < 3 {
-        assert!(Instant::now() < end, "{:?}", pool.report());
-        assert_eq!(run(&mut pool, 6), [None; 6]);
-    }
-    assert_eq!(run(&mut pool, 30), [None; 30]);
-    pool.usage().unwrap();
-    let report = pool.report();
-    assert_eq!((report.quarantined, report.reopened, report.left_out), (1, 0, 1));
-    assert_eq!(npu::counters(&scenario).faults, [1, 3], "it is tried a few times only");
-    npu::control(&scenario).release();
-    drop(pool);
-    assert_nothing_left(&scenario);
 }
 
 #[test]

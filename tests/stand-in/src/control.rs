@@ -24,10 +24,17 @@ pub struct Control {
 /// # Panics
 /// When it has not been built.
 pub fn library(kind: Kind) -> PathBuf {
-    let name = match kind {
+    built(match kind {
         Kind::Rk => "libstand_in_rk.so",
         Kind::Rv => "libstand_in_rv.so",
-    };
+    })
+}
+
+/// The library called `name`, as cargo builds it for tests that depend on its package.
+///
+/// # Panics
+/// When it has not been built.
+pub fn built(name: &str) -> PathBuf {
     let program = std::env::current_exe().expect("no path of the running test");
     let folders = program.ancestors().skip(1).take(2);
     let places = folders.flat_map(|folder| [folder.join(name), folder.join("deps").join(name)]);

@@ -14,6 +14,7 @@ mod device;
 mod layout;
 mod memory;
 mod model;
+pub mod rga;
 mod scenario;
 
 pub use model::{Model, Recording, digest};

@@ -4,6 +4,7 @@
 mod archive;
 mod deb;
 mod model;
+mod notice;
 mod package;
 pub mod programs;
 mod record;

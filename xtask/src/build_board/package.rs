@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use boards::Board;
 
 use super::model::Bundle;
+use super::notice;
 use super::programs::{self, Programs};
 use super::version;
 use crate::tree::{Content, Node, Tree};
@@ -19,6 +20,10 @@ const FILES: &str = "examples/package";
 const SETTINGS: &str = "examples/camera-demo/camera-demo.toml";
 /// Where the package lies on a board; `activate` copies it from there.
 const PACKAGE: &str = "usr/lib/repedge/package";
+/// Where Debian's packages say what they are under; the notice of what is linked lies beside it.
+const DOCS: &str = "usr/share/doc/repedge";
+/// The license of what is ours.
+const LICENSE: &str = "LICENSE";
 /// The program that runs as a service.
 const SERVICE: &str = "camera-demo";
 /// Modes: everybody reads, root writes.
@@ -70,6 +75,9 @@ pub fn compose(
         let settings = composer.read(Path::new(SETTINGS))?;
         composer.setting("etc/repedge/camera-demo.toml", settings)?;
     }
+    let license = composer.read(Path::new(LICENSE))?;
+    composer.add(&format!("{DOCS}/copyright"), DATA, license)?;
+    composer.add(&format!("{DOCS}/{}", notice::FILE), DATA, programs.notice.clone().into_bytes())?;
     composer.flags(bundle)?;
     composer.keys(keys)?;
     for script in ["postinst", "prerm", "postrm"] {
@@ -193,6 +201,8 @@ mod tests {
             assert!(text(&package, setting).starts_with('#'), "{setting} does not say what it is for");
         }
         assert_eq!(package.scripts.len(), 3);
+        assert_eq!(text(&package, "usr/share/doc/repedge/THIRD-PARTY"), "licenses of others\n");
+        assert!(text(&package, "usr/share/doc/repedge/copyright").contains("MIT"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use boards::{Board, Target};
 
+use super::notice;
 use crate::cross::elf::{self, Needs};
 use crate::cross::{Toolchain, With};
 use crate::headers;
@@ -40,6 +41,8 @@ pub struct Programs {
     pub toolchain: String,
     /// The profile they were built with.
     pub profile: String,
+    /// What of others is in them, and under which licenses.
+    pub notice: String,
 }
 
 /// Builds and checks the programs.
@@ -65,7 +68,10 @@ pub fn build(
     let path = folder.join(FILE);
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let needs = elf::needs(&path)?;
-    let programs = Programs { names, bytes, needs, debian_arch, toolchain, profile: profile.into() };
+    let triple =
+        board.target.as_ref().map_or_else(triple_of_this_machine, |target| Ok(target.triple.clone()))?;
+    let notice = notice::of(workspace, &triple, FEATURES)?;
+    let programs = Programs { names, bytes, needs, debian_arch, toolchain, profile: profile.into(), notice };
     check(board, &programs)?;
     if board.target.is_some() {
         let paths = [workspace.root().to_owned(), workspace.target_folder()?, cargo_home()?];
@@ -185,6 +191,12 @@ fn debian_arch_of_this_machine() -> Result<&'static str> {
     })
 }
 
+fn triple_of_this_machine() -> Result<String> {
+    let text = capture(Command::new("rustc").arg("-vV"))?;
+    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(triple.context("rustc does not tell what it runs on")?.to_owned())
+}
+
 fn native_version() -> Result<String> {
     Ok(capture(Command::new("rustc").arg("--version"))?.trim().to_owned())
 }
@@ -236,6 +248,7 @@ impl Programs {
             debian_arch: "arm64",
             toolchain: String::new(),
             profile: String::new(),
+            notice: "licenses of others\n".into(),
         }
     }
 }

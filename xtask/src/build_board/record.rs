@@ -9,6 +9,7 @@ use boards::Board;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::notice;
 use super::package::Package;
 use super::programs::{self, Programs};
 use crate::image::Sources;
@@ -35,6 +36,8 @@ struct Record<'a> {
     /// The file of all programs, and the names that it is called by.
     programs: Item,
     names: &'a [String],
+    /// The notice of what of others is in them.
+    notice: Item,
     outputs: Vec<Item>,
 }
 
@@ -122,6 +125,7 @@ pub fn of(
         inputs: [inputs(workspace, board, package)?, made.inputs].concat(),
         programs: Item::of(programs::FILE, &programs.bytes),
         names: &programs.names,
+        notice: Item::of(notice::FILE, programs.notice.as_bytes()),
         outputs: made.outputs,
     };
     let text = serde_json::to_string_pretty(&record).context("cannot write the record")?;
@@ -211,6 +215,16 @@ mod tests {
         {
             assert!(items.iter().any(|item| item.name == name), "{name} is no input");
         }
+    }
+
+    #[test]
+    fn the_record_tells_the_notice_by_its_digest() {
+        let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
+        let programs = Programs::of(&["self-test"], Vec::new());
+        let record = of(&workspace, &board, &programs, &Package::empty(), Made::default()).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(record["notice"]["name"], "THIRD-PARTY");
+        assert_eq!(record["notice"]["sha256"], sha256_of(programs.notice.as_bytes()));
     }
 
     #[test]

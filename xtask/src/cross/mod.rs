@@ -225,6 +225,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_containers_says_how_far_it_can_be_trusted() {
+        let images = [
+            include_str!("../../../toolchains/docker/aarch64.Dockerfile"),
+            include_str!("../../../toolchains/docker/host.Dockerfile"),
+        ];
+        for text in images {
+            let base = text.lines().find_map(|line| line.strip_prefix("FROM ")).unwrap();
+            assert_ne!(base.contains("@sha256:"), text.contains("Not pinned by digest"), "{base}");
+            let (tag, _) = base.split_once('@').unwrap_or((base, ""));
+            assert!(text.contains(&format!("docker pull {tag}")), "how {tag} is pinned is not said");
+            // The part before a slash would be the host of a registry.
+            assert!(!base.contains('/') && tag.contains(':'), "{base}");
+        }
+        for text in images.iter().copied().chain([include_str!("../../../toolchains/Cross.toml")]) {
+            assert!(text.contains("Untested"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_vendors_linker_is_named() {
         let target = Board::find("rv1106").unwrap().target.unwrap();
         let missing = missing_vendor_linker(&target);

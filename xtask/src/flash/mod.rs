@@ -3,6 +3,7 @@
 
 mod bars;
 mod disk;
+mod plan;
 mod sd;
 mod ssh;
 mod usb;
@@ -19,6 +20,8 @@ use crate::workspace::Workspace;
 use sd::{Consent, Kernel};
 use ssh::{Package, Ssh};
 use write::DiskImage;
+
+pub use usb::Usb;
 
 /// Arguments of `cargo xtask flash`.
 #[derive(Debug, clap::Args)]
@@ -88,15 +91,8 @@ fn over_ssh(args: &Args, board: &Board, destination: &str, folder: &Path) -> Res
     };
     let report = folder.join("self-test.json");
     if args.dry_run {
-        return plan(&[
-            format!("ask {destination} over ssh what it is, and stop unless it is a {}", board.name),
-            format!("copy {} to /var/tmp there and compare digests", package.file.display()),
-            "install it: the package tests the new version before it switches to it".into(),
-            "stop the demo, run the whole self-test, start the demo and see that it stays up".into(),
-            "let the board go back to the version before if the self-test or the demo fails".into(),
-            "else have it accept no lower security version any more, if the bundle is signed".into(),
-            format!("fetch the self-test's report to {}", report.display()),
-        ]);
+        plan::print(&plan::over_ssh(&board.name, destination, &package.file, &report));
+        return Ok(());
     }
     let mut shell = Ssh::connect(destination, args.ssh_config.as_deref())?;
     let done = ssh::flash(board, &package, &mut shell)?;
@@ -107,14 +103,14 @@ fn over_ssh(args: &Args, board: &Board, destination: &str, folder: &Path) -> Res
 }
 
 fn onto_card(args: &Args, device: &Path, file: &Path) -> Result<()> {
-    let card = Kernel::here()?.card(device).context("nothing was written")?;
+    let card = Kernel::here()?.card(device)?;
     let image = open(file)?;
     if args.dry_run {
-        let first = format!("overwrite {}", card.describe());
-        return plan(&[[first].to_vec(), plan_of_writing(file, &image)].concat());
+        plan::print(&plan::onto_card(&card, plan::writing(file, image.map())));
+        return Ok(());
     }
-    sd::flash(&card, &image, if args.yes { Consent::Given } else { Consent::Ask })?;
-    println!("{} holds {}, verified", device.display(), file.display());
+    let verified = sd::flash(&card, &image, if args.yes { Consent::Given } else { Consent::Ask })?;
+    println!("{} holds {}: {verified}", device.display(), file.display());
     Ok(())
 }
 
@@ -122,38 +118,14 @@ fn over_usb(args: &Args, board: &Board, file: &Path) -> Result<()> {
     let usb = board.flash.usb.context("the board's file has no [flash.usb]")?;
     let target = usb::Target { board: &board.name, ids: (usb.vendor_id, usb.product_id) };
     let image = open(file)?;
+    let loader = args.loader.as_deref();
     if args.dry_run {
-        let found = match target.find(&mut usb::Usb) {
-            Ok(found) => format!("take {found}"),
-            Err(error) => format!("look for the board on USB (now: {error:#})"),
-        };
-        let loader = match &args.loader {
-            Some(loader) => format!("in maskrom mode, give it {}", loader.display()),
-            None => "in maskrom mode, stop: no --loader".into(),
-        };
-        let last = "restart the board".to_owned();
-        return plan(&[vec![found, loader], plan_of_writing(file, &image), vec![last]].concat());
+        let writing = plan::writing(file, image.map());
+        plan::print(&usb::plan(target, &mut Usb, loader, writing));
+        return Ok(());
     }
-    usb::flash(target, &mut usb::Usb, args.loader.as_deref(), &image)?;
-    println!("{} holds {}, verified, and starts anew", board.name, file.display());
-    Ok(())
-}
-
-fn plan_of_writing(file: &Path, image: &DiskImage) -> Vec<String> {
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let map = image.map();
-    vec![
-        format!("check {} against its block map", file.display()),
-        format!("write the {} of {} MiB that matter", mib(map.mapped_bytes()), mib(map.image_bytes())),
-        "read them back and compare digests".into(),
-    ]
-}
-
-fn plan(steps: &[String]) -> Result<()> {
-    for (at, step) in steps.iter().enumerate() {
-        println!("{}. {step}", at + 1);
-    }
-    println!("nothing was done: this was --dry-run");
+    let verified = usb::flash(target, &mut Usb, loader, &image)?;
+    println!("{} starts anew and holds {}: {verified}", board.name, file.display());
     Ok(())
 }
 
@@ -180,7 +152,8 @@ fn image_of(args: &Args, board: &Board, folder: &Path) -> PathBuf {
 }
 
 fn open(file: &Path) -> Result<DiskImage> {
-    DiskImage::open(file).context("no usable disk image: `cargo xtask build-board BOARD --image …` makes one")
+    DiskImage::open(file)
+        .context("nothing was written, there is no usable disk image: `cargo xtask build-board BOARD --image …` makes one")
 }
 
 /// Writes a report beside and renames it, so that there is never half of one.

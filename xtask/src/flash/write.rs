@@ -29,11 +29,19 @@ pub struct DiskImage {
     map: Bmap,
 }
 
+/// An image that was read back from the disk as it was written; only [`write`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    bytes: u64,
+}
+
 /// What a disk holds after something went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// What it held before.
     Untouched,
+    /// What it held before, or a piece of the image over it: the first write failed, and nobody tells how far it came.
+    Begun,
     /// The first part of the image over what it held before.
     Partly {
         /// Bytes that were written.
@@ -64,9 +72,12 @@ impl fmt::Display for State {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Untouched => out.write_str("nothing was written, it holds what it held before"),
+            Self::Begun => out.write_str(
+                "it holds what it held before, or a piece of the new image over that; write it again",
+            ),
             Self::Partly { written, total } => write!(
                 out,
-                "it holds {written} of {total} bytes of the new image over the old content, and boots neither; \
+                "it took {written} of {total} bytes of the new image over the old content, and boots neither; \
                  write it again"
             ),
             Self::Unread => {
@@ -78,6 +89,12 @@ impl fmt::Display for State {
                  write it again, and if that ends the same, the disk is worn, or smaller than it says"
             ),
         }
+    }
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} bytes verified", self.bytes)
     }
 }
 
@@ -116,15 +133,17 @@ impl DiskImage {
 ///
 /// # Errors
 /// [`Interrupted`] with the state of the disk.
-pub fn write(image: &DiskImage, disk: &mut dyn Disk) -> Result<(), Interrupted> {
+pub fn write(image: &DiskImage, disk: &mut dyn Disk) -> Result<Verified, Interrupted> {
     let untouched = |cause| Interrupted { state: State::Untouched, cause };
     check(image, disk).map_err(untouched)?;
     let total = image.map.mapped_bytes();
+    // A process that is killed says nothing any more.
+    eprintln!("until it is verified, the disk holds neither the old content nor the new whole");
     let bar = bars::bytes("writing", total);
     let mut written = 0;
     for range in image.map.ranges() {
         write_range(image, range, disk, &mut written, &bar).map_err(|cause| {
-            let state = if written == 0 { State::Untouched } else { State::Partly { written, total } };
+            let state = if written == 0 { State::Begun } else { State::Partly { written, total } };
             Interrupted { state, cause }
         })?;
     }
@@ -140,8 +159,9 @@ pub fn write(image: &DiskImage, disk: &mut dyn Disk) -> Result<(), Interrupted> 
             return Err(Interrupted { state: State::Unlike { start, bytes }, cause });
         }
     }
+    let verified = Verified { bytes: total };
     bars::finish(&bar, "verified");
-    Ok(())
+    Ok(verified)
 }
 
 /// Everything that can be known before the first byte is written.
@@ -259,7 +279,7 @@ mod tests {
             self.folder.path().join("a.img")
         }
 
-        fn write_to(&self, disk: &mut Faulty) -> Result<(), Interrupted> {
+        fn write_to(&self, disk: &mut Faulty) -> Result<Verified, Interrupted> {
             write(&DiskImage::open(&self.image()).unwrap(), disk)
         }
     }
@@ -270,6 +290,8 @@ mod tests {
         None,
         /// It takes and gives a few bytes at once.
         Short,
+        /// Every other call is interrupted by a signal.
+        Signals,
         /// It is gone after this many bytes.
         Pulled(u64),
         /// It is full after this many bytes.
@@ -286,11 +308,18 @@ mod tests {
         bytes: Vec<u8>,
         fault: Fault,
         written: u64,
+        calls: u64,
     }
 
     impl Faulty {
         fn new(fault: Fault) -> Self {
-            Self { bytes: vec![0xee; usize::try_from(DISK_BYTES).unwrap()], fault, written: 0 }
+            Self { bytes: vec![0xee; usize::try_from(DISK_BYTES).unwrap()], fault, written: 0, calls: 0 }
+        }
+
+        fn expect_no_signal(&mut self) -> io::Result<()> {
+            self.calls += 1;
+            let is_interrupted = self.fault == Fault::Signals && self.calls % 2 == 1;
+            if is_interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         }
 
         fn is_untouched(&self) -> bool {
@@ -304,6 +333,7 @@ mod tests {
         }
 
         fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<usize> {
+            self.expect_no_signal()?;
             let length = match self.fault {
                 Fault::Short => data.len().min(1000),
                 Fault::Pulled(after) if self.written >= after => {
@@ -322,6 +352,7 @@ mod tests {
         }
 
         fn read_at(&mut self, offset: u64, data: &mut [u8]) -> io::Result<usize> {
+            self.expect_no_signal()?;
             let start = usize::try_from(offset).unwrap();
             let length = if self.fault == Fault::Short { data.len().min(1000) } else { data.len() };
             data[..length].copy_from_slice(&self.bytes[start..start + length]);
@@ -342,9 +373,10 @@ mod tests {
     #[test]
     fn only_what_matters_is_written() {
         let bench = Bench::new();
-        for fault in [Fault::None, Fault::Short] {
+        for fault in [Fault::None, Fault::Short, Fault::Signals] {
             let mut disk = Faulty::new(fault);
-            bench.write_to(&mut disk).unwrap();
+            let verified = bench.write_to(&mut disk).unwrap();
+            assert_eq!(verified.to_string(), "2097152 bytes verified", "{fault:?}");
             let image = fs::read(bench.image()).unwrap();
             let mib = 1 << 20;
             assert!(disk.bytes[..mib] == image[..mib] && disk.bytes[2 * mib..3 * mib] == image[2 * mib..]);
@@ -373,8 +405,9 @@ mod tests {
                 && error.to_string().contains("boots neither")
         );
         let mut disk = Faulty::new(Fault::Pulled(0));
-        assert_eq!(bench.write_to(&mut disk).unwrap_err().state, State::Untouched);
-        assert!(disk.is_untouched());
+        let error = bench.write_to(&mut disk).unwrap_err();
+        assert_eq!(error.state, State::Begun);
+        assert!(error.to_string().contains("or a piece of the new image") && disk.is_untouched(), "{error}");
     }
 
     #[test]

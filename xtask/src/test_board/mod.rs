@@ -104,7 +104,15 @@ pub fn run_all(workspace: &Workspace, train_host: PathBuf) -> Result<()> {
 /// # Errors
 /// When there is no place for a cache.
 pub fn is_ready() -> Result<bool> {
-    Ok((EMULATOR.is_met)() && Packages::cached()?.is_some())
+    Ok((EMULATOR.is_met)() && has_guests()?)
+}
+
+/// Whether the packages that guests are made of were downloaded.
+///
+/// # Errors
+/// When there is no place for a cache.
+pub fn has_guests() -> Result<bool> {
+    Ok(Packages::cached()?.is_some())
 }
 
 /// Installs what a fresh machine lacks, and takes the newest packages for guests.

@@ -503,6 +503,100 @@ const _: () = {
     ["Offset of field: rknn_output_extend::frame_id"]
         [::std::mem::offset_of!(rknn_output_extend, frame_id) - 0usize];
 };
+impl rknn_target_type {
+    pub const RKNN_TARGET_TYPE_CPU: rknn_target_type = rknn_target_type(1);
+    pub const RKNN_TARGET_TYPE_GPU: rknn_target_type = rknn_target_type(2);
+}
+#[repr(transparent)]
+#[derive(Debug, Copy, Clone, Hash, PartialEq, Eq)]
+pub struct rknn_target_type(pub ::std::os::raw::c_uint);
+#[repr(C)]
+#[derive(Debug)]
+pub struct rknn_custom_op_context {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct rknn_custom_op_tensor {
+    pub attr: rknn_tensor_attr,
+    pub mem: rknn_tensor_mem,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of rknn_custom_op_tensor"][::std::mem::size_of::<rknn_custom_op_tensor>() - 416usize];
+    ["Alignment of rknn_custom_op_tensor"][::std::mem::align_of::<rknn_custom_op_tensor>() - 8usize];
+    ["Offset of field: rknn_custom_op_tensor::attr"]
+        [::std::mem::offset_of!(rknn_custom_op_tensor, attr) - 0usize];
+    ["Offset of field: rknn_custom_op_tensor::mem"]
+        [::std::mem::offset_of!(rknn_custom_op_tensor, mem) - 376usize];
+};
+impl Default for rknn_custom_op_tensor {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+pub type rknn_custom_op_callback = ::std::option::Option<
+    unsafe extern "C" fn(
+        context: *mut rknn_custom_op_context,
+        inputs: *mut rknn_custom_op_tensor,
+        n_inputs: u32,
+        outputs: *mut rknn_custom_op_tensor,
+        n_outputs: u32,
+    ) -> ::std::os::raw::c_int,
+>;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct rknn_custom_op {
+    pub version: u32,
+    pub target: rknn_target_type,
+    pub op_type: [::std::os::raw::c_char; 256usize],
+    pub cl_kernel_name: [::std::os::raw::c_char; 256usize],
+    pub cl_kernel_source: *mut ::std::os::raw::c_char,
+    pub cl_source_size: u64,
+    pub cl_build_options: [::std::os::raw::c_char; 256usize],
+    pub init: rknn_custom_op_callback,
+    pub prepare: rknn_custom_op_callback,
+    pub compute: rknn_custom_op_callback,
+    pub compute_native: rknn_custom_op_callback,
+    pub destroy: ::std::option::Option<
+        unsafe extern "C" fn(context: *mut rknn_custom_op_context) -> ::std::os::raw::c_int,
+    >,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of rknn_custom_op"][::std::mem::size_of::<rknn_custom_op>() - 832usize];
+    ["Alignment of rknn_custom_op"][::std::mem::align_of::<rknn_custom_op>() - 8usize];
+    ["Offset of field: rknn_custom_op::version"][::std::mem::offset_of!(rknn_custom_op, version) - 0usize];
+    ["Offset of field: rknn_custom_op::target"][::std::mem::offset_of!(rknn_custom_op, target) - 4usize];
+    ["Offset of field: rknn_custom_op::op_type"][::std::mem::offset_of!(rknn_custom_op, op_type) - 8usize];
+    ["Offset of field: rknn_custom_op::cl_kernel_name"]
+        [::std::mem::offset_of!(rknn_custom_op, cl_kernel_name) - 264usize];
+    ["Offset of field: rknn_custom_op::cl_kernel_source"]
+        [::std::mem::offset_of!(rknn_custom_op, cl_kernel_source) - 520usize];
+    ["Offset of field: rknn_custom_op::cl_source_size"]
+        [::std::mem::offset_of!(rknn_custom_op, cl_source_size) - 528usize];
+    ["Offset of field: rknn_custom_op::cl_build_options"]
+        [::std::mem::offset_of!(rknn_custom_op, cl_build_options) - 536usize];
+    ["Offset of field: rknn_custom_op::init"][::std::mem::offset_of!(rknn_custom_op, init) - 792usize];
+    ["Offset of field: rknn_custom_op::prepare"][::std::mem::offset_of!(rknn_custom_op, prepare) - 800usize];
+    ["Offset of field: rknn_custom_op::compute"][::std::mem::offset_of!(rknn_custom_op, compute) - 808usize];
+    ["Offset of field: rknn_custom_op::compute_native"]
+        [::std::mem::offset_of!(rknn_custom_op, compute_native) - 816usize];
+    ["Offset of field: rknn_custom_op::destroy"][::std::mem::offset_of!(rknn_custom_op, destroy) - 824usize];
+};
+impl Default for rknn_custom_op {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 pub struct RknnTable {
     __library: ::libloading::Library,
     pub rknn_init: Result<

@@ -103,7 +103,12 @@ impl Bench {
         let lent = outputs.iter().zip(&self.plan.outputs).map(|(memory, plan)| {
             Ok(Output { raw: lend(memory)?, converted: plan.converted_bytes().map(Buffer::zeroed) })
         });
-        let buffers = Buffers { index, input: lend(&input)?, outputs: lent.collect::<Result<_, _>>()? };
+        let buffers = Buffers {
+            index,
+            input: lend(&input)?,
+            is_cached: false,
+            outputs: lent.collect::<Result<_, _>>()?,
+        };
         self.sets.push(MemorySet { input, outputs });
         Ok(buffers)
     }
@@ -111,7 +116,12 @@ impl Bench {
     fn allocate_own(&self, index: usize) -> Buffers {
         let output = |bytes| Output { raw: Buffer::zeroed(bytes), converted: None };
         let outputs = self.plan.outputs.iter().map(|plan| output(plan.bytes));
-        Buffers { index, input: Buffer::zeroed(self.plan.input.bytes), outputs: outputs.collect() }
+        Buffers {
+            index,
+            input: Buffer::zeroed(self.plan.input.bytes),
+            is_cached: false,
+            outputs: outputs.collect(),
+        }
     }
 
     /// Runs one frame.
@@ -127,7 +137,12 @@ impl Bench {
         Ok(())
     }
 
-    fn run_shared(&mut self, buffers: &Buffers, source: &Source, timeout: Duration) -> Result<(), Failing> {
+    fn run_shared(
+        &mut self,
+        buffers: &mut Buffers,
+        source: &Source,
+        timeout: Duration,
+    ) -> Result<(), Failing> {
         let import = match source {
             Source::Slot => None,
             Source::Imported(device) => Some(device),
@@ -137,6 +152,7 @@ impl Bench {
         if import.is_none() {
             // Memory of another device is kept consistent by that device's driver.
             set.input.sync(Direction::ToDevice).map_err(at("rknn_mem_sync"))?;
+            buffers.is_cached = false;
         }
         self.context.run(timeout).map_err(at("rknn_run"))?;
         for output in &set.outputs {
@@ -199,7 +215,7 @@ impl Bench {
     /// Frees everything: the buffers once they are all home, then memory and, once no other context uses its weights, the
     /// context. Waits for as long as somebody holds buffers or shares weights.
     pub(super) fn close(self, home: &Home) {
-        for Buffers { index, input, outputs } in home.close() {
+        for Buffers { index, input, outputs, .. } in home.close() {
             let Some(set) = self.sets.get(index) else { continue };
             if let Buffer::Lent(lent) = input {
                 set.input.take_back(lent);

@@ -50,6 +50,8 @@ pub(super) struct Buffers {
     /// Which of its worker's sets it is.
     pub(super) index: usize,
     pub(super) input: Buffer,
+    /// Whether a processor has written to the input since caches were last made consistent: then no other device may.
+    pub(super) is_cached: bool,
     pub(super) outputs: Vec<Output>,
 }
 

@@ -7,6 +7,7 @@
 
 mod bench;
 mod buffers;
+mod clock;
 mod context;
 mod failure;
 mod imports;
@@ -24,6 +25,7 @@ mod waker;
 mod worker;
 
 pub use bench::Usage;
+pub use clock::{Clock, SystemClock};
 pub use failure::NpuFailure;
 pub use options::{Chip, Cores, IoPath, LayerTiming, Priority, RknnOptions, Sram, TimeLimits};
 pub use pool::{Completed, Pool, PoolReport};

@@ -1,10 +1,12 @@
 //! How the NPU is used: which library and cores, how data moves, and how long anything may take.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use artifact::Fault;
 
+use super::clock::{Clock, SystemClock};
 use crate::Error;
 
 /// Cores that the runtime has masks for; RK3588 has as many, other chips fewer.
@@ -33,6 +35,8 @@ pub struct RknnOptions {
     pub sram: Sram,
     /// Time limits.
     pub limits: TimeLimits,
+    /// By which the pauses are measured after which a core is tried again on which no context could be opened.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// How long calls may take, and how often they may fail.
@@ -131,6 +135,7 @@ impl Default for RknnOptions {
             timing: LayerTiming::default(),
             sram: Sram::default(),
             limits: TimeLimits::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 }

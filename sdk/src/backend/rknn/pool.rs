@@ -1,8 +1,9 @@
 //! A model on one or more cores: frames go in, come out in the order they went in, and none is lost without a word. A
-//! core whose call does not return is set aside and replaced, or left out where that cannot be. Never waits for a free
-//! slot: it says that there is none, unless no core works and one is just being replaced.
+//! core whose call does not return is set aside and replaced, or left out for as long as that cannot be. Never waits for a
+//! free slot: it says that there is none, unless no core works and one is just being replaced.
 
 mod frames;
+mod pause;
 mod recovery;
 mod report;
 
@@ -151,10 +152,10 @@ impl Pool {
     /// What happened so far.
     pub fn report(&self) -> PoolReport {
         let Self { finished, failed, .. } = *self;
-        let Health { quarantined, reopened, .. } = self.health;
+        let Health { quarantined, reopened, retried, .. } = self.health;
         let left_out = u64::try_from(self.crew.left_out()).unwrap_or(u64::MAX);
         let unfreed = self.recipe.checked.vendor.unfreed();
-        PoolReport { finished, failed, quarantined, reopened, left_out, unfreed }
+        PoolReport { finished, failed, quarantined, reopened, left_out, retried, unfreed }
     }
 
     /// Contexts that run the model, each a frame at a time.
@@ -174,8 +175,10 @@ impl Pool {
     }
 
     /// Room for one frame on the next core that has some; none when every core has all it may have: then call
-    /// [`Pool::next`]. Waits only where nothing is under way and every core is being replaced, no longer than
-    /// [`super::TimeLimits::open`]. A core on which no context can be opened is left out, as [`Pool::report`] tells.
+    /// [`Pool::next`]. That was the core's turn, also where the slot is dropped. Waits only where nothing is under way and every
+    /// core is being replaced, no longer than [`super::TimeLimits::open`]. A core on which no context can be opened is left
+    /// out, as [`Pool::report`] tells, and tried again after 30 seconds, and after twice as long each time, up to 10 minutes;
+    /// the others do not notice.
     ///
     /// # Errors
     /// [`Error::Npu`] with [`NpuFailure::GivenUp`] once the NPU has failed too often, [`NpuFailure::Exhausted`] once too
@@ -205,7 +208,7 @@ impl Pool {
     /// # Errors
     /// [`Error::Npu`] when the runtime does not tell.
     pub fn usage(&mut self) -> Result<Usage, Error> {
-        self.settle_all();
+        self.settle(Instant::now());
         self.settle_any();
         self.check_given_up()?;
         let patience = self.recipe.options.limits.of_frames(self.recipe.sets());

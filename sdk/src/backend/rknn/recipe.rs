@@ -31,10 +31,8 @@ pub(super) struct Core {
 pub(super) enum Standing {
     /// A worker, perhaps one that is still opening its context.
     Manned,
-    /// Nothing: no context could be opened, which is tried again from `until` on.
+    /// Nothing: no context could be opened, which is tried again from `until` on, by the clock of the options.
     Vacant { until: Instant },
-    /// Nothing any more: no context could be opened, time and again.
-    LeftOut,
 }
 
 /// The workers of a pool; the first owns the weights that the others share.
@@ -143,16 +141,16 @@ impl Crew {
         self.set_aside.push((old, old_shares));
     }
 
-    /// Cores without a worker.
+    /// Cores on which the last context could not be opened, those among them where another attempt is under way.
     pub(super) fn left_out(&self) -> usize {
-        self.cores.iter().filter(|core| core.standing != Standing::Manned).count()
+        self.cores.iter().filter(|core| core.refusals > 0).count()
     }
 
     /// When a context is tried to be opened next on a core without a worker.
     pub(super) fn next_opening(&self) -> Option<Instant> {
         let times = self.cores.iter().filter_map(|core| match core.standing {
             Standing::Vacant { until } => Some(until),
-            Standing::Manned | Standing::LeftOut => None,
+            Standing::Manned => None,
         });
         times.min()
     }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use artifact::{DType, Fault, Tensor, TensorData, TensorSpec, TensorView, ViewData};
 
-use super::buffers::{Buffers, Home};
+use super::buffers::{Buffer, Buffers, Home};
 use super::plan::Plan;
 use crate::Error;
+use crate::preprocess::rga::DmaTarget;
 
 /// Room for one frame: an input to fill.
 pub struct Slot {
@@ -66,7 +67,20 @@ impl Slot {
         let is_pixels = self.plan.input.spec.dtype == DType::U8 && self.plan.input.is_dense();
         let len = self.plan.input.spec.len();
         let buffers = self.buffers.as_mut().filter(|_| is_pixels)?;
+        buffers.is_cached = true;
         buffers.input.bytes_mut().get_mut(..len)
+    }
+
+    /// The same pixels for a device that fills them, such as RGA; rows may be padded. None where the model takes another type,
+    /// the runtime gives no DMA-BUF, or the processor has written here ([`Slot::pixels`], [`Slot::write`]) since the slot's
+    /// last frame was run: what its caches still hold could then be written over what the device writes.
+    pub fn dma(&mut self) -> Option<DmaTarget<'_>> {
+        let input = &self.plan.input;
+        let is_pixels = input.spec.dtype == DType::U8;
+        let buffers = self.buffers.as_mut().filter(|buffers| is_pixels && !buffers.is_cached)?;
+        let Buffer::Lent(lent) = &mut buffers.input else { return None };
+        let (height_px, width_px) = input.spec.height_width();
+        Some(DmaTarget { fd: lent.dma()?, width_px, height_px, row_bytes: input.row_elements })
     }
 
     /// Fills the input from `input`.
@@ -78,6 +92,7 @@ impl Slot {
             return Err(wrong_tensors());
         }
         if let Some(buffers) = &mut self.buffers {
+            buffers.is_cached = true;
             self.plan.input.write(input.view(), buffers.input.bytes_mut());
         }
         Ok(())

@@ -4,4 +4,5 @@ pub(super) mod capture;
 pub(super) mod decode;
 pub(super) mod inference;
 pub(super) mod preprocess;
+pub(super) mod scaling;
 pub(super) mod sinks;

@@ -1,4 +1,4 @@
-//! Letterbox and conversion into the engine's own memory, where it has any.
+//! Letterbox and conversion into the engine's own memory, where it has any: by RGA where it can, else on the CPU.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,11 +9,15 @@ use crate::backend::Room;
 use crate::detector::micros;
 use crate::pipeline::line::{Line, Parcel, Stage};
 use crate::pipeline::note::Note;
+use crate::pipeline::stage::scaling::Scaling;
+use crate::preprocess::rga::RgaChoice;
 use crate::preprocess::{LetterboxMap, Preprocessor};
+use crate::source::Shot;
 use crate::{Error, Picture};
 
 /// Fills rooms.
 pub struct Preparing {
+    scaling: Scaling,
     preprocessor: Preprocessor,
     spec: TensorSpec,
     /// For rooms that take no pixels as they are.
@@ -21,13 +25,14 @@ pub struct Preparing {
 }
 
 impl Preparing {
-    /// Fills rooms of `spec` for the model that `manifest` describes.
+    /// Fills rooms of `spec` for the model that `manifest` describes, with RGA as `rga` says.
     ///
     /// # Errors
     /// As [`Preprocessor::new`].
-    pub fn new(manifest: &Manifest, spec: &TensorSpec) -> Result<Self, Error> {
+    pub fn new(manifest: &Manifest, spec: &TensorSpec, rga: RgaChoice) -> Result<Self, Error> {
+        let scaling = Scaling::new(manifest.preprocess, rga);
         let preprocessor = Preprocessor::new(&manifest.preprocess, spec)?;
-        Ok(Self { preprocessor, spec: spec.clone(), spare: None })
+        Ok(Self { scaling, preprocessor, spec: spec.clone(), spare: None })
     }
 
     /// Fills room after room. A frame that cannot be used is lost, and its room is the next one's.
@@ -55,7 +60,10 @@ impl Preparing {
         loop {
             let mut parcel = pulse.idle(|| line.captured.take())?;
             let began = Instant::now();
-            match parcel.shot.picture().and_then(|picture| self.fill(picture, room)) {
+            let filled = self.fill_from(&parcel.shot, room, line);
+            // Its camera may need the buffer.
+            parcel.shot.dma = None;
+            match filled {
                 Ok(map) => {
                     let took = began.elapsed();
                     line.worked(Stage::Preprocess, took);
@@ -70,6 +78,15 @@ impl Preparing {
                 }
             }
         }
+    }
+
+    fn fill_from(&mut self, shot: &Shot, room: &mut Room, line: &Line) -> Result<LetterboxMap, Error> {
+        if let Room::Npu(slot) = room
+            && let Some(map) = self.scaling.fill(shot, slot, line)
+        {
+            return Ok(map);
+        }
+        self.fill(shot.picture()?, room)
     }
 
     fn fill(&mut self, picture: Picture<'_>, room: &mut Room) -> Result<LetterboxMap, Error> {

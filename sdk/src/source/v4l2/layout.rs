@@ -7,6 +7,7 @@ use artifact::Fault;
 
 use super::offer::Code;
 use crate::frame::{Matrix, Plane, Range, Samples, YuvColor, YuvFrame, jpeg};
+use crate::preprocess::rga::{DmaLayout, DmaPacking};
 use crate::source::{Format, Shot};
 
 /// Longest side of a frame.
@@ -134,6 +135,17 @@ impl Layout {
         Ok(Some(frame))
     }
 
+    /// How devices find the pixels in a buffer of one plane; none where they are an image file, or in two.
+    pub(super) fn dma(&self) -> Option<DmaLayout> {
+        let Self { width_px, height_px, packing } = *self;
+        let (packing, color) = match packing {
+            Packing::Nv12 { stride, color } => (DmaPacking::Nv12 { stride }, color),
+            Packing::Yuyv { stride, color } => (DmaPacking::Yuyv { stride }, color),
+            Packing::Nv12Planes { .. } | Packing::Jpeg => return None,
+        };
+        Some(DmaLayout { width_px, height_px, packing, color })
+    }
+
     /// Puts the pixels of `planes` into `shot`.
     ///
     /// # Errors
@@ -210,6 +222,14 @@ mod tests {
         assert_eq!(unpacked(format(nm12, [4, 2], [6, 8]), planes).unwrap().bytes, expected);
         let yuyv = unpacked(format(Code::YUYV, [2, 2], [6, 0]), [&padded[..10], &[]]).unwrap();
         assert_eq!((yuyv.bytes, yuyv.format), (expected[..8].to_vec(), Format::Yuyv(YuvColor::default())));
+    }
+
+    #[test]
+    fn devices_are_told_of_what_lies_in_one_buffer() {
+        let dma = |code| format(code, [4, 2], [32, 32]).layout().unwrap().dma().map(|dma| dma.packing);
+        assert_eq!(dma(Code::NV12), Some(DmaPacking::Nv12 { stride: 32 }));
+        assert_eq!(dma(Code::YUYV), Some(DmaPacking::Yuyv { stride: 32 }));
+        assert_eq!((dma(Code::NM12), dma(Code::MJPG)), (None, None));
     }
 
     #[test]

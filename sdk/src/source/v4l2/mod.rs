@@ -23,9 +23,10 @@ mod watch;
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Arrival, Rewound, Shot, Source, Supply};
+use super::{Arrival, Rewound, Shot, ShotDma, Source, Supply};
 use crate::Error;
 use crate::frame::YuvFrame;
 use find::Finder;
@@ -75,7 +76,9 @@ pub fn first_camera() -> Result<Option<Found>, Error> {
 ///
 /// It tells what happens to it by [`Arrival::Broken`], once each: frames that are damaged, a stream that is stuck, being
 /// unplugged. While it is away frames are [`Arrival::Late`]. Numbers of frames go on when it is back; those that the driver passed
-/// over are counted. Frames as NV12 and YUYV are copied without an allocation; as MJPEG, each is one of the decoder's.
+/// over are counted. Frames as NV12 and YUYV are copied without an allocation; as MJPEG, each is one of the decoder's. Those that a
+/// device wrote in one plane are [shared as DMA-BUF](Shot::dma) too, of so many buffers at a time that the driver has enough left;
+/// not those of USB cameras, which the driver writes.
 #[derive(Debug)]
 pub struct Camera {
     watched: Watched<Finder>,
@@ -155,11 +158,15 @@ impl Camera {
 impl Source for Camera {
     fn next(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
         let taken_at = &mut self.taken_at;
+        // The driver may need it for the next frame.
+        shot.dma = None;
         Ok(self.watched.next(patience, &mut |taken, layout, number| {
             *taken_at = Some(taken.taken_at);
             shot.number = number;
             shot.name.clear();
-            layout.unpack(taken.planes, shot)
+            layout.unpack(taken.planes, shot)?;
+            shot.dma = taken.whole.zip(layout.dma()).map(|(fd, layout)| ShotDma::new(Arc::clone(fd), layout));
+            Ok(())
         }))
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::Fault;
@@ -29,8 +30,8 @@ use super::layout::{DriverFormat, Layout};
 use super::offer::{self, Choice, Code, Offer, Size, Sizes, Wish};
 use super::watch::{Device, Failure, State, Taken, Unopened, Waited};
 
-/// Buffers asked for: one that is read, one that is filled, and two for what waits between.
-const BUFFERS: u32 = 4;
+/// Buffers asked for: one that is read, one that is filled, two for what waits between, and one more that a device reads.
+const BUFFERS: u32 = 5;
 /// Fewer cannot be filled while one is read.
 const LEAST_BUFFERS: usize = 2;
 /// What a driver may list of each; more is not looked at.
@@ -56,12 +57,25 @@ pub(super) struct Node {
     queue: QueueType,
     format: DriverFormat,
     layout: Layout,
+    writer: Writer,
+}
+
+/// Who writes frames into buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// A device, such as an ISP: what other devices read is what it wrote.
+    Device,
+    /// The driver, as for USB cameras: some of it may still be in the processor's caches, which no call writes back for a buffer
+    /// that a device has imported before.
+    Processor,
 }
 
 /// A mapped buffer.
 struct Buffer {
     planes: [Option<PlaneMapping>; 2],
-    dma: [Option<OwnedFd>; 2],
+    dma: [Option<Arc<OwnedFd>>; 2],
+    /// Whether the driver does not have it because somebody may hold its DMA-BUF.
+    is_kept: bool,
 }
 
 impl std::fmt::Debug for Buffer {
@@ -168,11 +182,18 @@ impl Node {
             Unopened::Unfit(Fault::new(found, "a node that captures video", hint))
         })?;
         let choice = offer::choose(&offers(&file, queue), wish).map_err(|fault| within(path, fault))?;
-        let node = Self::start(path, file, queue, choice, wish.fps)?;
+        let node = Self::start(path, file, queue, choice, wish.fps, Writer::on(&identity.bus))?;
         Ok((node, identity))
     }
 
-    fn start(path: &Path, file: File, queue: QueueType, choice: Choice, fps: u32) -> Result<Self, Unopened> {
+    fn start(
+        path: &Path,
+        file: File,
+        queue: QueueType,
+        choice: Choice,
+        fps: u32,
+        writer: Writer,
+    ) -> Result<Self, Unopened> {
         let failed = |step, errno| unopened(path, step, errno);
         let format = set_format(&file, queue, choice).map_err(|errno| failed("VIDIOC_S_FMT", errno))?;
         let layout = format.layout().map_err(|fault| within(path, fault))?;
@@ -186,7 +207,7 @@ impl Node {
         }
         let buffers: Result<_, _> = (0..count).map(|index| Buffer::map(&file, queue, index)).collect();
         let buffers = buffers.map_err(|errno| failed("mapping its buffers", errno))?;
-        let node = Self { buffers, file, queue, format, layout };
+        let node = Self { buffers, file, queue, format, layout, writer };
         node.stream().map_err(|errno| failed("VIDIOC_STREAMON", errno))?;
         Ok(node)
     }
@@ -196,10 +217,22 @@ impl Node {
         self.format
     }
 
-    /// Hands all buffers to the driver and starts it.
+    /// Hands all buffers that nobody holds to the driver and starts it.
     fn stream(&self) -> Result<(), Errno> {
-        (0..self.buffers.len()).try_for_each(|index| self.give(index))?;
+        let mut free = (0..self.buffers.len()).filter(|index| !self.buffers[*index].is_kept);
+        free.try_for_each(|index| self.give(index))?;
         ioctl::streamon(&self.file, self.queue).map_err(Errno::from)
+    }
+
+    /// Hands buffers to the driver that are no longer held.
+    fn give_back(&mut self) -> Result<(), Errno> {
+        for index in 0..self.buffers.len() {
+            if self.buffers[index].is_kept && !self.buffers[index].is_held() {
+                self.give(index)?;
+                self.buffers[index].is_kept = false;
+            }
+        }
+        Ok(())
     }
 
     fn give(&self, index: usize) -> Result<(), Errno> {
@@ -230,12 +263,20 @@ impl Node {
     }
 }
 
+impl Writer {
+    /// Who writes what comes from a camera there, as drivers name the place (`bus_info` in the kernel's V4L2 documentation).
+    fn on(bus: &str) -> Self {
+        if bus.starts_with("usb-") { Self::Processor } else { Self::Device }
+    }
+}
+
 impl Device for Node {
     fn layout(&self) -> Layout {
         self.layout
     }
 
     fn next(&mut self, patience: Duration, read: &mut dyn FnMut(&Taken<'_>)) -> Result<Waited, Failure> {
+        self.give_back().map_err(|errno| failure("VIDIOC_QBUF", errno))?;
         if self.poll(patience)? == Waited::Nothing {
             return Ok(Waited::Nothing);
         }
@@ -244,9 +285,13 @@ impl Device for Node {
             Err(DqBufError::IoctlError(DqBufIoctlError::NotReady)) => return Ok(Waited::Nothing),
             Err(error) => return Err(failure("VIDIOC_DQBUF", Errno::from_convert(error))),
         };
+        let count = self.buffers.len();
+        let kept = self.buffers.iter().filter(|buffer| buffer.is_kept).count();
         let Some(buffer) = self.buffers.get(filled.index) else {
             return Err(Failure(format!("the driver filled buffer {}, which there is not", filled.index)));
         };
+        // Without this one, the driver needs as many to go on.
+        let may_keep = self.writer == Writer::Device && kept + 1 + LEAST_BUFFERS <= count;
         read(&Taken {
             sequence: filled.sequence,
             taken_at: filled.taken_at,
@@ -256,7 +301,12 @@ impl Device for Node {
                 let fd = buffer.dma[plane].as_ref()?.as_fd();
                 Some(LentDma { fd, offset: filled.used[plane][0] })
             }),
+            whole: buffer.dma[0].as_ref().filter(|_| may_keep && filled.used[0][0] == 0),
         });
+        if buffer.is_held() {
+            self.buffers[filled.index].is_kept = true;
+            return Ok(Waited::Buffer);
+        }
         self.give(filled.index).map_err(|errno| failure("VIDIOC_QBUF", errno))?;
         Ok(Waited::Buffer)
     }
@@ -277,15 +327,20 @@ impl Drop for Node {
 impl Buffer {
     fn map(file: &File, queue: QueueType, index: usize) -> Result<Self, Errno> {
         let described: QueryBuffer = ioctl::querybuf(file, queue, index).map_err(Errno::from_convert)?;
-        let mut buffer = Self { planes: [None, None], dma: [None, None] };
+        let mut buffer = Self { planes: [None, None], dma: [None, None], is_kept: false };
         for (number, plane) in described.planes.iter().enumerate().take(2) {
             buffer.planes[number] =
                 Some(ioctl::mmap(file, plane.mem_offset, plane.length).map_err(Errno::from)?);
             // Not every driver exports its buffers; then there is a copy.
             let flags = ExpbufFlags::CLOEXEC | ExpbufFlags::RDWR;
-            buffer.dma[number] = ioctl::expbuf(file, queue, index, number, flags).ok();
+            buffer.dma[number] = ioctl::expbuf(file, queue, index, number, flags).ok().map(Arc::new);
         }
         Ok(buffer)
+    }
+
+    /// Whether somebody else has its DMA-BUF.
+    fn is_held(&self) -> bool {
+        self.dma.iter().flatten().any(|dma| Arc::strong_count(dma) > 1)
     }
 }
 
@@ -406,6 +461,12 @@ mod tests {
         ] {
             assert_eq!(queue(none), None, "{none:?}");
         }
+    }
+
+    #[test]
+    fn frames_of_usb_cameras_are_not_for_devices() {
+        assert_eq!(Writer::on("usb-xhci-hcd.0.auto-1.2"), Writer::Processor);
+        assert_eq!(Writer::on("platform:rkisp_mainpath"), Writer::Device);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Keeps a camera going: what is unplugged is let go and opened again when it is back, what is stuck is begun anew. It asks
 //! any [`Device`], so that tests need none, and never waits longer than it was told.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::Fault;
@@ -52,6 +54,8 @@ pub(super) struct Taken<'a> {
     pub(super) planes: Planes<'a>,
     /// The same memory as DMA-BUF, where the driver exports it.
     pub(super) dma: [Option<LentDma<'a>>; 2],
+    /// The DMA-BUF of all planes, where it may be kept: the device does not fill it again while it is shared.
+    pub(super) whole: Option<&'a Arc<OwnedFd>>,
 }
 
 /// Whether the driver vouches for a buffer.

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::write::{self, DiskImage};
-pub use bus::{Bus, Found, Mode, Usb};
+use super::write::{self, DiskImage, Verified};
+pub use bus::{Bus, Found, Mode, Seen, Usb};
 use link::{Link, LinkDisk};
 
 /// How often a board is looked for after it was given a loader.
@@ -35,10 +35,15 @@ pub struct Target<'a> {
 ///
 /// # Errors
 /// When there is no such board, several, or another; when it needs a loader and there is none; when writing fails.
-pub fn flash(target: Target, bus: &mut dyn Bus, loader: Option<&Path>, image: &DiskImage) -> Result<()> {
+pub fn flash(
+    target: Target,
+    bus: &mut dyn Bus,
+    loader: Option<&Path>,
+    image: &DiskImage,
+) -> Result<Verified> {
     let found = target.find(bus).context("nothing was written")?;
-    eprintln!("{}: {found}", target.board);
-    let mut link = match found.mode {
+    eprintln!("{}: {}", target.board, found.seen);
+    let mut link = match found.seen.mode {
         Mode::Loader => found.link,
         Mode::Maskrom => target.start_loader(found.link, bus, loader).context(
             "no loader runs on the board; nothing was written, it holds what it held before and stays in maskrom mode \
@@ -46,7 +51,7 @@ pub fn flash(target: Target, bus: &mut dyn Bus, loader: Option<&Path>, image: &D
         )?,
     };
     let mut disk = LinkDisk::new(link.as_mut()).context("nothing was written")?;
-    write::write(image, &mut disk).with_context(|| {
+    let verified = write::write(image, &mut disk).with_context(|| {
         format!("could not write the memory of {}\n  help: to reach it again, {REACH}", target.board)
     })?;
     link.restart().with_context(|| {
@@ -54,30 +59,58 @@ pub fn flash(target: Target, bus: &mut dyn Bus, loader: Option<&Path>, image: &D
             "{} holds the new image, verified, but could not be restarted: power it off and on",
             target.board
         )
-    })
+    })?;
+    Ok(verified)
+}
+
+/// What [`flash`] would do, with the steps of `writing` among it. It looks at USB and opens nothing there.
+pub fn plan(target: Target, bus: &mut dyn Bus, loader: Option<&Path>, writing: Vec<String>) -> Vec<String> {
+    let board = match target.look(bus) {
+        Ok(seen) => format!("take {seen}"),
+        Err(error) => format!("look for the board on USB (now: {error:#})"),
+    };
+    let loader = match loader {
+        Some(loader) => format!("in maskrom mode, give it {}", loader.display()),
+        None => "in maskrom mode, stop: no --loader".into(),
+    };
+    [vec![board, loader], writing, vec!["restart the board".into()]].concat()
 }
 
 impl Target<'_> {
-    /// The one board of this kind that is plugged in.
+    /// The one board of this kind that is plugged in, open.
     ///
     /// # Errors
     /// When there is none, several, or only others.
-    pub fn find(&self, bus: &mut dyn Bus) -> Result<Found> {
-        let (ours, others): (Vec<_>, Vec<_>) =
-            bus.list()?.into_iter().partition(|found| found.ids == self.ids);
+    fn find(&self, bus: &mut dyn Bus) -> Result<Found> {
+        self.only_one(bus.list()?, |found| &found.seen)
+    }
+
+    /// The one board of this kind that is plugged in, as it shows without being opened.
+    ///
+    /// # Errors
+    /// When there is none, several, or only others.
+    pub fn look(&self, bus: &mut dyn Bus) -> Result<Seen> {
+        self.only_one(bus.look()?, |seen| seen)
+    }
+
+    fn only_one<T>(&self, all: Vec<T>, seen: fn(&T) -> &Seen) -> Result<T> {
+        let (mut ours, others): (Vec<T>, Vec<T>) = all.into_iter().partition(|it| seen(it).ids == self.ids);
         let (vendor, product) = self.ids;
-        let list = |found: &[Found]| found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match <[Found; 1]>::try_from(ours) {
-            Ok([found]) => Ok(found),
-            Err(none) if none.is_empty() && others.is_empty() => {
+        let list = |all: &[T]| all.iter().map(|it| seen(it).to_string()).collect::<Vec<_>>().join(", ");
+        match (ours.len(), ours.pop()) {
+            (1, Some(one)) => Ok(one),
+            (0, _) if others.is_empty() => {
                 bail!("no board on USB: expected {vendor:04x}:{product:04x}\n  help: {REACH}")
             }
-            Err(none) if none.is_empty() => bail!(
+            (0, _) => bail!(
                 "another board is plugged in: {}; {} is {vendor:04x}:{product:04x}",
                 list(&others),
                 self.board
             ),
-            Err(several) => bail!("several boards are plugged in: {}; leave one", list(&several)),
+            (_, last) => {
+                ours.extend(last);
+                bail!("several boards are plugged in: {}; leave one", list(&ours))
+            }
         }
     }
 

@@ -102,14 +102,18 @@ impl Link for Shared {
 struct Plugged(Vec<((u16, u16), Shared)>);
 
 impl Bus for Plugged {
-    fn list(&mut self) -> Result<Vec<Found>> {
-        let found = self.0.iter().enumerate().map(|(at, (ids, board))| Found {
+    fn look(&mut self) -> Result<Vec<Seen>> {
+        let seen = self.0.iter().enumerate().map(|(at, (ids, board))| Seen {
             ids: *ids,
             mode: board.shown_mode(),
             place: format!("bus 1 device {at}"),
-            link: Box::new(board.clone()),
         });
-        Ok(found.collect())
+        Ok(seen.collect())
+    }
+
+    fn list(&mut self) -> Result<Vec<Found>> {
+        let links = self.0.clone().into_iter().map(|(_, board)| Box::new(board));
+        Ok(self.look()?.into_iter().zip(links).map(|(seen, link)| Found { seen, link }).collect())
     }
 
     fn wait(&mut self, _: Duration) {}
@@ -133,7 +137,7 @@ impl Bench {
         Self { image: DiskImage::open(&path).unwrap(), folder }
     }
 
-    fn flash(&self, boards: &[((u16, u16), Shared)]) -> Result<()> {
+    fn flash(&self, boards: &[((u16, u16), Shared)]) -> Result<Verified> {
         let loader = self.folder.path().join("loader.bin");
         flash(TARGET, &mut Plugged(boards.to_vec()), Some(&loader), &self.image)
     }
@@ -153,7 +157,8 @@ fn is_untouched(board: &Shared) -> bool {
 #[test]
 fn a_board_in_loader_mode_is_written_and_restarted() {
     let (bench, board) = (Bench::new(), Shared::new(Mode::Loader, Fault::None));
-    bench.flash(&[(IDS, board.clone())]).unwrap();
+    let verified = bench.flash(&[(IDS, board.clone())]).unwrap();
+    assert_eq!(verified.to_string(), "131072 bytes verified");
     bench.expect_written(&board);
     assert_eq!(board.0.borrow().device.maskrom_area(0x472), None);
 }
@@ -229,4 +234,39 @@ fn memory_that_is_too_small_is_not_touched() {
     board.0.borrow_mut().device = MockDevice::new(config).unwrap();
     let error = format!("{:#}", bench.flash(&[(IDS, board.clone())]).unwrap_err());
     assert!(error.contains("does not fit") && is_untouched(&board), "{error}");
+}
+
+#[test]
+fn a_dry_run_opens_no_board() {
+    let board = Shared::new(Mode::Maskrom, Fault::None);
+    let bench = Bench::new();
+    let plan = |boards: &[((u16, u16), Shared)], loader: Option<&Path>| {
+        let mut bus = Unopened(Plugged(boards.to_vec()));
+        plan(TARGET, &mut bus, loader, vec!["write".into()]).join("\n")
+    };
+    let loader = bench.folder.path().join("loader.bin");
+    let there = plan(&[(IDS, board.clone())], Some(&loader));
+    assert!(
+        there.contains("2207:350b at bus 1 device 0 in maskrom mode") && there.contains("loader.bin"),
+        "{there}"
+    );
+    assert!(there.ends_with("write\nrestart the board"), "{there}");
+    let absent = plan(&[], None);
+    assert!(absent.contains("no board on USB") && absent.contains("no --loader"), "{absent}");
+    assert!(is_untouched(&board) && board.0.borrow().device.maskrom_area(0x472).is_none());
+}
+
+/// A bus of which no board may be opened.
+struct Unopened(Plugged);
+
+impl Bus for Unopened {
+    fn look(&mut self) -> Result<Vec<Seen>> {
+        self.0.look()
+    }
+
+    fn list(&mut self) -> Result<Vec<Found>> {
+        bail!("a board was opened")
+    }
+
+    fn wait(&mut self, _: Duration) {}
 }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::{NonNull, null_mut};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(in crate::backend::rknn) struct Memory {
     context: Rc<Handle>,
     start: NonNull<u8>,
     bytes: usize,
+    /// Where its first byte is that of a DMA-BUF, which the runtime keeps open until the memory is destroyed.
+    dma: Option<RawFd>,
     is_lent: Cell<bool>,
     /// Goes after the memory is destroyed, which needs mapping and descriptor until then.
     import: Option<Import>,
@@ -40,6 +42,7 @@ struct Import {
 pub(in crate::backend::rknn) struct Lent {
     start: NonNull<u8>,
     bytes: usize,
+    dma: Option<RawFd>,
 }
 
 // SAFETY: a `Lent` is the only access to its bytes from Rust, whichever thread holds it, and the memory behind it is
@@ -97,13 +100,15 @@ impl Memory {
     ) -> Outcome<Self> {
         let raw = NonNull::new(raw).ok_or(NpuFailure::OutOfMemory)?;
         // SAFETY: the runtime gave a pointer to a struct that it keeps until the memory is destroyed.
-        let (address, size) = unsafe { ((*raw.as_ptr()).virt_addr, (*raw.as_ptr()).size) };
+        let rknn_tensor_mem { virt_addr: address, size, fd, offset, .. } = unsafe { raw.as_ptr().read() };
         let start = NonNull::new(address.cast::<u8>());
         let memory = Self {
             raw,
             context: Rc::clone(context.handle()),
             start: start.unwrap_or(NonNull::dangling()),
             bytes,
+            // 0 is what a runtime without them leaves there.
+            dma: Some(fd).filter(|fd| *fd > 0 && offset == 0),
             is_lent: Cell::new(false),
             import,
         };
@@ -125,7 +130,7 @@ impl Memory {
     /// Lends the bytes; none while they are lent.
     pub(in crate::backend::rknn) fn lend(&self) -> Option<Lent> {
         let is_free = !self.is_lent.replace(true);
-        is_free.then_some(Lent { start: self.start, bytes: self.bytes })
+        is_free.then_some(Lent { start: self.start, bytes: self.bytes, dma: self.dma })
     }
 
     /// Takes back what [`Memory::lend`] gave; another memory's bytes are passed over, and stay lent.
@@ -171,6 +176,12 @@ impl Lent {
         // SAFETY: the memory is mapped for that many bytes while it is lent, and its only access from Rust is this
         // value; the NPU does not write while the value is outside of its worker, nor does a worker read while it does.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+
+    /// The DMA-BUF that the bytes are the first of, to be filled by another device.
+    pub(in crate::backend::rknn) fn dma(&mut self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the runtime keeps the descriptor open until the memory is destroyed, which is not while this is lent.
+        self.dma.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
     /// The bytes, to be filled.

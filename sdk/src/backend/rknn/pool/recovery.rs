@@ -1,20 +1,17 @@
-//! What becomes of a core that fails: counted, replaced while that makes sense, left out where that fails, and in the end
-//! all are given up. A context that is opened in place of another one is never waited for while frames can be had.
+//! What becomes of a core that fails: counted, replaced while that makes sense, left out for longer and longer where that
+//! fails, and all given up once none is left. A context that is opened in place of another one is never waited for while
+//! frames can be had.
 
 use std::sync::Weak;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Pool;
+use super::pause::{is_left_out, pause};
 use crate::Error;
 use crate::backend::rknn::failure::NpuFailure;
 use crate::backend::rknn::options::after;
 use crate::backend::rknn::recipe::{Core, Standing};
 use crate::backend::rknn::worker::{Origin, Silence};
-
-/// Contexts in a row that may be refused in place of one, before its core is left out.
-const MAX_REFUSALS: u32 = 3;
-/// Time between two of them: memory that others give back may be there by then.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// How the NPU does.
 #[derive(Default)]
@@ -26,6 +23,7 @@ pub(super) struct Health {
     stuck: Vec<Weak<()>>,
     pub(super) quarantined: u64,
     pub(super) reopened: u64,
+    pub(super) retried: u64,
 }
 
 struct GivenUp {
@@ -90,7 +88,7 @@ impl Pool {
         self.next_generation += 1;
         self.check_quarantine();
         if !self.health.is_given_up() {
-            self.reopen(index);
+            self.reopen_sharing(index);
         }
     }
 
@@ -102,15 +100,19 @@ impl Pool {
         }
     }
 
-    /// Begins to open a context on a core that has none.
-    fn reopen(&mut self, index: usize) {
-        // The first owns the weights, and shares them with the others.
+    /// Begins to open a context on a core that has none, which shares the first one's weights if it can.
+    fn reopen_sharing(&mut self, index: usize) {
         let (origin, shares) = match (index, self.crew.cores.first()) {
             (1.., Some(first)) if first.takes_frames() => {
                 (first.worker.ask_for_duplicate(), Some(first.generation))
             }
             _ => (Origin::Model, None),
         };
+        self.reopen(index, origin, shares);
+    }
+
+    /// Begins to open a context on a core that has none.
+    fn reopen(&mut self, index: usize, origin: Origin, shares: Option<u64>) {
         match self.recipe.start(origin, self.crew.cores[index].core_mask, 0) {
             Ok(worker) => self.crew.replace(index, worker, shares),
             Err(error) => self.note_refusal(index, &error),
@@ -121,12 +123,40 @@ impl Pool {
     /// time has come.
     pub(super) fn settle(&mut self, end: Instant) {
         for index in 0..self.crew.cores.len() {
-            let is_due = |until: Instant| until <= Instant::now() && !self.health.is_given_up();
-            if matches!(self.crew.cores[index].standing, Standing::Vacant { until } if is_due(until)) {
-                self.reopen(index);
+            if self.is_due(index) {
+                self.try_again(index);
             }
             self.settle_one(index, end);
         }
+    }
+
+    /// Whether the pause of a core without a worker is over.
+    fn is_due(&self, index: usize) -> bool {
+        let is_over = |until: Instant| until <= self.recipe.options.clock.now();
+        let standing = self.crew.cores[index].standing;
+        !self.health.is_given_up() && matches!(standing, Standing::Vacant { until } if is_over(until))
+    }
+
+    /// Begins to open a context where the last one was refused.
+    fn try_again(&mut self, index: usize) {
+        if !is_left_out(self.crew.cores[index].refusals) {
+            return self.reopen_sharing(index);
+        }
+        // Should it stall, there must be room yet for the call of a frame that does: the others are not given up for this one.
+        if self.health.stuck().saturating_add(1) < self.recipe.options.limits.max_quarantined {
+            self.health.retried += 1;
+            // Not with the first one's weights: it would make the context between its frames, which wait for that meanwhile.
+            self.reopen(index, Origin::Model, None);
+        } else {
+            self.pause(index);
+        }
+    }
+
+    /// Leaves a core without a worker for as long as its refusals say.
+    fn pause(&mut self, index: usize) {
+        let core = &mut self.crew.cores[index];
+        let until = after(self.recipe.options.clock.now(), pause(core.refusals));
+        core.standing = Standing::Vacant { until };
     }
 
     /// As [`Pool::settle`], of the context that is being opened on a core, if there is one.
@@ -150,11 +180,6 @@ impl Pool {
         }
     }
 
-    /// As [`Pool::settle`], for as long as opening may take.
-    pub(super) fn settle_all(&mut self) {
-        self.settle(after(Instant::now(), self.recipe.options.limits.open));
-    }
-
     /// Waits until a core takes frames. Gives the NPU up where none does after as long as opening may take.
     pub(super) fn settle_any(&mut self) {
         let end = after(Instant::now(), self.recipe.options.limits.open);
@@ -163,7 +188,9 @@ impl Pool {
             if now >= end {
                 return self.exhausted();
             }
-            let until = self.crew.next_opening().map_or(end, |next| next.min(end));
+            let clock = &self.recipe.options.clock;
+            let pause = self.crew.next_opening().map(|next| next.saturating_duration_since(clock.now()));
+            let until = pause.map_or(end, |pause| after(now, pause).min(end));
             if !self.crew.cores.iter().any(|core| core.worker.is_opening()) {
                 std::thread::sleep(until.saturating_duration_since(now));
             }
@@ -171,21 +198,18 @@ impl Pool {
         }
     }
 
-    /// Notes that no context could be opened on a core: that is tried again in a while, but not for ever. Gives the NPU up
-    /// where no core is left.
+    /// Notes that no context could be opened on a core: that is tried again in a while. Gives the NPU up where all cores are
+    /// left out.
     fn note_refusal(&mut self, index: usize, error: &Error) {
         self.health.refusal = Some(match error {
             Error::Npu { fault, .. } | Error::Backend(fault) => fault.found.clone(),
             other => other.to_string(),
         });
         let core = &mut self.crew.cores[index];
-        core.refusals += 1;
-        core.standing = if core.refusals < MAX_REFUSALS {
-            Standing::Vacant { until: after(Instant::now(), PAUSE) }
-        } else {
-            Standing::LeftOut
-        };
-        if self.crew.cores.iter().all(|core| core.standing == Standing::LeftOut) {
+        core.refusals = core.refusals.saturating_add(1);
+        self.pause(index);
+        let is_out = |core: &Core| core.standing != Standing::Manned && is_left_out(core.refusals);
+        if self.crew.cores.iter().all(is_out) {
             self.exhausted();
         }
     }

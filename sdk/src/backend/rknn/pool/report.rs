@@ -23,8 +23,11 @@ pub struct PoolReport {
     pub quarantined: u64,
     /// Contexts opened to replace them.
     pub reopened: u64,
-    /// Cores that no context could be opened on in place of another one: they take no frames, unless one is opened yet.
+    /// Cores that no context could be opened on in place of another one: they take no frames until one is opened, which is
+    /// tried again and again, in pauses that grow to 10 minutes.
     pub left_out: u64,
+    /// Attempts to bring a core back that three attempts in a row had left out; those that succeeded count as `reopened` too.
+    pub retried: u64,
     /// Contexts and memories that the runtime refused to destroy, and contexts that stay because those use their weights.
     pub unfreed: u64,
 }

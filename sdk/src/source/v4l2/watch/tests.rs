@@ -87,7 +87,7 @@ impl Device for FakeDevice {
     fn next(&mut self, patience: Duration, read: &mut dyn FnMut(&Taken<'_>)) -> Result<Waited, Failure> {
         let bytes = [1; 6];
         let mut give = |sequence, state, planes| {
-            read(&Taken { sequence, taken_at: Duration::ZERO, state, planes, dma: [None; 2] });
+            read(&Taken { sequence, taken_at: Duration::ZERO, state, planes, dma: [None; 2], whole: None });
             Ok(Waited::Buffer)
         };
         match self.0.does.borrow_mut().pop_front().unwrap_or(Does::Nothing) {

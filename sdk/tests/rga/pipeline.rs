@@ -1,0 +1,204 @@
+//! The pipeline with an NPU, played too, and a camera that gives DMA-BUFs. What is seen there, a red square, is not in the bytes
+//! that the CPU would read: so what is found tells who prepared a frame.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use artifact::Manifest;
+use repedge::Error;
+use repedge::backend::SharedEngine;
+use repedge::frame::YuvColor;
+use repedge::pipeline::{Analyzer, Duty, End, Note, Pipeline, PipelineReport, Policy, Settings, Stop, Watch};
+use repedge::preprocess::rga::{DmaLayout, RgaChoice};
+use repedge::sink::{Controls, Shown, Sink};
+use repedge::source::{Arrival, Format, Rewound, Shot, ShotDma, Source};
+use stand_in::rga::Rga as StandIn;
+
+use crate::common::{self, SIDE_PX};
+use crate::frames::{Camera, nv12};
+use crate::npu;
+
+const FRAMES: usize = 30;
+
+/// Red in the right upper quarter, else gray.
+fn square(kind: usize, x: usize, y: usize) -> u8 {
+    if x >= SIDE_PX / 2 && y < SIDE_PX / 2 { [81, 90, 240][kind] } else { [126, 128, 128][kind] }
+}
+
+/// Where a camera puts its frames.
+#[derive(Clone)]
+struct Buffers {
+    fds: [Arc<OwnedFd>; 2],
+    layout: DmaLayout,
+}
+
+impl Buffers {
+    fn new(layout: DmaLayout) -> Self {
+        let fd = || Arc::new(OwnedFd::from(Camera::new(layout, square).file));
+        Self { fds: [fd(), fd()], layout }
+    }
+}
+
+struct Frames {
+    buffers: Option<Buffers>,
+    next: usize,
+}
+
+impl Source for Frames {
+    fn next(&mut self, shot: &mut Shot, _patience: Duration) -> Result<Arrival, Error> {
+        let pixels = SIDE_PX * SIDE_PX;
+        (shot.width_px, shot.height_px) = (SIDE_PX, SIDE_PX);
+        shot.format = Format::Nv12(YuvColor::default());
+        shot.bytes.resize(pixels * 3 / 2, 128);
+        let next = self.next;
+        self.next += 1;
+        shot.dma = self
+            .buffers
+            .as_ref()
+            .map(|buffers| ShotDma::new(Arc::clone(&buffers.fds[next % buffers.fds.len()]), buffers.layout));
+        Ok(Arrival::Frame)
+    }
+
+    fn rewind(&mut self) -> Result<Rewound, Error> {
+        Ok(Rewound::No)
+    }
+
+    fn describe(&self) -> String {
+        "frames".into()
+    }
+}
+
+struct Squares {
+    manifest: Manifest,
+    engine: SharedEngine,
+}
+
+impl Analyzer for Squares {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn engine(&self) -> SharedEngine {
+        Arc::clone(&self.engine)
+    }
+
+    fn replace(&mut self, _error: &Error) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+}
+
+/// Counts what was found on each frame.
+#[derive(Clone, Default)]
+struct Found(Arc<Mutex<Vec<usize>>>);
+
+impl Sink for Found {
+    fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
+        self.0.lock().unwrap().push(shown.objects.len());
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        "found".into()
+    }
+}
+
+/// Hears who prepares frames.
+#[derive(Default)]
+struct Ear(Vec<String>);
+
+impl Watch for Ear {
+    fn note(&mut self, note: &Note) {
+        if let Note::Prepares(who) = note {
+            self.0.push(who.clone());
+        }
+    }
+
+    fn alive(&mut self) {}
+}
+
+/// What came of a run.
+struct Ran {
+    report: PipelineReport,
+    /// Objects on each frame.
+    found: Vec<usize>,
+    /// What was said of who prepares frames.
+    said: Vec<String>,
+}
+
+fn run(name: &str, rga: RgaChoice, buffers: Option<Buffers>) -> Ran {
+    let pool = npu::pool(&npu::scenario(name), &npu::options()).unwrap();
+    let engine: SharedEngine = Arc::new(Mutex::new(pool));
+    let mut squares = Squares { manifest: common::manifest(Vec::new()), engine };
+    let settings =
+        Settings { policy: Policy::EveryFrame, frames: Some(FRAMES as u64), rga, ..Settings::default() };
+    let source = Box::new(Frames { buffers, next: 0 });
+    let mut pipeline = Pipeline::new(source, settings, Controls::new(0.25), Stop::new());
+    let (found, mut ear) = (Found::default(), Ear::default());
+    pipeline.add_sink(Box::new(found.clone()), Duty::Essential);
+    let run = pipeline.run(&mut squares, &mut ear);
+    assert_eq!(run.end.unwrap(), End::Enough);
+    assert_eq!((run.report.shown, run.report.lost), (FRAMES as u64, 0));
+    let found = found.0.lock().unwrap().clone();
+    Ran { report: run.report, found, said: ear.0 }
+}
+
+fn file(stand_in: &StandIn) -> RgaChoice {
+    RgaChoice::File(stand_in.path().into())
+}
+
+#[test]
+fn frames_go_from_buffer_to_buffer() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::copy_to(folder.path());
+    let buffers = Buffers::new(nv12(SIDE_PX, SIDE_PX, SIDE_PX));
+    let ran = run("rga works", file(&stand_in), Some(buffers.clone()));
+    assert!(ran.report.by_rga >= FRAMES as u64, "{:?}", ran.report);
+    assert_eq!(ran.found, [1; FRAMES]);
+    assert_eq!(ran.said, ["RGA (librga 1.10.0), which is untested on hardware"]);
+    assert_eq!(stand_in.misuses(), 0);
+    // The thread that had them may end a little later.
+    npu::wait_until("handles are released", || stand_in.handles() == 0);
+    npu::wait_until("buffers are given back", || buffers.fds.iter().all(|fd| Arc::strong_count(fd) == 1));
+}
+
+#[test]
+fn after_a_failure_the_cpu_goes_on_which_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::copy_to(folder.path());
+    stand_in.fail_after(10);
+    let buffers = Buffers::new(nv12(SIDE_PX, SIDE_PX, SIDE_PX));
+    let ran = run("rga fails", file(&stand_in), Some(buffers));
+    let by_rga = usize::try_from(ran.report.by_rga).unwrap();
+    assert!((1..=10).contains(&by_rga), "{by_rga}");
+    let (first, rest) = ran.found.split_at(by_rga);
+    assert!(first.iter().all(|found| *found == 1) && rest.iter().all(|found| *found == 0), "{:?}", ran.found);
+    let [works, fails] = &ran.said[..] else { panic!("{:?}", ran.said) };
+    assert!(works.starts_with("RGA"), "{works}");
+    assert!(fails.starts_with("the CPU because RGA failed at "), "{fails}");
+    assert_eq!(stand_in.misuses(), 0);
+    npu::wait_until("handles are released", || stand_in.handles() == 0);
+}
+
+#[test]
+fn where_rga_cannot_the_cpu_does_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = StandIn::copy_to(folder.path());
+    let aligned = || Some(Buffers::new(nv12(SIDE_PX, SIDE_PX, SIDE_PX)));
+    let nowhere = RgaChoice::File(PathBuf::from("/nowhere/librga.so"));
+    let unaligned = Some(Buffers::new(nv12(SIDE_PX, SIDE_PX, SIDE_PX + 8)));
+    for (rga, buffers, said) in [
+        (nowhere.clone(), aligned(), Some("no librga on this machine")),
+        (file(&stand_in), unaligned, Some("72 bytes apart")),
+        (RgaChoice::Off, aligned(), None),
+        // Nothing is said where there is nothing for RGA to do.
+        (nowhere, None, None),
+    ] {
+        let ran = run("rga cannot", rga, buffers);
+        assert_eq!((ran.report.by_rga, &ran.found[..]), (0, &[0; FRAMES][..]));
+        assert_eq!(ran.said.len(), usize::from(said.is_some()), "{:?}", ran.said);
+        assert!(ran.said.iter().all(|words| words.contains(said.unwrap_or_default())), "{:?}", ran.said);
+    }
+    assert_eq!((stand_in.done(), stand_in.misuses(), stand_in.handles()), (0, 0, 0));
+}
