@@ -53,6 +53,7 @@ const QUERY_VERSION: c_int = 1;
 const USAGE_SYNC: c_int = 1 << 19;
 
 /// `querystring`.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn querystring(name: c_int) -> *const c_char {
     if name != QUERY_VERSION {
@@ -63,6 +64,7 @@ pub extern "C" fn querystring(name: c_int) -> *const c_char {
 }
 
 /// `imStrError_t`.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn imStrError_t(_status: c_int) -> *const c_char {
     c"the stand-in says no".as_ptr()
@@ -72,6 +74,7 @@ pub extern "C" fn imStrError_t(_status: c_int) -> *const c_char {
 ///
 /// # Safety
 /// `param` is null or points to what it says.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn importbuffer_fd(fd: c_int, param: *mut HandleParam) -> u32 {
     // SAFETY: as the caller promises.
@@ -90,6 +93,7 @@ pub unsafe extern "C" fn importbuffer_fd(fd: c_int, param: *mut HandleParam) -> 
 }
 
 /// `releasebuffer_handle`.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn releasebuffer_handle(handle: u32) -> c_int {
     with(|state| {
@@ -102,6 +106,7 @@ pub extern "C" fn releasebuffer_handle(handle: u32) -> c_int {
 }
 
 /// `imfill_t`.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn imfill_t(to: Buffer, rect: Rect, color: c_int, sync: c_int) -> c_int {
     with(|state| {
@@ -119,6 +124,7 @@ pub extern "C" fn imfill_t(to: Buffer, rect: Rect, color: c_int, sync: c_int) ->
 }
 
 /// `improcess`.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn improcess(
     from: Buffer,
@@ -181,30 +187,35 @@ impl Buffer {
 }
 
 /// Handles that are not released.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn stand_in_rga_handles() -> u32 {
     with(|state| state.handles())
 }
 
 /// Calls that the real one must not be given.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn stand_in_rga_misuses() -> u32 {
     with(|state| state.misuses)
 }
 
 /// Frames that were resized.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn stand_in_rga_done() -> u32 {
     with(|state| state.done)
 }
 
 /// Has all imports, fills and resizes fail but the next `count`.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn stand_in_rga_fail_after(count: u32) {
     with(|state| state.left = Some(count));
 }
 
 /// Has it be version 1.`minor`.0.
+// SAFETY: the only symbol of this name in the library, which is loaded for tests only.
 #[unsafe(no_mangle)]
 pub extern "C" fn stand_in_rga_set_minor(minor: u32) {
     with(|state| state.set_minor(minor));
