@@ -83,15 +83,16 @@ impl Pictures {
 impl Sink for Pictures {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
         let now = Instant::now();
-        let is_wanted = |(taker, pace): (&Arc<dyn Taker>, &Pace)| pace.left(now).is_none() && taker.wants();
-        if self.takers.iter().zip(&self.paces).any(is_wanted) {
-            let mut waiting = self.desk.lock();
-            for ((taker, pace), wanted) in self.takers.iter().zip(&mut self.paces).zip(&mut waiting.wanted) {
-                if is_wanted((taker, pace)) {
-                    pace.took(now);
-                    *wanted = true;
-                }
+        // The encoder holds it for as long as an exchange takes.
+        let mut waiting = self.desk.lock();
+        let mut is_wanted = false;
+        for ((taker, pace), wanted) in self.takers.iter().zip(&mut self.paces).zip(&mut waiting.wanted) {
+            if pace.left(now).is_none() && taker.wants() {
+                pace.took(now);
+                (*wanted, is_wanted) = (true, true);
             }
+        }
+        if is_wanted {
             let shot = &mut waiting.shot;
             (shot.width_px, shot.height_px) = (shown.shot.width_px, shown.shot.height_px);
             shot.format = shown.shot.format;
@@ -99,6 +100,7 @@ impl Sink for Pictures {
             waiting.since = Some(now);
             self.desk.changed.notify_one();
         }
+        drop(waiting);
         self.takers.iter().try_for_each(|taker| taker.check())?;
         self.desk.trouble.check()
     }
@@ -158,5 +160,65 @@ impl Desk {
             }
             waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{FrameTimes, Vitals};
+    use crate::source::{Pattern, Source};
+
+    /// Takes one frame an interval, and counts them.
+    struct Counter {
+        interval: Duration,
+        taken: Mutex<usize>,
+    }
+
+    impl Counter {
+        fn new(interval: Duration) -> Arc<Self> {
+            Arc::new(Self { interval, taken: Mutex::default() })
+        }
+    }
+
+    impl Taker for Counter {
+        fn wants(&self) -> bool {
+            true
+        }
+
+        fn interval(&self) -> Duration {
+            self.interval
+        }
+
+        fn take(&self, jpeg: &Arc<Jpeg>) {
+            assert!(jpeg.size_px == [64, 48] && jpeg.bytes.starts_with(&[0xff, 0xd8]));
+            *self.taken.lock().unwrap() += 1;
+        }
+
+        fn check(&self) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn describe(&self) -> String {
+            "a counter".into()
+        }
+    }
+
+    #[test]
+    fn each_taker_has_its_own_rate() {
+        let (seldom, always) = (Counter::new(Duration::from_secs(3600)), Counter::new(Duration::ZERO));
+        let mut pictures = Pictures::open(vec![Arc::clone(&seldom) as _, Arc::clone(&always) as _]).unwrap();
+        let (mut pattern, mut shot) = (Pattern::new(64, 48), Shot::default());
+        for number in 0..20 {
+            pattern.next(&mut shot, Duration::ZERO).unwrap();
+            let (times, vitals) = (FrameTimes::default(), Vitals::default());
+            pictures.show(&Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals }).unwrap();
+            // Until the encoder has it: a newer frame would replace it.
+            while pictures.desk.lock().since.is_some() {
+                std::thread::yield_now();
+            }
+        }
+        drop(pictures);
+        assert_eq!([*seldom.taken.lock().unwrap(), *always.taken.lock().unwrap()], [1, 20]);
     }
 }
