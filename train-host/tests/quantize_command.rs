@@ -133,7 +133,7 @@ fn convert_says_what_quantizing_cost_as_quantize_does() {
     let (told, saved) = quantized.rsplit_once("\nsaved ").unwrap();
     assert_eq!(saved.trim_end(), q);
     for part in [
-        "attention at 64 px, calibrated on 4 images by minmax: ",
+        "attention at 64 px, calibrated on 3 images and judged on 1 other by minmax: ",
         "bias correction  error ",
         "in the end  error ",
         "objectness",
@@ -178,27 +178,27 @@ fn black_images_are_refused_and_nothing_is_saved() {
 }
 
 #[test]
-fn of_a_few_images_all_are_calibrated_and_judged_on_and_it_is_said() {
+fn other_images_judge_or_a_quarter_or_of_a_few_all_and_it_is_said() {
     let bench = Bench::new();
     let (run, data, q) = (bench.path("run"), bench.path("data"), bench.path("q.safetensors"));
     let record = bench.path("q.json");
-    for count in [1_usize, 2, 4] {
-        let (images, json_flag) = (count.to_string(), format!("--json={record}"));
-        let words = ["quantize", &run, "--calib", &data, "--images", &images, "--out", &q, &json_flag];
-        let [told, _] = said(&[&words[..], &["--adaround", "off", "--float-macs", "0"]].concat());
-        assert_eq!(told.contains("too few images to hold any out"), count < 4, "{count}: {told}");
+    // Eight images to train on, three to test with: split, most, calibrated on, held out.
+    for (split, most, images, held_out) in [("test", "64", 3, 0), ("train", "64", 6, 2), ("train", "5", 5, 1)]
+    {
+        let json_flag = format!("--json={record}");
+        let words =
+            ["quantize", &run, "--calib", &data, "--calib-split", split, "--images", most, "--out", &q];
+        let off = ["--adaround", "off", "--float-macs", "0", &json_flag];
+        let [told, _] = said(&[&words[..], &off].concat());
+        assert_eq!(told.contains("too few images to hold any out"), held_out == 0, "{split} {most}: {told}");
         let record = json(&record);
-        assert_eq!(record["images"], count);
+        assert_eq!((&record["images"], &record["held_out"]), (&images.into(), &held_out.into()));
         // JSON has no word for what is not finite: such a figure would be null.
         assert!(record["total"].is_number(), "{record}");
         let candidates = record["candidates"].as_array().unwrap();
         assert_eq!(candidates.len(), 4, "every method was tried");
         assert!(candidates.iter().all(|candidate| candidate["total"].is_number()), "{candidates:?}");
-        // One of four is held out.
-        assert_eq!(
-            file::load(Path::new(&q)).unwrap().scheme.origin.images,
-            if count == 4 { 3 } else { count }
-        );
+        assert_eq!(file::load(Path::new(&q)).unwrap().scheme.origin.images, images);
     }
 }
 

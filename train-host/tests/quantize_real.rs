@@ -18,7 +18,7 @@ use train_host::export::{self, bundle, onnx, qdq};
 use train_host::fuse::fuse;
 use train_host::import;
 use train_host::model::{Checkpoint, FusedModel};
-use train_host::quantize::{Images, Recipe, Switch, input_spec, run};
+use train_host::quantize::{Calibration, Images, Recipe, Switch, input_spec, run};
 
 /// Most mAP that may be lost, as a fraction.
 const LOSS_BAR: f64 = 0.005;
@@ -58,7 +58,7 @@ fn official_weights_keep_their_map_on_the_half_that_was_not_calibrated_on() {
 fn onnxruntime_finds_of_official_weights_what_tract_finds() {
     let (model, all) = (official(), coco128());
     let images = Images::labeled(half(&all, 0), Progress::Hidden).unwrap();
-    let int8 = run(&model, &images, &recipe()).unwrap().model;
+    let int8 = run(&model, &Calibration::all(&images), &recipe()).unwrap().model;
     eprintln!("{} nodes in floats", int8.scheme.floats.len());
     let copies = tempfile::tempdir().unwrap();
     let evaluator = evaluator(&model, &with_copies(&all, copies.path()));
@@ -102,7 +102,7 @@ struct Half {
 /// What the float model and the int8 model calibrated on `calib` find on `test`.
 fn float_and_int8(model: &FusedModel, calib: &Dataset, test: &Dataset) -> Half {
     let images = Images::labeled(calib.clone(), Progress::Hidden).unwrap();
-    let int8 = run(model, &images, &recipe()).unwrap();
+    let int8 = run(model, &Calibration::all(&images), &recipe()).unwrap();
     eprintln!("{:?} {:#?}", int8.record.method, int8.record.passes);
     let sizes = [qdq::write(&int8.model).unwrap().len(), onnx::write(model).unwrap().len()];
     let copies = tempfile::tempdir().unwrap();

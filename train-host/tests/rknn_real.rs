@@ -15,7 +15,7 @@ use train_host::export::bundle::{self, Deployed, Fallback, Release};
 use train_host::fuse::fuse;
 use train_host::import;
 use train_host::model::{Checkpoint, FusedModel};
-use train_host::quantize::{Images, Recipe, Switch, run};
+use train_host::quantize::{Calibration, Images, Recipe, Switch, run};
 use train_host::rknn::{Algorithm, Delivery, NpuModel, Toolkit, computable, deliver, rebuild};
 
 /// Most mAP that may lie between the simulator and the CPU, as a fraction: codes between two that one rounds up and the
@@ -72,7 +72,7 @@ fn float_and_int8(model: &FusedModel, calib: &Dataset, test: &Dataset) -> Half {
         bias_correction: Switch::Auto,
         float_macs: FLOAT_MACS,
     };
-    let int8 = computable(&run(model, &images, &recipe).unwrap().model);
+    let int8 = computable(&run(model, &Calibration::all(&images), &recipe).unwrap().model);
     let folder = tempfile::tempdir().unwrap();
     let simulated = |npu: NpuModel<'_>| {
         let out = folder.path().join("x.bundle");

@@ -202,12 +202,12 @@ fn by_toolkit(args: &Args, board: &Board, toolkit: &Toolkit, algorithm: Algorith
     let images = args.calibration.images(&model)?;
     let npu = NpuModel::Calibrated(&model, algorithm);
     if args.npu.no_fallback {
-        return hand_over(args, board, toolkit, (npu, Deployed::Fused(&model)), images.paths());
+        return hand_over(args, board, toolkit, (npu, Deployed::Fused(&model)), images.chosen().paths());
     }
     let Outcome { model: quantized, record, .. } =
         quantize::run(&model, &images, &args.calibration.recipe(board))?;
     console::say(format_args!("for the CPU: {}", told(&model, &record)));
-    hand_over(args, board, toolkit, (npu, Deployed::Quantized(&quantized)), images.paths())
+    hand_over(args, board, toolkit, (npu, Deployed::Quantized(&quantized)), images.chosen().paths())
 }
 
 fn hand_over(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::train::all_cores;
 use crate::Result;
-use crate::quantize::{Images, without_judges};
+use crate::quantize::Calibration;
 use crate::train::{Qat, QatSettings};
 
 /// Whether and how to train on in int8.
@@ -38,7 +38,7 @@ impl QatArgs {
     ///
     /// # Errors
     /// As [`Qat::new`].
-    pub fn trainer(&self, all: &[PathBuf], images: &Images) -> Result<Qat> {
+    pub fn trainer(&self, all: &[PathBuf], images: &Calibration) -> Result<Qat> {
         let settings = QatSettings {
             epochs: self.qat.unwrap_or_default(),
             batch: self.qat_batch,
@@ -47,6 +47,6 @@ impl QatArgs {
             threads: self.qat_threads.unwrap_or_else(all_cores),
             ..QatSettings::default()
         };
-        Qat::new(settings, &without_judges(all, images), images.progress())
+        Qat::new(settings, &images.without_judges(all), images.chosen().progress())
     }
 }

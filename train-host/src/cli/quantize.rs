@@ -18,7 +18,8 @@ use crate::import;
 use crate::model::FusedModel;
 use crate::model::checkpoint::Checkpoint;
 use crate::quantize::{
-    Images, Judged, Method, Outcome, Recipe, Record, Switch, compare, file, run as quantize, unquantizable,
+    Calibration, Images, Judged, Method, Outcome, Recipe, Record, Switch, compare, file, run as quantize,
+    unquantizable,
 };
 use crate::report::quantization;
 use crate::{Error, Result};
@@ -66,7 +67,8 @@ pub struct CalibrationArgs {
     /// Part of the dataset to calibrate on [default: train where there is one, else val].
     #[arg(long)]
     calib_split: Option<Split>,
-    /// Most images to calibrate on, spread over the dataset; every fourth is held out to judge by.
+    /// Most images to calibrate on, spread over the dataset; others of it judge, or where there
+    /// are none, every fourth of these.
     #[arg(long, value_name = "N", default_value_t = 64)]
     images: usize,
     /// How ranges are found [auto: the best of all, by measuring].
@@ -128,10 +130,10 @@ pub fn run(args: Args) -> Result<()> {
     let board = super::convert::find_board(&args.target)?;
     let names = args.names.as_deref().map(import::read_names).transpose()?;
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
-    let images = args.calibration.images(&model)?;
+    let calibration = args.calibration.images(&model)?;
     let labels = args.data.as_deref().map(|data| labels(data, args.split, &model)).transpose()?;
-    let mut outcome = args.calibration.calibrate(&model, &images, &board)?;
-    let trained = args.calibration.train(&model, &images, &mut outcome);
+    let mut outcome = args.calibration.calibrate(&model, &calibration, &board)?;
+    let trained = args.calibration.train(&model, &calibration, &mut outcome);
     // Before the report, which takes long and shall not take the model with it where it fails; nor shall a training.
     file::save(&args.out, &outcome.model)?;
     if let Err(error) = trained {
@@ -139,9 +141,10 @@ pub fn run(args: Args) -> Result<()> {
         return Err(error);
     }
     if let Some(folder) = &args.report {
-        let seen = args.calibration.seen(&model, &images)?;
+        let seen = args.calibration.seen(&model, &calibration)?;
+        let images = calibration.calibrated();
         let labels = labels.as_ref();
-        let judged = Judged { model: &model, outcome: &outcome, images: &images, labels, seen: &seen };
+        let judged = Judged { model: &model, outcome: &outcome, images, labels, seen: &seen };
         quantization::write(folder, &compare(&judged)?)?;
     }
     let summary = Summary {
@@ -167,8 +170,8 @@ fn percent(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl CalibrationArgs {
-    /// The images to calibrate on, with their labels where those speak of the model's classes.
-    pub fn images(&self, model: &FusedModel) -> Result<Images> {
+    /// The images to calibrate on and to judge by, with their labels where those speak of the model's classes.
+    pub fn images(&self, model: &FusedModel) -> Result<Calibration> {
         let Some(path) = &self.calib else {
             return Err(Error::input(
                 "no calibration images",
@@ -179,18 +182,18 @@ impl CalibrationArgs {
         if self.images == 0 {
             return Err(Error::input("--images 0", "at least one image", "64 are enough for most models"));
         }
-        Ok(images_in(path, self.calib_split, model)?.spread(self.images))
+        Ok(Calibration::of(&images_in(path, self.calib_split, model)?, self.images))
     }
 
-    /// Quantizes `model` for `board`, calibrated on `images`, and trains on where that is asked for.
-    pub fn quantize(&self, model: &FusedModel, images: &Images, board: &Board) -> Result<Outcome> {
+    /// Quantizes `model` for `board` with `images`, and trains on where that is asked for.
+    pub fn quantize(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<Outcome> {
         let mut outcome = self.calibrate(model, images, board)?;
         self.train(model, images, &mut outcome)?;
         Ok(outcome)
     }
 
-    /// Quantizes `model` for `board`, calibrated on `images`.
-    fn calibrate(&self, model: &FusedModel, images: &Images, board: &Board) -> Result<Outcome> {
+    /// Quantizes `model` for `board` with `images`.
+    fn calibrate(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<Outcome> {
         if let Some((node, why)) = unquantizable(&model.architecture.graph)? {
             expect_floats(board, &node, &why)?;
         }
@@ -202,7 +205,7 @@ impl CalibrationArgs {
 
     /// Trains what was quantized on, where that is asked for. Where it fails, `outcome` stays what it was.
     #[cfg(feature = "torch")]
-    fn train(&self, model: &FusedModel, images: &Images, outcome: &mut Outcome) -> Result<()> {
+    fn train(&self, model: &FusedModel, images: &Calibration, outcome: &mut Outcome) -> Result<()> {
         match self.trainer(model, images)? {
             Some(trainer) => crate::quantize::tune(model, images, outcome, &trainer),
             None => Ok(()),
@@ -210,16 +213,17 @@ impl CalibrationArgs {
     }
 
     #[cfg(not(feature = "torch"))]
-    fn train(&self, _: &FusedModel, _: &Images, _: &mut Outcome) -> Result<()> {
+    fn train(&self, _: &FusedModel, _: &Calibration, _: &mut Outcome) -> Result<()> {
         Ok(())
     }
 
     /// The images that calibration and training see, those that only judge among them.
-    fn seen(&self, model: &FusedModel, images: &Images) -> Result<Vec<PathBuf>> {
-        let paths = |images: &Images| images.paths().to_vec();
+    fn seen(&self, model: &FusedModel, images: &Calibration) -> Result<Vec<PathBuf>> {
         match &self.calib {
-            Some(path) if self.trains() => images_in(path, self.calib_split, model).map(|all| paths(&all)),
-            _ => Ok(paths(images)),
+            Some(path) if self.trains() => {
+                images_in(path, self.calib_split, model).map(|all| all.paths().to_vec())
+            }
+            _ => Ok(images.paths()),
         }
     }
 
@@ -235,7 +239,7 @@ impl CalibrationArgs {
 
     /// What trains on all images at hand; none where that is not asked for.
     #[cfg(feature = "torch")]
-    fn trainer(&self, model: &FusedModel, images: &Images) -> Result<Option<crate::train::Qat>> {
+    fn trainer(&self, model: &FusedModel, images: &Calibration) -> Result<Option<crate::train::Qat>> {
         match &self.calib {
             Some(path) if self.trains() => {
                 let all = images_in(path, self.calib_split, model)?;

@@ -55,13 +55,14 @@ pub(super) fn candidates(
             map: metrics.as_ref().and_then(|metrics| metrics.map),
         });
     }
-    Ok(ranked(candidates))
+    Ok(ranked(candidates, judge.margin()))
 }
 
-/// The candidates, best first: those that find too little last, the rest by error.
-fn ranked(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+/// The candidates, best first: those that find less than the most by more than `margin` last, the rest by error.
+fn ranked(mut candidates: Vec<Candidate>, margin: f64) -> Vec<Candidate> {
     let most = candidates.iter().filter_map(|candidate| candidate.verdict.agreement).fold(0.0, f64::max);
-    let key = |candidate: &Candidate| (candidate.verdict.finds_less_than(most), candidate.verdict.total);
+    let key =
+        |candidate: &Candidate| (candidate.verdict.finds_less_than(most, margin), candidate.verdict.total);
     candidates.sort_by(|a, b| {
         let ((out_a, total_a), (out_b, total_b)) = (key(a), key(b));
         out_a.cmp(&out_b).then(total_a.total_cmp(&total_b))
@@ -103,7 +104,7 @@ mod tests {
                 let verdict = Verdict { total, agreement, outputs: Vec::new() };
                 Candidate { method, verdict, map50: None, map: None }
             });
-            ranked(list.collect()).into_iter().map(|candidate| candidate.method).collect()
+            ranked(list.collect(), 0.01).into_iter().map(|candidate| candidate.method).collect()
         };
         use Method::{Kl, MinMax, Mse, Percentile};
         assert_eq!(order(&[(MinMax, 0.3, None), (Mse, 0.1, None), (Kl, 0.2, None)]), [Mse, Kl, MinMax]);

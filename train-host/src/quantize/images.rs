@@ -18,12 +18,6 @@ use crate::{Error, Result};
 
 /// Images read ahead of the model; each holds a whole input tensor.
 const AHEAD: usize = 2;
-/// One image in so many is held out.
-const HELD_OUT: usize = 4;
-/// Most images held out: what a float model gives for them is kept (at 640 pixels and 80 classes up to 8.6 MB of each),
-/// and memory shall not grow with the images.
-const MOST_HELD_OUT: usize = 32;
-
 /// An image as a model sees it.
 pub struct Shown<'a> {
     /// Its file.
@@ -148,24 +142,7 @@ impl Images {
     /// At most `count` of them, spread evenly.
     pub fn spread(&self, count: usize) -> Self {
         let count = count.min(self.paths.len());
-        self.pick((0..count).map(|at| at * self.paths.len() / count))
-    }
-
-    /// Every fourth image, of many images fewer, and the others: the first are held out to judge what the others gave.
-    /// Of images [too few to hold any out](Self::too_few_to_hold_out) all are both.
-    pub fn hold_out(&self) -> (Self, Self) {
-        let every = self.paths.len().div_ceil(MOST_HELD_OUT).max(HELD_OUT);
-        let part =
-            |held: bool| self.pick((0..self.paths.len()).filter(|at| (at % every == every - 1) == held));
-        if Self::too_few_to_hold_out(self.paths.len()) {
-            return (self.clone(), self.clone());
-        }
-        (part(true), part(false))
-    }
-
-    /// Whether of `count` images none is held out.
-    pub fn too_few_to_hold_out(count: usize) -> bool {
-        count < HELD_OUT
+        self.pick((0..count).map(|at| at * self.paths.len() / count).collect())
     }
 
     /// The same images without a progress bar, for work that is a step of some other.
@@ -194,8 +171,8 @@ impl Images {
         Self::new(paths, self.progress)
     }
 
-    fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
-        let places: Vec<usize> = places.collect();
+    /// Those at `places`, in that order.
+    pub(super) fn pick(&self, places: Vec<usize>) -> Self {
         let labels = self.labels.as_ref().map(|labels| Dataset {
             samples: places.iter().map(|&at| labels.samples[at].clone()).collect(),
             ..labels.clone()
@@ -389,15 +366,5 @@ mod tests {
         };
         assert_eq!(names(&images(8).spread(4)), "0 2 4 6");
         assert_eq!(names(&images(3).spread(9)), "0 1 2");
-        let (held, rest) = images(9).hold_out();
-        assert_eq!((names(&held), names(&rest)), ("3 7".into(), "0 1 2 4 5 6 8".into()));
-        let (held, rest) = images(3).hold_out();
-        assert_eq!((names(&held), names(&rest)), ("0 1 2".into(), "0 1 2".into()));
-        assert_eq!(images(64).hold_out().0.paths().len(), 16, "one in four, of as few");
-        for many in [128, 129, 1000, 9999] {
-            let (held, rest) = images(many).hold_out();
-            assert_eq!(held.paths().len() + rest.paths().len(), many);
-            assert!((24..=32).contains(&held.paths().len()), "{} of {many}", held.paths().len());
-        }
     }
 }

@@ -5,6 +5,7 @@
 mod agreement;
 mod backward;
 pub mod calibrate;
+mod calibration;
 mod choose;
 mod compare;
 pub mod error;
@@ -28,6 +29,7 @@ mod tune;
 mod weights;
 
 pub use calibrate::Method;
+pub use calibration::Calibration;
 pub use choose::Candidate;
 pub use compare::{Comparison, Judged, Row, compare};
 pub use histogram::Histogram;
@@ -41,5 +43,5 @@ pub use ranges::PIXELS;
 pub use rules::expect_kept;
 pub use scheme::{Int8Kernel, MacCount, Origin, QuantizedModel, Scheme, function, sole_activation, sums_fit};
 pub use speed::{LayerSpeed, Speed, speed};
-pub use tune::{Trained, Trainer, tune, without_judges};
+pub use tune::{Trained, Trainer, tune};
 pub use weights::{quantize_kernel, quantize_with};

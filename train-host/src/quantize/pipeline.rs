@@ -8,8 +8,8 @@ use boards::Int8;
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::Method;
+use super::calibration::Calibration;
 use super::choose::{Candidate, candidates};
-use super::images::Images;
 use super::judge::{Judge, Verdict};
 use super::observe::{Observations, expect_finite, observe};
 use super::passes::{
@@ -94,8 +94,10 @@ impl PassRecord {
 pub struct Record {
     /// Method used.
     pub method: Method,
-    /// Images calibrated on, those held out for judging among them.
+    /// Images calibrated on.
     pub images: usize,
+    /// Images that judged and that nothing else saw; 0 where there were too few for that, and the same did both.
+    pub held_out: usize,
     /// What each method gave on held-out images; empty where the method was given.
     pub candidates: Vec<Candidate>,
     /// What each pass did.
@@ -128,28 +130,27 @@ pub struct Outcome {
     pub chosen: usize,
 }
 
-/// Quantizes `model`, calibrated on `images`.
+/// Quantizes `model` with `calibration`.
 ///
 /// # Errors
 /// As [`observe`], [`candidates`], [`ptq::quantize`] and the passes.
-pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outcome> {
-    let (held, rest) = images.hold_out();
-    let observed = observe(model, &rest)?;
-    if held.paths() != rest.paths() {
-        expect_finite(model, &held)?;
+pub fn run(model: &FusedModel, calibration: &Calibration, recipe: &Recipe) -> Result<Outcome> {
+    let judges = calibration.judges();
+    let observed = observe(model, calibration.calibrated())?;
+    if calibration.held_out() > 0 {
+        expect_finite(model, judges)?;
     }
-    let judge = Judge::new(model, &held)?;
+    let judge = Judge::new(model, judges)?;
     let tried = match recipe.method {
         Some(_) => Vec::new(),
-        None => candidates(&judge, model, &observed, &held, recipe.rules)?,
+        None => candidates(&judge, model, &observed, judges, recipe.rules)?,
     };
     let method = recipe.method.or(tried.first().map(|best| best.method)).unwrap_or(Method::Mse);
     let mut work = Work {
         float: model.clone(),
         original: model,
         observed,
-        images,
-        calibrated: rest,
+        calibration,
         judge,
         plan: Plan { method, rules: recipe.rules, kept: BTreeMap::new() },
         passes: Vec::new(),
@@ -160,7 +161,7 @@ pub fn run(model: &FusedModel, images: &Images, recipe: &Recipe) -> Result<Outco
     let mut best = work.measure(method.to_string(), first)?;
     work.variants.push(best.clone());
     work.equalize(&mut best, recipe.equalize)?;
-    work.keep_floats(&mut best, &held, recipe.float_macs)?;
+    work.keep_floats(&mut best, recipe.float_macs)?;
     work.refine(&mut best, recipe)?;
     work.finish(best, tried)
 }
@@ -189,9 +190,7 @@ struct Work<'a> {
     float: FusedModel,
     original: &'a FusedModel,
     observed: Observations,
-    images: &'a Images,
-    /// All but those held out.
-    calibrated: Images,
+    calibration: &'a Calibration,
     judge: Judge<'a>,
     plan: Plan,
     passes: Vec<PassRecord>,
@@ -234,7 +233,7 @@ impl Work<'_> {
         model.scheme.origin.passes.extend(passes.iter().map(|pass| (*pass).to_owned()));
         let pass = passes.join(" + ");
         let variant = self.measure(format!("{} + {pass}", start.name), model)?;
-        let kept = switch == Switch::On || variant.verdict.is_better_than(&best.verdict);
+        let kept = switch == Switch::On || variant.verdict.is_better_than(&best.verdict, self.judge.margin());
         self.passes.push(PassRecord::new(&pass, [&start.verdict, &variant.verdict], kept, note));
         self.variants.push(variant.clone());
         if kept {
@@ -258,7 +257,7 @@ impl Work<'_> {
             self.passes.push(PassRecord::new(pass, [&best.verdict; 2], false, Some(note)));
             return Ok(());
         }
-        let observed = observe(&equalized, &self.calibrated)?;
+        let observed = observe(&equalized, self.calibration.calibrated())?;
         let model = ptq::quantize(&equalized, &observed, &self.plan)?;
         if self.judge(best, pass, switch, model, Some(note))? {
             (self.float, self.observed) = (equalized, observed);
@@ -267,7 +266,7 @@ impl Work<'_> {
     }
 
     /// Mixed precision.
-    fn keep_floats(&mut self, best: &mut Variant, held: &Images, budget: f64) -> Result<()> {
+    fn keep_floats(&mut self, best: &mut Variant, budget: f64) -> Result<()> {
         // What cannot be int8 at all has its part of it already.
         let budget = budget - (1.0 - best.model.macs()?.share());
         if budget <= 0.0 {
@@ -279,7 +278,8 @@ impl Work<'_> {
             self.passes.push(PassRecord::new(pass, [&best.verdict; 2], false, Some(note)));
             return Ok(());
         }
-        self.sensitivities = sensitivities(&self.float, &best.model, &held.spread(SENSITIVITY_IMAGES))?;
+        let images = self.calibration.judges().spread(SENSITIVITY_IMAGES);
+        self.sensitivities = sensitivities(&self.float, &best.model, &images)?;
         let kept = worth_floats(&self.half_floats(), budget);
         if kept.is_empty() {
             return Ok(());
@@ -324,7 +324,7 @@ impl Work<'_> {
     /// `model`, refined on other images than those that judge: rounding fits what it sees.
     fn refined(&self, model: &QuantizedModel, what: Refinement) -> Result<QuantizedModel> {
         let mut model = model.clone();
-        refine(&self.float, &mut model, &self.calibrated, what)?;
+        refine(&self.float, &mut model, self.calibration.calibrated(), what)?;
         Ok(model)
     }
 
@@ -332,7 +332,8 @@ impl Work<'_> {
         let chosen = self.variants.iter().position(|variant| variant.name == best.name).unwrap_or(0);
         let record = Record {
             method: self.plan.method,
-            images: self.images.paths().len(),
+            images: self.calibration.calibrated().paths().len(),
+            held_out: self.calibration.held_out(),
             candidates,
             passes: self.passes,
             verdict: best.verdict,

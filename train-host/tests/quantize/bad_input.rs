@@ -2,7 +2,7 @@
 
 use train_host::model::FusedModel;
 use train_host::quantize::error::OutputError;
-use train_host::quantize::{Recipe, Switch, run};
+use train_host::quantize::{Calibration, Recipe, Switch, run};
 
 use super::*;
 
@@ -118,7 +118,7 @@ fn an_output_of_1e30_has_a_scale_that_reaches_it() {
         bias_correction: Switch::Off,
         float_macs: 0.0,
     };
-    let record = run(&model, &images, &recipe).unwrap().record;
+    let record = run(&model, &Calibration::all(&images), &recipe).unwrap().record;
     assert!(record.verdict.total.is_finite() && record.verdict.outputs.len() == 9, "{:?}", record.verdict);
     let finite = |error: &OutputError| {
         [error.sqnr_db, error.max_abs, error.mean_shift, error.cost].iter().all(|figure| figure.is_finite())

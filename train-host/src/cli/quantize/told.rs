@@ -4,16 +4,17 @@
 use crate::console::counted;
 use crate::model::FusedModel;
 use crate::quantize::error::OutputError;
-use crate::quantize::{Candidate, Images, PassRecord, Record, Verdict};
+use crate::quantize::{Candidate, PassRecord, Record, Verdict};
 
 /// How `model` was quantized, how near the result comes to it, and what there is to know about it; without a line break
 /// at the end.
 pub fn told(model: &FusedModel, record: &Record) -> String {
     let head = format!(
-        "{} at {} px, calibrated on {} by {}: {:.1} % of the multiply-adds in int8",
+        "{} at {} px, calibrated on {}{} by {}: {:.1} % of the multiply-adds in int8",
         model.architecture.name,
         model.imgsz,
         counted(record.images, "image"),
+        judged(record),
         record.method,
         100.0 * record.macs.share()
     );
@@ -25,6 +26,15 @@ pub fn told(model: &FusedModel, record: &Record) -> String {
     lines.extend(record.verdict.outputs.iter().map(output));
     lines.extend(notes(record));
     lines.join("\n")
+}
+
+/// By how many others it was judged.
+fn judged(record: &Record) -> String {
+    if record.held_out == 0 {
+        String::new()
+    } else {
+        format!(" and judged on {}", counted(record.held_out, "other"))
+    }
 }
 
 /// What a method of calibration gave.
@@ -70,7 +80,7 @@ fn notes(record: &Record) -> Vec<String> {
     let floats = record.floats.iter().map(|(node, reason)| format!("in floats: {node}: {reason}"));
     let dead = record.dead_channels.iter();
     let dead = dead.map(|channel| format!("note: {channel} has no weights and gives its bias"));
-    let few = Images::too_few_to_hold_out(record.images).then(|| {
+    let few = (record.held_out == 0).then(|| {
         "note: too few images to hold any out: what was calibrated on them was judged on them".to_owned()
     });
     floats.chain(dead).chain(few).collect()
@@ -104,6 +114,7 @@ mod tests {
         Record {
             method: Method::Kl,
             images: 12,
+            held_out: 4,
             candidates: vec![Candidate {
                 method: Method::Kl,
                 verdict: verdict(0.05, 0.912),
@@ -129,7 +140,7 @@ mod tests {
     #[test]
     fn every_figure_and_every_exception_has_its_line() {
         let expected = "\
-yolov5n at 64 px, calibrated on 12 images by kl: 97.0 % of the multiply-adds in int8
+yolov5n at 64 px, calibrated on 12 images and judged on 4 others by kl: 97.0 % of the multiply-adds in int8
   kl          error 0.0500, agreement 0.912, mAP 0.300
   adaround         error 0.0500 -> 0.0300, not kept; for a reason
   in the end  error 0.0500, agreement 0.912
@@ -142,7 +153,7 @@ note: model.3.conv: channel 0 has no weights and gives its bias";
 
     #[test]
     fn what_was_judged_by_what_it_was_made_of_says_so() {
-        let few = Record { images: 1, ..record() };
+        let few = Record { images: 1, held_out: 0, ..record() };
         let text = told(&model(), &few);
         assert!(text.contains("calibrated on 1 image by") && text.contains("too few images"), "{text}");
     }

@@ -15,7 +15,8 @@ fn record() -> Record {
     };
     Record {
         method: Method::Mse,
-        images: 64,
+        images: 48,
+        held_out: 16,
         candidates: vec![Candidate {
             method: Method::Mse,
             verdict: Verdict { agreement: Some(0.91), total: 0.05, outputs: vec![output.clone()] },
