@@ -214,7 +214,7 @@ pub(super) fn load(
     let images = args.calibration.images(&model)?;
     let outcome = args.calibration.quantize(&model, &images, board)?;
     console::say(told(&model, &outcome.record));
-    Ok((Loaded::Quantized(outcome.model), images.chosen().paths().to_vec()))
+    Ok((Loaded::Quantized(outcome.model), images.paths()))
 }
 
 /// A model that is quantized already.

@@ -67,20 +67,20 @@ pub struct CalibrationArgs {
     /// Part of the dataset to calibrate on [default: train where there is one, else val].
     #[arg(long)]
     calib_split: Option<Split>,
-    /// Most images to calibrate on, spread over the dataset; others of it judge, or where there
-    /// are none, every fourth of these.
+    /// Most images to calibrate on, spread over the dataset; a quarter as many of the others judge, at most 32. Where
+    /// there are no others, that part of these judges.
     #[arg(long, value_name = "N", default_value_t = 64)]
     images: usize,
     /// How ranges are found [auto: the best of all, by measuring].
     #[arg(long, value_enum, default_value_t = MethodArg::Auto)]
     method: MethodArg,
-    /// Cross-layer equalization: exact for Relu and LeakyRelu, not there for SiLU [auto: if the error falls].
+    /// Cross-layer equalization: exact for Relu and LeakyRelu, not there for SiLU [auto: if it finds more, or as much with less error].
     #[arg(long, value_enum, default_value_t = Switch::Auto)]
     equalize: Switch,
-    /// AdaRound: weights rounded for the least error of their layer's outputs [auto: if the error falls].
+    /// AdaRound: weights rounded for the least error of their layer's outputs [auto: if it finds more, or as much with less error].
     #[arg(long, value_enum, default_value_t = Switch::Auto)]
     adaround: Switch,
-    /// Biases corrected by the mean error of their layer's outputs [auto: if the error falls].
+    /// Biases corrected by the mean error of their layer's outputs [auto: if it finds more, or as much with less error].
     #[arg(long, value_enum, default_value_t = Switch::Auto)]
     bias_correction: Switch,
     /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most; 0 for none, as on

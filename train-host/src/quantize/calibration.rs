@@ -6,8 +6,8 @@ use super::images::Images;
 
 /// For so many images one judges.
 const HELD_OUT: usize = 4;
-/// Most images that judge: what a float model gives for them is kept (at 640 pixels and 80 classes up to 8.6 MB of each),
-/// and memory shall not grow with the images.
+/// Most images that judge: what a float model gives for them is kept (at 640 pixels and 80 classes up to 8.6 MB of
+/// each), and memory shall not grow with the images.
 const MOST_JUDGES: usize = 32;
 
 /// Images to calibrate on, and images to judge by.
@@ -19,19 +19,23 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// At most `most` of `images` are calibrated on, spread evenly. Of those left a quarter as many judge; where there are
-    /// fewer left, those are shared out as in [`all`](Self::all).
+    /// At most `most` of `images` are calibrated on, spread evenly, and of the others a quarter as many judge. Where there
+    /// are fewer others, as many of the chosen as are missing judge instead; where there are none, as in
+    /// [`all`](Self::all).
     pub fn of(images: &Images, most: usize) -> Self {
         let count = images.paths().len();
         let most = most.clamp(1, count);
-        let chosen: Vec<usize> = (0..most).map(|at| at * count / most).collect();
+        let chosen: Vec<usize> = spread(count, most).collect();
         let left: Vec<usize> = (0..count).filter(|at| chosen.binary_search(at).is_err()).collect();
-        let chosen = images.pick(chosen);
-        let wanted = (most / HELD_OUT).clamp(1, MOST_JUDGES);
-        if left.len() < wanted {
-            return Self::all(&chosen);
+        if left.is_empty() {
+            return Self::all(images);
         }
-        Self { calibrated: chosen.clone(), chosen, judges: images.pick(left).spread(wanted) }
+        let wanted = (most / HELD_OUT).clamp(1, MOST_JUDGES);
+        let missing = wanted.saturating_sub(left.len());
+        let held: Vec<usize> = (1..=missing).map(|at| chosen[at * most / missing - 1]).collect();
+        let calibrated = chosen.iter().copied().filter(|at| !held.contains(at)).collect();
+        let judges: Vec<usize> = spread(left.len(), wanted).map(|at| left[at]).chain(held.clone()).collect();
+        Self { calibrated: images.pick(calibrated), chosen: images.pick(chosen), judges: images.pick(judges) }
     }
 
     /// Every fourth of `images`, of many fewer, is held out to judge by. Of less than four none is: then all are both.
@@ -81,6 +85,12 @@ impl Calibration {
     }
 }
 
+/// At most `wanted` places among `count`, spread evenly.
+fn spread(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
+    let wanted = wanted.min(count);
+    (0..wanted).map(move |at| at * count / wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -101,7 +111,8 @@ mod tests {
     fn what_is_left_of_the_images_judges_and_a_quarter_where_nothing_is() {
         assert_eq!(counts(&Calibration::of(&images(205), 64)), [64, 64, 16]);
         assert_eq!(counts(&Calibration::of(&images(80), 64)), [64, 64, 16]);
-        assert_eq!(counts(&Calibration::of(&images(79), 64)), [64, 48, 16], "15 are fewer than are held out");
+        assert_eq!(counts(&Calibration::of(&images(79), 64)), [64, 63, 16], "one is missing");
+        assert_eq!(counts(&Calibration::of(&images(10), 9)), [9, 8, 2]);
         assert_eq!(counts(&Calibration::of(&images(64), 64)), [64, 48, 16]);
         assert_eq!(counts(&Calibration::of(&images(1000), 400)), [400, 400, 32]);
         assert_eq!(counts(&Calibration::of(&images(400), usize::MAX)), [400, 370, 30]);
@@ -123,11 +134,15 @@ mod tests {
             let all = images(count);
             let calibration = Calibration::of(&all, most);
             let judges = calibration.judges().paths();
-            prop_assert!(calibration.calibrated().paths().iter().all(|path| !judges.contains(path)) || most < 4);
+            let calibrated = calibration.calibrated().paths();
+            prop_assert!(calibrated.iter().all(|path| !judges.contains(path) && all.paths().contains(path)));
+            prop_assert!(judges.iter().all(|path| all.paths().contains(path)));
+            prop_assert!(calibration.chosen().paths().iter().all(|path| calibration.paths().contains(path)));
             prop_assert!(calibration.chosen().paths().len() <= most && judges.len() <= MOST_JUDGES);
             prop_assert!(!calibration.calibrated().paths().is_empty() && !judges.is_empty());
             let rest = calibration.without_judges(all.paths());
-            prop_assert_eq!(rest.len(), count - calibration.held_out());
+            prop_assert_eq!(rest.len(), count - judges.len());
+            prop_assert!(rest.iter().all(|path| !judges.contains(path)));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{Error, Result};
 
 /// Images read ahead of the model; each holds a whole input tensor.
 const AHEAD: usize = 2;
+
 /// An image as a model sees it.
 pub struct Shown<'a> {
     /// Its file.

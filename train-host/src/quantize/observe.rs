@@ -141,19 +141,22 @@ pub fn observe(model: &FusedModel, images: &Images) -> Result<Observations> {
         look.count(&values, &mut observations)?;
         look.feel(&mut trace, &values, &mut observations)
     })?;
-    colors.check(images)?;
+    colors.check(images, "calibration images")?;
     Ok(observations)
 }
 
-/// Checks that every node of `model` gives finite values for each of `images`.
+/// Checks that `images` can judge: that they are not all of one color, and every node of `model` gives finite values for
+/// each of them.
 ///
 /// # Errors
-/// [`Error::Model`] naming the node and the image where it does not; as [`observe`].
-pub fn expect_finite(model: &FusedModel, images: &Images) -> Result<()> {
+/// As [`observe`].
+pub fn expect_judges(model: &FusedModel, images: &Images) -> Result<()> {
     let graph = &model.architecture.graph;
     let nodes: Vec<NodeId> = (0..graph.nodes.len()).filter(|&id| makes_values(&graph.nodes[id].op)).collect();
     let (mut runs, shapes) = (runs(model, &nodes)?, graph.shapes(model.imgsz, model.imgsz)?);
+    let mut colors = Colors::default();
     images.quiet().stream(model.imgsz, "checking", |shown| {
+        colors.add(shown);
         let look = Look { model, shapes: &shapes, path: shown.path, content: shown.content };
         let values = results(&look, &mut runs, shown)?;
         let first =
@@ -162,7 +165,8 @@ pub fn expect_finite(model: &FusedModel, images: &Images) -> Result<()> {
             Some((id, value)) => Err(look.not_finite(id, value)),
             None => Ok(()),
         }
-    })
+    })?;
+    colors.check(images, "images that judge")
 }
 
 /// The result of every node for an image.
@@ -322,13 +326,13 @@ impl Colors {
         self.last = picture.first().copied().unwrap_or_default();
     }
 
-    fn check(&self, images: &Images) -> Result<()> {
+    fn check(&self, images: &Images, what: &str) -> Result<()> {
         if self.varied {
             return Ok(());
         }
         Err(Error::data(
             format!(
-                "all {} calibration images are of one color each (the last begins with {:.0} of 255)",
+                "all {} {what} are of one color each (the last begins with {:.0} of 255)",
                 images.paths().len(),
                 self.last * 255.0
             ),

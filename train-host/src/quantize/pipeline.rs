@@ -11,7 +11,7 @@ use super::calibrate::Method;
 use super::calibration::Calibration;
 use super::choose::{Candidate, candidates};
 use super::judge::{Judge, Verdict};
-use super::observe::{Observations, expect_finite, observe};
+use super::observe::{Observations, expect_judges, observe};
 use super::passes::{
     Bias, Equalized, Refinement, Rounding, Sensitivity, equalize, refine, sensitivities, worth_floats,
 };
@@ -138,7 +138,7 @@ pub fn run(model: &FusedModel, calibration: &Calibration, recipe: &Recipe) -> Re
     let judges = calibration.judges();
     let observed = observe(model, calibration.calibrated())?;
     if calibration.held_out() > 0 {
-        expect_finite(model, judges)?;
+        expect_judges(model, judges)?;
     }
     let judge = Judge::new(model, judges)?;
     let tried = match recipe.method {

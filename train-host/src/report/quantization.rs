@@ -33,11 +33,20 @@ pub fn write(folder: &Path, measured: &Comparison<'_>) -> Result<()> {
     Ok(artifact::atomic::write(&folder.join("report.json"), json.as_bytes())?)
 }
 
+/// How many images judged.
+fn judges(record: &Record) -> String {
+    match record.held_out {
+        0 => "the same, too few to hold any out,".to_owned(),
+        count => counted(count, "other"),
+    }
+}
+
 fn article(measured: &Comparison<'_>) -> Result<Article> {
     let Comparison { model, imgsz, record, .. } = measured;
     let lead = format!(
-        "{model} at {imgsz} px, calibrated on {} by {}; {:.1} % of the multiply-adds in int8.",
+        "{model} at {imgsz} px, calibrated on {} and judged on {} by {}; {:.1} % of the multiply-adds in int8.",
         counted(record.images, "image"),
+        judges(record),
         record.method,
         100.0 * record.macs.share()
     );
@@ -55,7 +64,7 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
         Section {
             title: "Passes".into(),
             paragraphs: vec![
-                "On held-out calibration images: the error of the outputs by what it costs a detection, and the \
+                "On the images that judge: the error of the outputs by what it costs a detection, and the \
                  agreement, mAP with what the float model finds for labels. A pass is kept when the model then agrees clearly more, or as much \
                  with less error, or when it was asked for."
                     .into(),
@@ -200,7 +209,7 @@ fn passes(record: &Record) -> Vec<Table> {
         ]
     };
     let methods = Table::new(
-        &["calibration method", "error", "agreement", "mAP50 held out", "mAP held out"],
+        &["calibration method", "error", "agreement", "mAP50 there", "mAP there"],
         record.candidates.iter().map(candidate).collect(),
     );
     let done = Table::new(

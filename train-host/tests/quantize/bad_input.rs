@@ -19,6 +19,26 @@ fn images_of_one_color_are_refused() {
 }
 
 #[test]
+fn images_of_one_color_do_not_judge() {
+    let model = fused("yolov5n", Activation::Silu, IMGSZ);
+    let folder = tempfile::tempdir().unwrap();
+    let images = images(folder.path(), IMGSZ);
+    // The last of four judges.
+    let black = repedge::Image::filled(IMGSZ, IMGSZ, [0; 3]);
+    repedge::frame::write_png(images.paths().last().unwrap(), &black).unwrap();
+    let recipe = Recipe {
+        method: Some(Method::MinMax),
+        rules: RULES[0],
+        equalize: Switch::Off,
+        adaround: Switch::Off,
+        bias_correction: Switch::Off,
+        float_macs: 0.0,
+    };
+    let error = message(run(&model, &Calibration::all(&images), &recipe).unwrap_err());
+    assert!(error.contains("all 1 images that judge are of one color"), "{error}");
+}
+
+#[test]
 fn values_that_are_not_finite_name_their_layer_and_image() {
     let folder = tempfile::tempdir().unwrap();
     let images = images(folder.path(), IMGSZ);

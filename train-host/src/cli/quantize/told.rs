@@ -83,7 +83,10 @@ fn notes(record: &Record) -> Vec<String> {
     let few = (record.held_out == 0).then(|| {
         "note: too few images to hold any out: what was calibrated on them was judged on them".to_owned()
     });
-    floats.chain(dead).chain(few).collect()
+    let blind = record.verdict.agreement.is_none().then(|| {
+        "note: the float model finds nothing on the images that judge: only the error of the outputs decided".to_owned()
+    });
+    floats.chain(dead).chain(few).chain(blind).collect()
 }
 
 #[cfg(test)]
@@ -156,5 +159,8 @@ note: model.3.conv: channel 0 has no weights and gives its bias";
         let few = Record { images: 1, held_out: 0, ..record() };
         let text = told(&model(), &few);
         assert!(text.contains("calibrated on 1 image by") && text.contains("too few images"), "{text}");
+        let verdict = Verdict { agreement: None, ..record().verdict };
+        let text = told(&model(), &Record { verdict, ..record() });
+        assert!(text.contains("finds nothing on the images that judge"), "{text}");
     }
 }

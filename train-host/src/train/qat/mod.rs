@@ -101,8 +101,8 @@ impl Qat {
         if images.is_empty() {
             return Err(Error::data(
                 "no image to train on beside those that judge",
-                "more images than the one in four held out of calibration",
-                "give more images with --calib, or fewer to calibrate on with --images",
+                "more images than those that judge",
+                "give more images with --calib",
             ));
         }
         let device = device(&settings.device)?;
