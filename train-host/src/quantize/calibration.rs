@@ -34,7 +34,7 @@ impl Calibration {
         let missing = wanted.saturating_sub(left.len());
         let held: Vec<usize> = (1..=missing).map(|at| chosen[at * most / missing - 1]).collect();
         let calibrated = chosen.iter().copied().filter(|at| !held.contains(at)).collect();
-        let judges: Vec<usize> = spread(left.len(), wanted).map(|at| left[at]).chain(held.clone()).collect();
+        let judges: Vec<usize> = spread(left.len(), wanted).map(|at| left[at]).chain(held).collect();
         Self { calibrated: images.pick(calibrated), chosen: images.pick(chosen), judges: images.pick(judges) }
     }
 
