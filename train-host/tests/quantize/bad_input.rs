@@ -6,6 +6,18 @@ use train_host::quantize::{Calibration, Recipe, Switch, run};
 
 use super::*;
 
+/// Int8 by the plainest way.
+fn no_pass() -> Recipe {
+    Recipe {
+        method: Some(Method::MinMax),
+        rules: RULES[0],
+        equalize: Switch::Off,
+        adaround: Switch::Off,
+        bias_correction: Switch::Off,
+        float_macs: 0.0,
+    }
+}
+
 #[test]
 fn images_of_one_color_are_refused() {
     let model = fused("yolov5n", Activation::Silu, IMGSZ);
@@ -26,15 +38,7 @@ fn images_of_one_color_do_not_judge() {
     // The last of four judges.
     let black = repedge::Image::filled(IMGSZ, IMGSZ, [0; 3]);
     repedge::frame::write_png(images.paths().last().unwrap(), &black).unwrap();
-    let recipe = Recipe {
-        method: Some(Method::MinMax),
-        rules: RULES[0],
-        equalize: Switch::Off,
-        adaround: Switch::Off,
-        bias_correction: Switch::Off,
-        float_macs: 0.0,
-    };
-    let error = message(run(&model, &Calibration::all(&images), &recipe).unwrap_err());
+    let error = message(run(&model, &Calibration::all(&images), &no_pass()).unwrap_err());
     assert!(error.contains("all 1 images that judge are of one color"), "{error}");
 }
 
@@ -130,15 +134,7 @@ fn an_output_of_1e30_has_a_scale_that_reaches_it() {
         let least = if method == Method::Mse { 1e3 } else { 5e29 };
         assert!(repedge::int8::dequantize(i8::MAX, quant) > least, "{method}: {quant:?}");
     }
-    let recipe = Recipe {
-        method: Some(Method::MinMax),
-        rules: RULES[0],
-        equalize: Switch::Off,
-        adaround: Switch::Off,
-        bias_correction: Switch::Off,
-        float_macs: 0.0,
-    };
-    let record = run(&model, &Calibration::all(&images), &recipe).unwrap().record;
+    let record = run(&model, &Calibration::all(&images), &no_pass()).unwrap().record;
     assert!(record.verdict.total.is_finite() && record.verdict.outputs.len() == 9, "{:?}", record.verdict);
     let finite = |error: &OutputError| {
         [error.sqnr_db, error.max_abs, error.mean_shift, error.cost].iter().all(|figure| figure.is_finite())
