@@ -192,6 +192,19 @@ impl Qdq {
             vec![ints("kernel_shape", &[kernel; 2]), ints("strides", &[stride; 2]), ints("pads", &[pad; 4])];
         self.writer.node("Conv", &[input, &weights, &bias], windows)
     }
+
+    /// 3×3 of `channels` to as many and SiLU, all in floats.
+    fn float_conv(&mut self, input: &str, channels: usize) -> String {
+        let random = |seed, count: usize, most: f32| -> Vec<f32> {
+            bytes(seed, count).iter().map(|byte| f32::from(*byte) / 128.0 * most).collect()
+        };
+        let weights = random(31, channels * channels * 9, 0.1);
+        let weights = self.writer.constant(&[channels, channels, 3, 3], &weights);
+        let bias = self.writer.constant(&[channels], &random(32, channels, 0.5));
+        let windows = vec![ints("kernel_shape", &[3; 2]), ints("strides", &[1; 2]), ints("pads", &[1; 4])];
+        let sums = self.writer.node("Conv", &[input, &weights, &bias], windows);
+        self.writer.silu(&sums)
+    }
 }
 
 fn pb_axis(axis: i64) -> tract_onnx::pb::AttributeProto {
@@ -207,9 +220,19 @@ fn image() -> TensorSpec {
     spec("images", 3, SIDE)
 }
 
-/// Every operator of an int8 YOLO, with `between` (an operator that is not ours, say) in its middle: the last output is stored.
-/// Not a Softmax: between stored values tract makes a table of it, as if it were a function of each alone.
-fn model(between: Option<&str>) -> (Vec<u8>, Vec<TensorSpec>) {
+/// What stands in the middle of a model.
+#[derive(Debug, Clone, Copy)]
+enum Middle {
+    Nothing,
+    /// An operator, not ours perhaps. Not a Softmax: between stored values tract makes a table of it, as if it were a function
+    /// of each alone.
+    Function(&'static str),
+    /// A convolution that stays in floats.
+    FloatConv,
+}
+
+/// Every operator of an int8 YOLO, with `middle` in its middle: the last output is stored.
+fn model(middle: Middle) -> (Vec<u8>, Vec<TensorSpec>) {
     let mut qdq = Qdq::default();
     let pixels = Quant { scale: 1.0 / 255.0, zero_point: -128 };
     let quant = |scale, zero_point| Quant { scale, zero_point };
@@ -222,8 +245,12 @@ fn model(between: Option<&str>) -> (Vec<u8>, Vec<TensorSpec>) {
     let down = qdq.writer.node("Relu", &[&down], vec![]);
     let down_quant = quant(0.015, -128);
     let mut down = qdq.store(&down, down_quant);
-    if let Some(op) = between {
-        let changed = qdq.writer.node(op, &[&down], vec![]);
+    let changed = match middle {
+        Middle::Nothing => None,
+        Middle::Function(name) => Some(qdq.writer.node(name, &[&down], vec![])),
+        Middle::FloatConv => Some(qdq.float_conv(&down, 32)),
+    };
+    if let Some(changed) = changed {
         down = qdq.store(&changed, down_quant);
     }
     let inner = qdq.conv(&down, down_quant, [32, 32], [3, 1, 1]);
@@ -258,8 +285,8 @@ fn model(between: Option<&str>) -> (Vec<u8>, Vec<TensorSpec>) {
     (qdq.writer.write(&image(), &outputs), outputs)
 }
 
-fn session(between: Option<&str>, kernels: Kernels, threads: usize) -> TractSession {
-    let (onnx, specs) = model(between);
+fn session(middle: Middle, kernels: Kernels, threads: usize) -> TractSession {
+    let (onnx, specs) = model(middle);
     let options = CpuOptions { kernels, threads: NonZero::new(threads).unwrap() };
     TractSession::from_onnx_with(&onnx, image(), specs, options).unwrap()
 }
@@ -288,39 +315,73 @@ fn vary(output: &TensorData) -> bool {
 
 #[test]
 fn models_give_what_tract_alone_gives_bit_for_bit() {
-    for between in [None, Some("Tanh"), Some("Exp")] {
-        let engine = outputs(session(between, Kernels::Engine, 1));
-        assert!(engine.iter().all(vary), "{between:?}");
+    for middle in [Middle::Nothing, Middle::Function("Tanh"), Middle::Function("Exp")] {
+        let engine = outputs(session(middle, Kernels::Engine, 1));
+        assert!(engine.iter().all(vary), "{middle:?}");
         for threads in [1, 3] {
             assert!(
-                outputs(session(between, Kernels::Ours, threads)) == engine,
-                "{between:?}, {threads} threads"
+                outputs(session(middle, Kernels::Ours, threads)) == engine,
+                "{middle:?}, {threads} threads"
             );
         }
     }
 }
 
+/// Most by which real outputs may differ where a float between integers was rounded otherwise, and a stored value by a step.
+const APART: f32 = 0.1;
+/// Most of the values that may differ for that.
+const APART_SHARE: f64 = 0.01;
+
+#[test]
+fn a_convolution_in_floats_is_tracts_but_for_rounding() {
+    let engine = outputs(session(Middle::FloatConv, Kernels::Engine, 1));
+    assert!(engine.iter().all(vary));
+    for threads in [1, 3] {
+        let ours = outputs(session(Middle::FloatConv, Kernels::Ours, threads));
+        for (ours, engine) in ours.iter().zip(&engine) {
+            let apart = differences(ours, engine);
+            assert!(apart.iter().all(|&apart| apart <= APART), "{threads} threads: {apart:?}");
+            let differ = apart.iter().filter(|&&apart| apart > 0.0).count();
+            assert!((differ as f64) <= APART_SHARE * apart.len() as f64, "{differ} of {}", apart.len());
+        }
+    }
+}
+
+/// By how much each value of two outputs differs; stored ones in steps of the last output's scale.
+fn differences(a: &TensorData, b: &TensorData) -> Vec<f32> {
+    match (a, b) {
+        (TensorData::F32(a), TensorData::F32(b)) => a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect(),
+        (TensorData::I8(a), TensorData::I8(b)) => {
+            a.iter().zip(b).map(|(a, b)| 0.05 * f32::from(a.abs_diff(*b))).collect()
+        }
+        _ => panic!("outputs of another kind"),
+    }
+}
+
 /// What the operators of a model are called that have run.
-fn operators(between: Option<&str>) -> Vec<String> {
-    let mut session = session(between, Kernels::Ours, 1);
+fn operators(middle: Middle) -> Vec<String> {
+    let mut session = session(middle, Kernels::Ours, 1);
     let image = Tensor::zeroed(session.input());
     session.profile(&image).unwrap().into_iter().map(|operator| operator.name).collect()
 }
 
 #[test]
 fn a_model_that_is_ours_runs_without_tract() {
-    let names = operators(None);
+    let names = operators(Middle::Nothing);
     assert!(
         names[0].starts_with("int8 pack") && names.iter().any(|name| name.starts_with("int8 Stride1")),
         "{names:?}"
     );
-    let tables = operators(Some("Tanh"));
+    let tables = operators(Middle::Function("Tanh"));
     assert!(tables[0].starts_with("int8 pack"), "a function of stored values is a table: {tables:?}");
+    let mixed = operators(Middle::FloatConv);
+    let floats = mixed.iter().any(|name| name.starts_with("Stride1") || name.starts_with("direct"));
+    assert!(mixed[0].starts_with("int8 pack") && floats, "{mixed:?}");
 }
 
 #[test]
 fn what_is_not_ours_stays_tracts_between_regions() {
-    let names = operators(Some("Exp"));
+    let names = operators(Middle::Function("Exp"));
     let regions = names.iter().filter(|name| name.ends_with(".region")).count();
     assert!(regions == 2, "the image, two regions and what is between them: {names:?}");
 }

@@ -22,7 +22,7 @@ mod regions;
 
 use kernels::Taken;
 pub use profile::OperatorTime;
-use regions::{Numbers, Whole};
+use regions::Whole;
 
 /// Version of tract that runs the models.
 pub const VERSION: &str = "0.23.9";
@@ -30,7 +30,7 @@ pub const VERSION: &str = "0.23.9";
 /// Who computes what our kernels can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
-    /// Our kernels; tract computes the rest, and whatever is in floats in a model with convolutions in int8.
+    /// Our kernels; tract computes the rest.
     #[default]
     Ours,
     /// tract computes everything, on one thread: what ours are measured against.
@@ -216,12 +216,10 @@ fn typed(
 fn runner(mut model: TypedModel, options: CpuOptions) -> TractResult<(Runner, Arithmetic)> {
     let arithmetic = arithmetic(&model);
     if options.kernels == Kernels::Ours {
-        // What `int8` states is exact; floats between integers would be rounded otherwise by other kernels.
-        let numbers = if arithmetic.int8_convs.is_empty() { Numbers::Floats } else { Numbers::Int8 };
-        if let Some(whole) = Whole::of(&model, numbers, options.threads)? {
+        if let Some(whole) = Whole::of(&model, options.threads)? {
             return Ok((Runner::Whole(Box::new(whole)), arithmetic));
         }
-        regions::replace(&mut model, numbers, options.threads)?;
+        regions::replace(&mut model, options.threads)?;
     }
     Ok((Runner::Engine(model.into_optimized()?.into_runnable()?), arithmetic))
 }

@@ -1,5 +1,5 @@
-//! What a node of a graph rewritten by `integer` is to our kernels: stored values, exact sums and what becomes of them. Floats
-//! between integers stay tract's, since other kernels would round them otherwise.
+//! What a node of a graph rewritten by `integer` is to our kernels: stored values, exact sums and what becomes of them. What is
+//! in floats is `translate`'s.
 
 use kernels::{Codes, Ending, IntegerConvolution, Kind, Operator, Quant, Windows};
 use tract_onnx::prelude::*;

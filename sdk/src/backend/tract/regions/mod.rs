@@ -1,4 +1,4 @@
-//! Replaces parts of tract's graph by our own kernels: the largest regions of images, in floats or in int8, that they compute and
+//! Replaces parts of tract's graph by our own kernels: the largest regions of images, in floats and in int8, that they compute and
 //! that hold a convolution. What no region takes stays tract's, so that any model runs.
 
 mod int8;
@@ -17,30 +17,17 @@ use op::RegionOp;
 use translate::{Translated, form};
 pub(super) use whole::Whole;
 
-/// Which nodes become ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Numbers {
-    /// Those that compute in floats.
-    Floats,
-    /// Those that compute in int8, or lead to it or away.
-    Int8,
-}
-
-impl Numbers {
-    fn translate(self, model: &TypedModel, node: &TypedNode) -> Option<Translated> {
-        match self {
-            Self::Floats => translate::translate(model, node),
-            Self::Int8 => int8::translate(model, node),
-        }
-    }
+/// What `node` is to our kernels, in int8 or in floats.
+fn translated(model: &TypedModel, node: &TypedNode) -> Option<Translated> {
+    int8::translate(model, node).or_else(|| translate::translate(model, node))
 }
 
 /// Replaces regions of `model`, which is typed and not decluttered: that takes convolutions apart. What our kernels refuse
 /// stays as it was.
-pub(super) fn replace(model: &mut TypedModel, numbers: Numbers, threads: NonZero<usize>) -> TractResult<()> {
+pub(super) fn replace(model: &mut TypedModel, threads: NonZero<usize>) -> TractResult<()> {
     // Where the results of regions are now, which later ones may read.
     let mut moved: HashMap<OutletId, OutletId> = HashMap::new();
-    for mut region in regions(model, numbers)? {
+    for mut region in regions(model)? {
         let read = region.iter_mut().flat_map(|(_, node)| &mut node.inputs);
         read.for_each(|outlet| *outlet = moved.get(outlet).copied().unwrap_or(*outlet));
         if let Some(Replacement { patch, name, outputs }) = patch(model, region, threads)? {
@@ -68,13 +55,13 @@ type Region = Vec<(usize, Translated)>;
 
 /// Regions whose nodes reach each other through no other node. Each node counts how often paths to it have left our nodes;
 /// those of ours with the same count form a region.
-fn regions(model: &TypedModel, numbers: Numbers) -> TractResult<Vec<Region>> {
+fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
     let mut counts: HashMap<usize, usize> = HashMap::new();
     let mut ours: BTreeSet<usize> = BTreeSet::new();
     let mut regions: BTreeMap<usize, Region> = BTreeMap::new();
     for id in model.eval_order()? {
         let node = model.node(id);
-        let translated = numbers.translate(model, node);
+        let translated = translated(model, node);
         let before = node.inputs.iter().map(|input| {
             let left = usize::from(translated.is_none() && ours.contains(&input.node));
             counts.get(&input.node).copied().unwrap_or(0) + left

@@ -6,7 +6,7 @@ use std::num::NonZero;
 use kernels::{Given, Isa, Plan, Taken, Workspace};
 use tract_onnx::prelude::*;
 
-use super::{Numbers, build, regions};
+use super::{build, regions};
 
 /// A whole model, planned.
 pub(crate) struct Whole {
@@ -18,8 +18,8 @@ pub(crate) struct Whole {
 
 impl Whole {
     /// Plans `model`; none where a part of it is not ours.
-    pub fn of(model: &TypedModel, numbers: Numbers, threads: NonZero<usize>) -> TractResult<Option<Self>> {
-        let mut regions = regions(model, numbers)?;
+    pub fn of(model: &TypedModel, threads: NonZero<usize>) -> TractResult<Option<Self>> {
+        let mut regions = regions(model)?;
         let (Some(region), None) = (regions.pop(), regions.pop()) else { return Ok(None) };
         let Some(built) = build(model, region) else { return Ok(None) };
         let places = built.outputs.iter().map(|made| model.outputs.iter().position(|output| output == made));
