@@ -241,19 +241,46 @@ impl Trainer for Played {
     }
 }
 
+/// Minmax and no pass.
+fn no_pass() -> Recipe {
+    let off = Switch::Off;
+    Recipe {
+        method: Some(Method::MinMax),
+        rules: Int8::default(),
+        equalize: off,
+        adaround: off,
+        bias_correction: off,
+        float_macs: 0.0,
+    }
+}
+
+#[test]
+fn images_beyond_those_calibrated_on_judge() {
+    let Calibrated { model, images, .. } = &calibrated("yolov5n", Activation::Silu, IMGSZ);
+    let calibration = &Calibration::of(images, 3);
+    let [calibrated, judges] = [calibration.calibrated(), calibration.judges()];
+    let mut outcome = run(model, calibration, &no_pass()).unwrap();
+    assert_eq!((outcome.record.images, outcome.record.held_out), (3, 1));
+    let observed = train_host::quantize::observe(model, calibrated).unwrap();
+    let expected = quantize(model, &observed, &Plan { method: Method::MinMax, ..plan() }).unwrap();
+    assert_eq!(outcome.model, expected, "of what was calibrated on alone");
+    let reference = Reference::of(model, judges).unwrap();
+    let judged = |model: &QuantizedModel| {
+        total(&reference.errors(&mut export::quantized_session(model).unwrap()).unwrap())
+    };
+    assert_eq!(outcome.record.verdict.total, judged(&expected));
+    let mut other = expected.clone();
+    other.scheme.kernels.values_mut().for_each(|kernel| kernel.bias.iter_mut().for_each(|bias| *bias += 9));
+    let error = judged(&other);
+    tune(model, calibration, &mut outcome, &Played(Some(other))).unwrap();
+    assert_eq!(outcome.record.passes[0].after, error, "trained on, it is judged by the same images");
+}
+
 #[test]
 fn a_training_is_kept_when_images_that_it_did_not_see_judge_it_better() {
     let Calibrated { model, images, .. } = &calibrated("yolov5n", Activation::Silu, IMGSZ);
-    let recipe = Recipe {
-        method: Some(Method::MinMax),
-        rules: Int8::default(),
-        equalize: Switch::Off,
-        adaround: Switch::Off,
-        bias_correction: Switch::Off,
-        float_macs: 0.0,
-    };
     let calibration = &Calibration::all(images);
-    let good = run(model, calibration, &recipe).unwrap();
+    let good = run(model, calibration, &no_pass()).unwrap();
     let mut worse = good.model.clone();
     for kernel in worse.scheme.kernels.values_mut() {
         kernel.values.iter_mut().for_each(|value| *value /= 2);

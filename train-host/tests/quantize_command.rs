@@ -133,7 +133,7 @@ fn convert_says_what_quantizing_cost_as_quantize_does() {
     let (told, saved) = quantized.rsplit_once("\nsaved ").unwrap();
     assert_eq!(saved.trim_end(), q);
     for part in [
-        "attention at 64 px, calibrated on 3 images and judged on 1 other by minmax: ",
+        "attention at 64 px, calibrated on 3 images by minmax and judged on 1 other: ",
         "bias correction  error ",
         "in the end  error ",
         "objectness",
@@ -282,6 +282,13 @@ fn training_in_int8_is_a_pass_like_the_others() {
     let pass = passes.as_array().unwrap().iter().find(|pass| pass["pass"] == "qat").unwrap();
     let note = pass["note"].as_str().unwrap();
     assert!(note.contains("2 epochs over 6 images"), "two of eight judge: {note}");
+    let few = ["--qat", "2", "--images", "4", "--qat-threads", "1", &record];
+    bench.quantize("few.safetensors", &[&quick[..], &few].concat()).unwrap();
+    let notes = json(&bench.path("q.json"))["passes"].to_string();
+    assert!(
+        notes.contains("2 epochs over 7 images"),
+        "calibrated on four, and of the others one judges: {notes}"
+    );
     let model = file::load(Path::new(&bench.path("q.safetensors"))).unwrap();
     assert_eq!(model.scheme.origin.passes.contains(&"qat".to_owned()), pass["kept"].as_bool().unwrap());
     let page = std::fs::read_to_string(Path::new(&report).join("index.html")).unwrap();

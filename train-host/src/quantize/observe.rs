@@ -17,8 +17,9 @@ use super::images::{Content, Images, Shown, input_spec};
 use super::passes::{Plane, apply};
 use super::scheme::sole_activation;
 use super::stakes;
+use crate::console::counted;
 use crate::export::onnx;
-use crate::model::{FusedModel, NodeId, Op, Shape};
+use crate::model::{FusedModel, Graph, NodeId, Op, Shape};
 use crate::{Error, Result};
 
 /// Most bytes of tensors that are read from one run, beside the copies of all of them; larger graphs are run several
@@ -55,6 +56,10 @@ impl Channel {
     #[expect(clippy::cast_precision_loss, reason = "a mean")]
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.count > 0 && self.low == 0.0 && self.high == 0.0
     }
 
     fn add(&mut self, values: &[f32]) {
@@ -106,6 +111,18 @@ pub struct Observations {
     pub images: usize,
 }
 
+impl Observations {
+    /// Channels that were 0 for every image, by the name of their node in `graph`: behind ReLU, units that never fire.
+    pub fn silent_channels(&self, graph: &Graph) -> BTreeMap<String, Vec<usize>> {
+        let silent = |stats: &Stats| -> Vec<usize> {
+            let channels = stats.channels.iter().enumerate();
+            channels.filter(|(_, seen)| seen.is_silent()).map(|(channel, _)| channel).collect()
+        };
+        let named = self.nodes.iter().map(|(id, stats)| (graph.nodes[*id].name.clone(), silent(stats)));
+        named.filter(|(_, channels)| !channels.is_empty()).collect()
+    }
+}
+
 /// Whether the values of a node are new, and not only moved from its inputs.
 pub fn makes_values(op: &Op) -> bool {
     match op {
@@ -141,7 +158,7 @@ pub fn observe(model: &FusedModel, images: &Images) -> Result<Observations> {
         look.count(&values, &mut observations)?;
         look.feel(&mut trace, &values, &mut observations)
     })?;
-    colors.check(images, "calibration images")?;
+    colors.check(images, "to calibrate on")?;
     Ok(observations)
 }
 
@@ -166,7 +183,7 @@ pub fn expect_judges(model: &FusedModel, images: &Images) -> Result<()> {
             None => Ok(()),
         }
     })?;
-    colors.check(images, "images that judge")
+    colors.check(images, "to judge by")
 }
 
 /// The result of every node for an image.
@@ -332,8 +349,8 @@ impl Colors {
         }
         Err(Error::data(
             format!(
-                "all {} {what} are of one color each (the last begins with {:.0} of 255)",
-                images.paths().len(),
+                "{} {what}, of one color each (the last begins with {:.0} of 255)",
+                counted(images.paths().len(), "image"),
                 self.last * 255.0
             ),
             "photographs like those the device will see",
@@ -345,6 +362,25 @@ impl Colors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn channels_that_are_always_0_are_told_from_others() {
+        let mut graph = Graph::default();
+        let image = graph.push("images", Op::Input { channels: 3 }, &[]);
+        let sum = graph.push("sum", Op::Add, &[image, image]);
+        let other = graph.push("other", Op::Add, &[image, image]);
+        let seen = |channels: [&[f32]; 2]| {
+            let channels = channels.map(|values| {
+                let mut channel = Channel::default();
+                channel.add(values);
+                channel
+            });
+            Stats { channels: channels.into(), ..Stats::default() }
+        };
+        let nodes = BTreeMap::from([(sum, seen([&[0.0, 0.0], &[0.0, -1.0]])), (other, seen([&[1.0], &[]]))]);
+        let observed = Observations { nodes, images: 1 };
+        assert_eq!(observed.silent_channels(&graph), BTreeMap::from([("sum".to_owned(), vec![0])]));
+    }
 
     #[test]
     fn tensors_are_read_in_as_few_runs_as_memory_allows() {

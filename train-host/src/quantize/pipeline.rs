@@ -97,6 +97,7 @@ pub struct Record {
     /// Images calibrated on.
     pub images: usize,
     /// Images that judged and that nothing else saw; 0 where there were too few for that, and the same did both.
+    #[serde(default)]
     pub held_out: usize,
     /// What each method gave on held-out images; empty where the method was given.
     pub candidates: Vec<Candidate>,
@@ -111,8 +112,29 @@ pub struct Record {
     pub macs: MacCount,
     /// Output channels whose weights are all 0.
     pub dead_channels: Vec<String>,
+    /// Channels that were 0 for every image calibrated on, by their node.
+    #[serde(default)]
+    pub silent_channels: BTreeMap<String, Vec<usize>>,
     /// Why nodes stay in floats.
     pub floats: BTreeMap<String, String>,
+}
+
+/// Most channels of a node that are named.
+const NAMED_CHANNELS: usize = 8;
+
+impl Record {
+    /// Nodes with channels that were 0 for every image, as `NODE: channels 3, 7`.
+    pub fn silent(&self) -> impl Iterator<Item = String> {
+        self.silent_channels.iter().map(|(node, channels)| {
+            let named: Vec<String> = channels.iter().take(NAMED_CHANNELS).map(ToString::to_string).collect();
+            let more = match channels.len().saturating_sub(NAMED_CHANNELS) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let plural = if channels.len() == 1 { "" } else { "s" };
+            format!("{node}: channel{plural} {}{more}", named.join(", "))
+        })
+    }
 }
 
 /// A finished quantization.
@@ -340,6 +362,7 @@ impl Work<'_> {
             sensitivities: self.sensitivities,
             macs: best.model.macs()?,
             dead_channels: dead_channels(self.original)?,
+            silent_channels: self.observed.silent_channels(&self.float.architecture.graph),
             floats: best.model.scheme.floats.clone(),
         };
         Ok(Outcome { model: best.model, float: self.float, record, variants: self.variants, chosen })

@@ -36,7 +36,7 @@ pub fn write(folder: &Path, measured: &Comparison<'_>) -> Result<()> {
 /// How many images judged.
 fn judges(record: &Record) -> String {
     match record.held_out {
-        0 => "the same, too few to hold any out,".to_owned(),
+        0 => "the same, too few to hold any out".to_owned(),
         count => counted(count, "other"),
     }
 }
@@ -44,10 +44,10 @@ fn judges(record: &Record) -> String {
 fn article(measured: &Comparison<'_>) -> Result<Article> {
     let Comparison { model, imgsz, record, .. } = measured;
     let lead = format!(
-        "{model} at {imgsz} px, calibrated on {} and judged on {} by {}; {:.1} % of the multiply-adds in int8.",
+        "{model} at {imgsz} px, calibrated on {} by {} and judged on {}; {:.1} % of the multiply-adds in int8.",
         counted(record.images, "image"),
-        judges(record),
         record.method,
+        judges(record),
         100.0 * record.macs.share()
     );
     let plots: Vec<(&str, String)> = plots(measured, Surface::Page)?;
@@ -263,12 +263,17 @@ fn floats_text(measured: &Comparison<'_>) -> String {
         [] => String::new(),
         some => format!(" Channels without weights, which give their bias: {}.", some.join(", ")),
     };
+    let silent: Vec<String> = record.silent().collect();
+    let silent = match silent.as_slice() {
+        [] => String::new(),
+        some => format!(" Channels that were 0 for every image: {}.", some.join("; ")),
+    };
     let engine = match float_convs.as_slice() {
         [] => "tract computes every convolution in int8.".to_owned(),
         some => format!("tract computes these convolutions in floats: {}.", some.join(", ")),
     };
     let asked = if record.floats.is_empty() { "No node was left" } else { "The table names the nodes left" };
-    format!("{engine} {asked} in floats by the quantizer.{dead}")
+    format!("{engine} {asked} in floats by the quantizer.{dead}{silent}")
 }
 
 fn floats(record: &Record) -> Option<Table> {

@@ -39,7 +39,7 @@ fn images_of_one_color_do_not_judge() {
     let black = repedge::Image::filled(IMGSZ, IMGSZ, [0; 3]);
     repedge::frame::write_png(images.paths().last().unwrap(), &black).unwrap();
     let error = message(run(&model, &Calibration::all(&images), &no_pass()).unwrap_err());
-    assert!(error.contains("all 1 images that judge are of one color"), "{error}");
+    assert!(error.contains("1 image to judge by, of one color"), "{error}");
 }
 
 #[test]

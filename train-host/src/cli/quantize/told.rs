@@ -10,12 +10,12 @@ use crate::quantize::{Candidate, PassRecord, Record, Verdict};
 /// at the end.
 pub fn told(model: &FusedModel, record: &Record) -> String {
     let head = format!(
-        "{} at {} px, calibrated on {}{} by {}: {:.1} % of the multiply-adds in int8",
+        "{} at {} px, calibrated on {} by {}{}: {:.1} % of the multiply-adds in int8",
         model.architecture.name,
         model.imgsz,
         counted(record.images, "image"),
-        judged(record),
         record.method,
+        judged(record),
         100.0 * record.macs.share()
     );
     let mut lines = vec![head];
@@ -80,13 +80,14 @@ fn notes(record: &Record) -> Vec<String> {
     let floats = record.floats.iter().map(|(node, reason)| format!("in floats: {node}: {reason}"));
     let dead = record.dead_channels.iter();
     let dead = dead.map(|channel| format!("note: {channel} has no weights and gives its bias"));
+    let silent = record.silent().map(|channels| format!("note: 0 for every image: {channels}"));
     let few = (record.held_out == 0).then(|| {
         "note: too few images to hold any out: what was calibrated on them was judged on them".to_owned()
     });
     let blind = record.verdict.agreement.is_none().then(|| {
         "note: the float model finds nothing on the images that judge: only the error of the outputs decided".to_owned()
     });
-    floats.chain(dead).chain(few).chain(blind).collect()
+    floats.chain(dead).chain(silent).chain(few).chain(blind).collect()
 }
 
 #[cfg(test)]
@@ -136,6 +137,10 @@ mod tests {
             sensitivities: vec![],
             macs: MacCount { int8: 97, all: 100 },
             dead_channels: vec!["model.3.conv: channel 0".into()],
+            silent_channels: BTreeMap::from([
+                ("model.3.act".into(), vec![4]),
+                ("model.4.act".into(), (0..11).collect()),
+            ]),
             floats: BTreeMap::from([("model.2.cv1.conv".into(), "reads x".into())]),
         }
     }
@@ -143,14 +148,16 @@ mod tests {
     #[test]
     fn every_figure_and_every_exception_has_its_line() {
         let expected = "\
-yolov5n at 64 px, calibrated on 12 images and judged on 4 others by kl: 97.0 % of the multiply-adds in int8
+yolov5n at 64 px, calibrated on 12 images by kl and judged on 4 others: 97.0 % of the multiply-adds in int8
   kl          error 0.0500, agreement 0.912, mAP 0.300
   adaround         error 0.0500 -> 0.0300, not kept; for a reason
   in the end  error 0.0500, agreement 0.912
 output    channels         SQNR dB    max|a-b|  mean shift      cost
 p3        class               31.5       0.750     -0.0100    0.2500
 in floats: model.2.cv1.conv: reads x
-note: model.3.conv: channel 0 has no weights and gives its bias";
+note: model.3.conv: channel 0 has no weights and gives its bias
+note: 0 for every image: model.3.act: channel 4
+note: 0 for every image: model.4.act: channels 0, 1, 2, 3, 4, 5, 6, 7 and 3 more";
         assert_eq!(told(&model(), &record()), expected);
     }
 

@@ -35,6 +35,7 @@ fn record() -> Record {
         sensitivities: vec![],
         macs: MacCount { int8: 97, all: 100 },
         dead_channels: vec!["model.3.conv: channel 0".into()],
+        silent_channels: BTreeMap::from([("model.3.act".into(), vec![4, 9])]),
         floats: BTreeMap::from([("model.2.cv1.conv".into(), "reads <x>".into())]),
     }
 }
@@ -87,6 +88,7 @@ fn the_page_shows_variants_passes_groups_and_floats() {
         "model.1.act",
         "reads &lt;x&gt;",
         "model.3.conv: channel 0",
+        "0 for every image: model.3.act: channels 4, 9.",
     ] {
         assert!(page.contains(text), "{text} is missing");
     }
