@@ -166,7 +166,9 @@ fn a_pass_is_kept_when_the_error_falls_or_when_it_was_asked_for() {
     assert_eq!(record.method, record.candidates[0].method);
     let verdicts: Vec<_> = record.candidates.iter().map(|candidate| &candidate.verdict).collect();
     let most = verdicts.iter().filter_map(|verdict| verdict.agreement).fold(0.0, f64::max);
-    assert!(verdicts[0].agreement.is_none_or(|agreement| agreement > most - 0.021), "{verdicts:?}");
+    // One of four images judges, with two altered copies.
+    let margin = 0.2 / 3_f64.sqrt();
+    assert!(verdicts[0].agreement.is_none_or(|agreement| agreement >= most - margin), "{verdicts:?}");
     let alike = verdicts.iter().filter(|verdict| verdict.agreement == verdicts[0].agreement);
     assert!(alike.into_iter().all(|verdict| verdicts[0].total <= verdict.total), "best first");
 }

@@ -100,8 +100,11 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(path) = &args.onnx {
         out_path::expect_other("--onnx", path, "the bundle", &args.out)?;
         args.json.expect_other("the ONNX file", path)?;
+        out_path::expect_writable("--onnx", path)?;
     }
     args.json.expect_other("the bundle", &args.out)?;
+    out_path::expect_writable("--out", &args.out)?;
+    args.json.expect_writable()?;
     let board = find_board(&args.target)?;
     let asked = args.precision.map(boards::Precision::from);
     if let Some(precision) = asked {

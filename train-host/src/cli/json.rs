@@ -32,6 +32,17 @@ impl JsonArgs {
         }
     }
 
+    /// Checks that the document's file, if it goes into one, can be made.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when it cannot.
+    pub fn expect_writable(&self) -> Result<()> {
+        match &self.json {
+            Some(path) if !self.owns_stdout() => out_path::expect_writable("--json", path),
+            _ => Ok(()),
+        }
+    }
+
     /// Prints or writes `document` where the user asked for it; does nothing without `--json`.
     ///
     /// # Errors

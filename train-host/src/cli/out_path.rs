@@ -1,5 +1,5 @@
-//! Names of files and folders that a command writes: the right extension, nothing of another kind in their place, and no
-//! two of its files under one name. Checked before anything is computed; never touches a file.
+//! Names of files and folders that a command writes: the right extension, nothing of another kind in their place, no two of
+//! its files under one name, and room to write there. Checked before anything is computed; leaves nothing behind.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -34,6 +34,27 @@ pub(super) fn expect_other(flag: &str, out: &Path, role: &str, other: &Path) -> 
         "two files of different names",
         format!("choose another name with {flag}"),
     ))
+}
+
+/// Checks that a file or a folder can be made at `path`, the value of `flag`: in the nearest folder on the way to it that there is.
+///
+/// # Errors
+/// [`Error::Input`] naming that folder and what the system says of it.
+pub(super) fn expect_writable(flag: &str, path: &Path) -> Result<()> {
+    let resolved = resolve(path)?;
+    // Devices and pipes are written into as they are.
+    if resolved.exists() && !resolved.is_file() && !resolved.is_dir() {
+        return Ok(());
+    }
+    let Some(present) = resolved.ancestors().skip(1).find(|folder| folder.exists()) else { return Ok(()) };
+    match tempfile::NamedTempFile::new_in(present) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::input(
+            format!("{flag} {}: no file can be made in {}: {error}", path.display(), present.display()),
+            "a folder that can be written to",
+            format!("choose another place with {flag}, or make that one writable"),
+        )),
+    }
 }
 
 fn with_extension(text: &str, extension: &str, complaint: &str) -> std::result::Result<PathBuf, String> {
@@ -84,6 +105,22 @@ mod tests {
         assert!(bundle(&name("a.bundle")).unwrap_err().contains("folder"));
         assert!(folder(&name("report")).unwrap_err().contains("file"));
         assert!(folder(&name("a.bundle")).is_ok() && folder(&name("new")).is_ok());
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_to_is_seen_before_and_nothing_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for good in [dir.path().join("a.bundle"), dir.path().join("new/deep/a.bundle"), file.clone()] {
+            expect_writable("--out", &good).unwrap();
+        }
+        expect_writable("--json", Path::new("/dev/null")).unwrap();
+        for bad in [file.join("a.bundle"), PathBuf::from("/proc/none/a.bundle")] {
+            let error = expect_writable("--out", &bad).unwrap_err().to_string();
+            assert!(error.contains("--out") && error.contains("choose another place"), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

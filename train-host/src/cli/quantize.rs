@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::json::JsonArgs;
 use super::out_path;
-use crate::console;
 use crate::dataset::{Broken, Dataset, Source, Split};
 use crate::evaluate::{Progress, align};
 use crate::fuse::fuse;
@@ -127,6 +126,9 @@ struct Summary {
 pub fn run(args: Args) -> Result<()> {
     out_path::expect_other("--out", &args.out, "the model to quantize", &import::resolve(&args.model)?)?;
     args.json.expect_other("the int8 model", &args.out)?;
+    out_path::expect_writable("--out", &args.out)?;
+    args.json.expect_writable()?;
+    args.report.iter().try_for_each(|folder| out_path::expect_writable("--report", folder))?;
     let board = super::convert::find_board(&args.target)?;
     let names = args.names.as_deref().map(import::read_names).transpose()?;
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
@@ -136,13 +138,9 @@ pub fn run(args: Args) -> Result<()> {
     let trained = args.calibration.train(&model, &calibration, &mut outcome);
     // Before the report, which takes long and shall not take the model with it where it fails; nor shall a training.
     file::save(&args.out, &outcome.model)?;
-    if let Err(error) = trained {
-        console::say(format_args!("saved {} as it was before the training", args.out.display()));
-        return Err(error);
-    }
     if let Some(folder) = &args.report {
         let seen = args.calibration.seen(&model, &calibration)?;
-        let images = calibration.calibrated();
+        let images = calibration.judges();
         let labels = labels.as_ref();
         let judged = Judged { model: &model, outcome: &outcome, images, labels, seen: &seen };
         quantization::write(folder, &compare(&judged)?)?;
@@ -155,7 +153,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     args.json.emit(&summary)?;
     let told = told(&model, &summary.record);
-    args.json.say(&format!("{told}\nsaved {}", summary.out.display()))
+    let before = if trained.is_err() { " as it was before the training" } else { "" };
+    args.json.say(&format!("{told}\nsaved {}{before}", summary.out.display()))?;
+    trained
 }
 
 /// The dataset that mAP is measured on.
@@ -320,14 +320,19 @@ pub fn expect_floats(board: &Board, node: &str, why: &str) -> Result<()> {
 pub fn images_in(path: &Path, split: Option<Split>, model: &FusedModel) -> Result<Images> {
     match place(path)? {
         Place::Dataset(source) => {
-            let usual = if source.has(Split::Train) { Split::Train } else { Split::Val };
-            let dataset = source.split(split.unwrap_or(usual))?;
+            let usual = [Split::Train, Split::Val, Split::Test].into_iter().find(|&split| source.has(split));
+            let dataset = source.split(split.or(usual).unwrap_or(Split::Train))?;
             match align(dataset.clone(), &model.architecture.head.classes) {
                 Ok(dataset) => Images::labeled(dataset, Progress::Bar),
                 // Other classes: the pictures serve all the same.
                 Err(_) => Images::new(paths(&dataset), Progress::Bar),
             }
         }
+        Place::Folder if split.is_some() => Err(Error::input(
+            format!("--calib-split, and {} is a folder of images", path.display()),
+            "a dataset, which has splits",
+            "leave --calib-split away, or give the dataset's data.yaml",
+        )),
         Place::Folder => Images::in_folder(path, Progress::Bar),
     }
 }

@@ -253,7 +253,7 @@ fn none() -> Error {
     Error::data(
         "no image to calibrate on",
         "at least one image like those the device will see; 64 or more are better",
-        "check the path given with --calib, and --images",
+        "check the path given with --calib (folders within a folder are not searched), and --images",
     )
 }
 

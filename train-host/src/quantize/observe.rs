@@ -109,6 +109,8 @@ pub struct Observations {
     pub nodes: BTreeMap<NodeId, Stats>,
     /// Number of images.
     pub images: usize,
+    /// How many of them are of one color each.
+    pub one_colored: usize,
 }
 
 impl Observations {
@@ -159,6 +161,7 @@ pub fn observe(model: &FusedModel, images: &Images) -> Result<Observations> {
         look.feel(&mut trace, &values, &mut observations)
     })?;
     colors.check(images, "to calibrate on")?;
+    observations.one_colored = colors.plain;
     Ok(observations)
 }
 
@@ -330,6 +333,7 @@ fn signed_roots(costs: &[f64], output: usize) -> Plane {
 #[derive(Default)]
 struct Colors {
     varied: bool,
+    plain: usize,
     last: f32,
 }
 
@@ -339,7 +343,9 @@ impl Colors {
         let (height, width) = shown.tensor.height_width();
         let picture = shown.content.crop(values, height, width);
         let planes = picture.chunks((picture.len() / shown.tensor.channels()).max(1));
-        self.varied |= planes.into_iter().any(|plane| plane.iter().any(|value| *value != plane[0]));
+        let varied = planes.into_iter().any(|plane| plane.iter().any(|value| *value != plane[0]));
+        self.varied |= varied;
+        self.plain += usize::from(!varied);
         self.last = picture.first().copied().unwrap_or_default();
     }
 
@@ -378,7 +384,7 @@ mod tests {
             Stats { channels: channels.into(), ..Stats::default() }
         };
         let nodes = BTreeMap::from([(sum, seen([&[0.0, 0.0], &[0.0, -1.0]])), (other, seen([&[1.0], &[]]))]);
-        let observed = Observations { nodes, images: 1 };
+        let observed = Observations { nodes, images: 1, one_colored: 0 };
         assert_eq!(observed.silent_channels(&graph), BTreeMap::from([("sum".to_owned(), vec![0])]));
     }
 

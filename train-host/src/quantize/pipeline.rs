@@ -20,7 +20,7 @@ use super::scheme::{MacCount, QuantizedModel};
 use crate::model::FusedModel;
 use crate::{Result, export};
 
-/// Held-out images that sensitivities are measured on: one run of the model for each image and tensor.
+/// Images that sensitivities are measured on: one run of the model for each image and tensor.
 const SENSITIVITY_IMAGES: usize = 4;
 
 /// Whether a pass is applied.
@@ -99,6 +99,9 @@ pub struct Record {
     /// Images that judged and that nothing else saw; 0 where there were too few for that, and the same did both.
     #[serde(default)]
     pub held_out: usize,
+    /// How many of those calibrated on are of one color each.
+    #[serde(default)]
+    pub one_colored: usize,
     /// What each method gave on held-out images; empty where the method was given.
     pub candidates: Vec<Candidate>,
     /// What each pass did.
@@ -255,7 +258,8 @@ impl Work<'_> {
         model.scheme.origin.passes.extend(passes.iter().map(|pass| (*pass).to_owned()));
         let pass = passes.join(" + ");
         let variant = self.measure(format!("{} + {pass}", start.name), model)?;
-        let kept = switch == Switch::On || variant.verdict.is_better_than(&best.verdict, self.judge.margin());
+        let seen = self.variants.iter().map(|variant| &variant.verdict);
+        let kept = switch == Switch::On || variant.verdict.replaces(&best.verdict, seen, self.judge.margin());
         self.passes.push(PassRecord::new(&pass, [&start.verdict, &variant.verdict], kept, note));
         self.variants.push(variant.clone());
         if kept {
@@ -300,7 +304,7 @@ impl Work<'_> {
             self.passes.push(PassRecord::new(pass, [&best.verdict; 2], false, Some(note)));
             return Ok(());
         }
-        let images = self.calibration.judges().spread(SENSITIVITY_IMAGES);
+        let images = self.calibration.calibrated().spread(SENSITIVITY_IMAGES);
         self.sensitivities = sensitivities(&self.float, &best.model, &images)?;
         let kept = worth_floats(&self.half_floats(), budget);
         if kept.is_empty() {
@@ -356,6 +360,7 @@ impl Work<'_> {
             method: self.plan.method,
             images: self.calibration.calibrated().paths().len(),
             held_out: self.calibration.held_out(),
+            one_colored: self.observed.one_colored,
             candidates,
             passes: self.passes,
             verdict: best.verdict,

@@ -242,7 +242,7 @@ mod tests {
         let fits = |values: &[f32]| {
             let mut stats = Stats::default();
             stats.histogram.add(values).unwrap();
-            let observed = Observations { nodes: BTreeMap::from([(sum, stats)]), images: 1 };
+            let observed = Observations { nodes: BTreeMap::from([(sum, stats)]), ..Observations::default() };
             fits_half(&graph, &observed, "sum")
         };
         assert!(fits(&[65_000.0, -65_000.0]) && !fits(&[1e30]) && !fits(&[1.0, -70_000.0]));

@@ -44,7 +44,8 @@ pub fn tune(
     trained.scheme.origin.passes.push(trainer.name().to_owned());
     let judge = Judge::new(model, calibration.judges())?;
     let verdict = judge.measure(&mut export::quantized_session(&trained)?)?;
-    let kept = verdict.is_better_than(&outcome.record.verdict, judge.margin());
+    let seen = outcome.variants.iter().map(|variant| &variant.verdict);
+    let kept = verdict.replaces(&outcome.record.verdict, seen, judge.margin());
     outcome.record.passes.push(PassRecord::new(
         trainer.name(),
         [&outcome.record.verdict, &verdict],

@@ -102,7 +102,9 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
         },
         Section {
             title: "Every layer".into(),
-            paragraphs: vec!["Signal to noise of each stored tensor, in the order of the graph.".into()],
+            paragraphs: vec![
+                "Signal to noise of each stored tensor on images that judge, in the order of the graph. Convolutions in floats and real outputs are not stored.".into(),
+            ],
             tables: vec![layers(&measured.nodes)],
             ..Section::default()
         },

@@ -87,7 +87,13 @@ fn notes(record: &Record) -> Vec<String> {
     let blind = record.verdict.agreement.is_none().then(|| {
         "note: the float model finds nothing on the images that judge: only the error of the outputs decided".to_owned()
     });
-    floats.chain(dead).chain(silent).chain(few).chain(blind).collect()
+    let plain = (record.one_colored > 0).then(|| {
+        format!(
+            "note: {} of one color to calibrate on: a lens cap, or a broken converter?",
+            counted(record.one_colored, "image")
+        )
+    });
+    floats.chain(dead).chain(silent).chain(few).chain(blind).chain(plain).collect()
 }
 
 #[cfg(test)]
@@ -119,6 +125,7 @@ mod tests {
             method: Method::Kl,
             images: 12,
             held_out: 4,
+            one_colored: 3,
             candidates: vec![Candidate {
                 method: Method::Kl,
                 verdict: verdict(0.05, 0.912),
@@ -157,7 +164,8 @@ p3        class               31.5       0.750     -0.0100    0.2500
 in floats: model.2.cv1.conv: reads x
 note: model.3.conv: channel 0 has no weights and gives its bias
 note: 0 for every image: model.3.act: channel 4
-note: 0 for every image: model.4.act: channels 0, 1, 2, 3, 4, 5, 6, 7 and 3 more";
+note: 0 for every image: model.4.act: channels 0, 1, 2, 3, 4, 5, 6, 7 and 3 more
+note: 3 images of one color to calibrate on: a lens cap, or a broken converter?";
         assert_eq!(told(&model(), &record()), expected);
     }
 

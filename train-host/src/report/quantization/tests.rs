@@ -16,6 +16,7 @@ fn record() -> Record {
     Record {
         method: Method::Mse,
         images: 48,
+        one_colored: 0,
         held_out: 16,
         candidates: vec![Candidate {
             method: Method::Mse,
