@@ -209,6 +209,9 @@ fn a_folder_of_images_is_enough_and_an_empty_one_is_not() {
     let words = ["quantize", &run, "--images", "2", "--method", "mse", "--adaround", "off", "--out", &out];
     train_host(&[&words[..], &["--calib", &folder]].concat()).unwrap();
     assert_eq!(file::load(Path::new(&out)).unwrap().scheme.origin.images, 2);
+    let split = ["--calib", &folder, "--calib-split", "val"];
+    let error = train_host(&[&words[..], &split].concat()).unwrap_err().to_string();
+    assert!(error.contains("--calib-split") && error.contains("is a folder of images"), "{error}");
     std::fs::create_dir(bench.path("empty")).unwrap();
     let error = train_host(&[&words[..], &["--calib", &bench.path("empty")]].concat()).unwrap_err();
     assert!(error.to_string().contains("no image to calibrate on"), "{error}");
@@ -222,6 +225,24 @@ fn a_folder_of_images_is_enough_and_an_empty_one_is_not() {
             train_host(&[&words[..], &["--calib", &bench.path(path)]].concat()).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains(path), "{error}");
     }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_is_refused_before_anything_is_computed() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("file"), "").unwrap();
+    let (inside, json) = (bench.path("file/report"), format!("--json={}", bench.path("file/q.json")));
+    let refused = |out: &str, more: &[&str], flag: &str| {
+        let error = bench.quantize(out, more).unwrap_err().to_string();
+        assert!(error.contains(flag) && error.contains("no file can be made in"), "{error}");
+    };
+    refused("file/q.safetensors", &[], "--out");
+    refused("q.safetensors", &["--report", &inside], "--report");
+    refused("q.safetensors", &[&json], "--json");
+    let (model, data, out) = (bench.path("run"), bench.path("data"), bench.path("file/x.bundle"));
+    let words = ["convert", &model, "--precision", "int8", "--calib", &data, "--out", &out];
+    assert!(train_host(&words).unwrap_err().to_string().contains("--out"));
+    assert!(!Path::new(&bench.path("q.safetensors")).exists());
 }
 
 #[test]

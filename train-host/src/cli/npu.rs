@@ -32,8 +32,8 @@ pub struct ToolkitArgs {
 /// Arguments for boards with an NPU.
 #[derive(Debug, clap::Args)]
 pub struct NpuArgs {
-    /// Who decides the NPU's int8: our quantizer, or rknn-toolkit2's own on the same images. In the simulator ours lost
-    /// nothing on average over six models with rep blocks, the toolkit's half a point of mAP [default: ours].
+    /// Who decides the NPU's int8: our quantizer, or rknn-toolkit2's own on the same images. The README tells what each
+    /// lost in the simulator; `eval --simulate` measures it on your model [default: ours].
     #[arg(long, value_enum)]
     quantizer: Option<QuantizerArg>,
     /// How rknn-toolkit2 finds ranges, with --quantizer toolkit [default: normal].

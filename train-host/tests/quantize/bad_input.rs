@@ -43,6 +43,17 @@ fn images_of_one_color_do_not_judge() {
 }
 
 #[test]
+fn single_images_of_one_color_are_counted() {
+    let model = fused("yolov5n", Activation::Silu, IMGSZ);
+    let folder = tempfile::tempdir().unwrap();
+    let images = images(folder.path(), IMGSZ);
+    assert_eq!(observe(&model, &images).unwrap().one_colored, 0);
+    let black = repedge::Image::filled(IMGSZ, IMGSZ, [0; 3]);
+    images.paths()[..2].iter().for_each(|path| repedge::frame::write_png(path, &black).unwrap());
+    assert_eq!(observe(&model, &images).unwrap().one_colored, 2);
+}
+
+#[test]
 fn values_that_are_not_finite_name_their_layer_and_image() {
     let folder = tempfile::tempdir().unwrap();
     let images = images(folder.path(), IMGSZ);
@@ -68,7 +79,12 @@ fn a_dead_layer_is_named_and_a_dead_channel_keeps_its_bias() {
     let mut values = kernel.data.clone();
     values[..per_channel].fill(0.0);
     model.weights.insert("model.3.conv.weight", &kernel.shape, values);
+    let mut bias = model.weights.get("model.3.conv.bias").unwrap().data.clone();
+    bias[0] = -1.0;
+    model.weights.insert("model.3.conv.bias", &[bias.len()], bias);
     let observed = observe(&model, &images).unwrap();
+    let silent = observed.silent_channels(&model.architecture.graph);
+    assert!(silent["model.3.act"].contains(&0), "below 0, ReLU lets nothing through: {silent:?}");
     let quantized = quantize(&model, &observed, &plan(Method::Mse, RULES[0])).unwrap();
     assert_eq!(train_host::quantize::dead_channels(&model).unwrap(), ["model.3.conv: channel 0"]);
     let stored = &quantized.scheme.kernels["model.3.conv"];
