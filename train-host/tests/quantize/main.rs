@@ -1,11 +1,12 @@
 //! Quantized models against the integer reference: what tract computes is the reference bit for bit, whatever the
 //! activation, the board's rules and the method. In `files`: files come back as they were; in `bad_input`: what cannot be
-//! quantized has a name.
+//! quantized has a name; in `memory`: images pass one by one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
 mod files;
+mod memory;
 #[path = "../support/mod.rs"]
 mod support;
 

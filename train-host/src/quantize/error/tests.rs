@@ -129,18 +129,18 @@ fn noise_without_values_and_values_without_noise_have_finite_ratios() {
 }
 
 /// One place with one object of class 1, all box logits 0. A shift of the center by a logit is one by half a stride of 8,
-/// of a box 8 pixels wide: it costs 8 times what a logit of the score does.
+/// of a box 8 pixels wide: it costs 128 times what a logit of the score does.
 #[test]
 fn an_error_costs_what_its_group_costs_a_detection() {
     let head = anchored(vec![vec![[8.0, 80.0]]]);
     let expected = vec![0.0, 0.0, 0.0, 0.0, 2.0, -9.0, 3.0];
     let found = vec![0.5, 0.0, 0.0, 0.0, 1.5, -9.5, 3.0];
     let errors = errors(&head, &[[7, 1]], &[expected], vec![found]).unwrap();
-    for (group, cost) in [(Boxed, 8.0 * 0.25), (Objectness, 0.25), (Class, 0.0)] {
+    for (group, cost) in [(Boxed, 128.0 * 0.25), (Objectness, 0.25), (Class, 0.0)] {
         let error = of(&errors, 0, group);
         assert!((error.cost - cost).abs() < 1e-6, "{error:?} {cost}");
     }
-    assert!((total(&errors) - 1.5).abs() < 1e-6);
+    assert!((total(&errors) - (129.0_f64 * 0.25).sqrt()).abs() < 1e-6);
 }
 
 /// Where nothing is found there are no scores to divide by: then every error counts.
