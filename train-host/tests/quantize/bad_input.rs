@@ -1,8 +1,6 @@
 //! What cannot be quantized: a named layer or image and a clear message, never a silent scale of 0 or infinity.
 
-use train_host::model::FusedModel;
 use train_host::quantize::error::OutputError;
-use train_host::quantize::{Calibration, Recipe, Switch, run};
 
 use super::*;
 
@@ -106,6 +104,28 @@ fn what_32_bits_cannot_hold_stays_in_floats() {
     let mut model = random_layer(3, Conv { cin: 2, ..conv }, None, 0);
     model.scheme.kernels.get_mut("conv").unwrap().bias[0] = i32::MAX;
     assert!(message(model.validate_scheme().unwrap_err()).contains("32 bits"));
+}
+
+#[test]
+fn a_model_with_sums_beyond_32_bits_keeps_that_layer_in_floats_and_says_why() {
+    let mut model = attention_model(IMGSZ);
+    let graph = &mut model.architecture.graph;
+    let outputs = 3 * (5 + model.architecture.head.classes.len());
+    graph.nodes.pop();
+    let joined = graph.nodes.len() - 1;
+    let widen =
+        Conv { cin: 32, cout: 5000, kernel: 1, stride: 1, pad: 0, dilation: 1, groups: 1, bias: true };
+    let wide = graph.push("wide", Op::Conv(widen), &[joined]);
+    let raw = Conv { cin: 5000, cout: outputs, kernel: 3, pad: 1, ..widen };
+    let raw = graph.push("raw", Op::Conv(raw), &[wide]);
+    graph.outputs = vec![raw];
+    model.weights = support::random_weights(graph, 7);
+    let folder = tempfile::tempdir().unwrap();
+    let images = images(folder.path(), IMGSZ);
+    let quantized = run(&model, &Calibration::all(&images), &no_pass()).unwrap();
+    assert!(quantized.model.is_int8(wide) && !quantized.model.is_int8(raw));
+    let why = &quantized.record.floats["raw"];
+    assert!(why.contains("32 bits may not hold sums of 45000 products"), "{why}");
 }
 
 /// `model` with `value` for the first bias of `node`.

@@ -22,10 +22,11 @@ use support::attention::attention_model;
 use support::calibration::{Calibrated, calibrated, fused, images, outputs, pixels};
 use train_host::Error;
 use train_host::export::{self, qdq};
-use train_host::model::{Activation, Architecture, Conv, Graph, Op, Weights};
+use train_host::fuse::ChannelGroup;
+use train_host::model::{Activation, Architecture, Boxes, Conv, FusedModel, Graph, Op, Weights};
 use train_host::quantize::{
-    Int8Kernel, Method, Origin, Plan, QuantizedModel, Scheme, observe, quantize, run_integer,
-    sole_activation, unquantizable,
+    Calibration, Int8Kernel, Method, Origin, Plan, QuantizedModel, Recipe, Scheme, Switch, observe, quantize,
+    run, run_integer, sole_activation, unquantizable,
 };
 
 const IMGSZ: usize = 64;
@@ -105,6 +106,52 @@ fn tract_computes_the_reference_with_every_activation_and_rule() {
             assert_eq!(model.macs().unwrap().share(), 1.0);
         }
     }
+}
+
+/// Bins of each side's distribution in a split head.
+const BINS: usize = 8;
+
+/// `model` with the head of YOLOv8 in place of YOLOv5's: for each level distances to a box's sides, and scores.
+fn with_split_head(mut model: FusedModel) -> FusedModel {
+    let Architecture { graph, head, .. } = &mut model.architecture;
+    let raws = graph.nodes.split_off(graph.nodes.len() - graph.outputs.len());
+    graph.outputs.clear();
+    for raw in raws {
+        let Op::Conv(conv) = raw.op else { panic!("{raw:?}") };
+        for (part, cout) in [("box", 4 * BINS), ("cls", head.classes.len())] {
+            let conv = Conv { cout, ..conv };
+            let id = graph.push(format!("{}.{part}", raw.name), Op::Conv(conv), &raw.inputs);
+            graph.outputs.push(id);
+        }
+    }
+    head.boxes = Boxes::Distances { reg_max: BINS };
+    model.weights = support::random_weights(graph, 7);
+    model
+}
+
+#[test]
+fn a_head_without_anchors_is_quantized_as_others_are() {
+    let model = with_split_head(fused("yolov5n", Activation::Relu, IMGSZ));
+    let folder = tempfile::tempdir().unwrap();
+    let images = images(folder.path(), IMGSZ);
+    let observed = observe(&model, &images).unwrap();
+    for rules in RULES {
+        let int8 = quantize(&model, &observed, &plan(Method::Mse, rules)).unwrap();
+        assert_is_reference(&int8, &mut export::quantized_session(&int8).unwrap(), 5);
+    }
+    let recipe = Recipe {
+        method: None,
+        rules: Int8 { outputs: Outputs::Real, ..RULES[0] },
+        equalize: Switch::Auto,
+        adaround: Switch::On,
+        bias_correction: Switch::Auto,
+        float_macs: 0.05,
+    };
+    let outcome = run(&model, &Calibration::all(&images), &recipe).unwrap();
+    let groups: Vec<_> = outcome.record.verdict.outputs.iter().map(|error| error.group).collect();
+    assert_eq!(groups, [ChannelGroup::Box, ChannelGroup::Class].repeat(3));
+    let costs: Vec<f64> = outcome.record.verdict.outputs.iter().map(|error| error.cost).collect();
+    assert!(costs.iter().all(|cost| cost.is_finite() && *cost > 0.0), "{costs:?}");
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn memory_does_not_grow_with_the_number_of_images() {
     let model = fused("yolov5n", Activation::Silu, IMGSZ);
     let folder = tempfile::tempdir().unwrap();
     let few = images(folder.path(), IMGSZ);
-    let many = Images::new(few.paths().repeat(64), Progress::Hidden).unwrap();
+    let paths = few.paths().iter().cycle().take(64 * few.paths().len()).cloned();
+    let many = Images::new(paths.collect(), Progress::Hidden).unwrap();
     observe(&model, &few).unwrap();
     let before = peak_bytes();
     assert_eq!(observe(&model, &many).unwrap().images, 256);
