@@ -6,7 +6,7 @@ use repedge::backend::Session;
 use super::images::{Images, input_spec};
 use super::objects;
 use crate::Result;
-use crate::evaluate::{Evaluator, Options, Progress};
+use crate::evaluate::{Evaluator, Options};
 use crate::export::bundle;
 use crate::model::FusedModel;
 
@@ -23,7 +23,7 @@ impl Agreement {
         if found.samples.iter().all(|sample| sample.boxes.is_empty()) {
             return Ok(None);
         }
-        let options = Options { progress: Progress::Hidden, ..Options::default() };
+        let options = Options { progress: images.progress(), ..Options::default() };
         let head = &model.architecture.head;
         let (preprocess, decode) = (bundle::preprocess(model.imgsz), bundle::decode(head));
         Ok(Some(Self(Evaluator::new(&found, &preprocess, &decode, &input_spec(model.imgsz), &options)?)))

@@ -12,7 +12,7 @@ use super::judge::{Judge, Verdict};
 use super::observe::Observations;
 use super::ptq::{self, Plan};
 use crate::Result;
-use crate::evaluate::{Evaluator, Metrics, Options, Progress};
+use crate::evaluate::{Evaluator, Metrics, Options};
 use crate::export::{self, bundle};
 use crate::model::FusedModel;
 
@@ -80,7 +80,7 @@ impl Labels {
         if labels.samples.iter().all(|sample| sample.boxes.is_empty()) {
             return Ok(None);
         }
-        let options = Options { progress: Progress::Hidden, ..Options::default() };
+        let options = Options { progress: images.progress(), ..Options::default() };
         let preprocess = bundle::preprocess(model.imgsz);
         let decode = bundle::decode(&model.architecture.head);
         let input = super::images::input_spec(model.imgsz);

@@ -158,16 +158,19 @@ impl Images {
     /// # Errors
     /// [`Error::Runtime`] when an image cannot be read, an I/O error when a copy cannot be written.
     pub fn with_copies(&self, folder: &Path, imgsz: usize) -> Result<Self> {
+        let bar = bar(self.paths.len(), "altered copies", self.progress);
         let copies = |(at, path): (usize, &PathBuf)| -> Result<[PathBuf; 2]> {
             let image = read_image(path)?;
             let name = |what: &str| folder.join(format!("{at}-{what}.png"));
             let [mirrored, nearer] = [name("mirrored"), name("nearer")];
             write_png(&mirrored, &seen(mirror(&image), imgsz)?)?;
             write_png(&nearer, &seen(middle(&image), imgsz)?)?;
+            bar.inc(1);
             Ok([mirrored, nearer])
         };
         let copies: Vec<[PathBuf; 2]> =
             self.paths.par_iter().enumerate().map(copies).collect::<Result<_>>()?;
+        bar.finish_and_clear();
         let paths = self.paths.iter().cloned().chain(copies.into_iter().flatten()).collect();
         Self::new(paths, self.progress)
     }

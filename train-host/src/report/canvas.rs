@@ -120,12 +120,15 @@ pub(super) fn text_width(text: &str, height: u32) -> i32 {
     characters.saturating_mul(height).saturating_mul(47) / 100
 }
 
-/// Shortens `name` to at most `limit` characters, ending in "…" when something was cut.
+/// Shortens `name` to at most `limit` characters, with "…" where something was cut: behind its first third, because
+/// names of one kind often begin alike.
 pub(super) fn shorten(name: &str, limit: usize) -> String {
     if name.chars().count() <= limit {
         return name.to_owned();
     }
-    name.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+    let left = limit.saturating_sub(1);
+    let end = name.chars().count() - (left - left / 3);
+    name.chars().take(left / 3).chain(['…']).chain(name.chars().skip(end)).collect()
 }
 
 fn cannot_draw(why: &str) -> Error {
@@ -155,6 +158,8 @@ mod tests {
     #[test]
     fn long_names_are_cut_by_characters_not_bytes() {
         assert_eq!(shorten("Blutplättchen", 20), "Blutplättchen");
-        assert_eq!(shorten("äöüß", 3), "äö…");
+        assert_eq!(shorten("äöüß", 3), "…üß");
+        assert_eq!(shorten("mse + mixed precision + bias correction", 16), "mse +…correction");
+        assert_eq!(shorten("äöüß", 0), "…");
     }
 }

@@ -3,6 +3,7 @@
 
 mod bias;
 mod equalize;
+mod knapsack;
 mod layerwise;
 mod operators;
 mod rounding;

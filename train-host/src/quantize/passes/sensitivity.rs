@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{FusedModel, NodeId, Op};
 use crate::quantize::error::{Reference, total};
 use crate::quantize::images::{Images, bar};
+use crate::quantize::passes::knapsack::{Thing, worth_most};
 use crate::quantize::ptq::conv_weights;
 use crate::quantize::scheme::QuantizedModel;
 use crate::{Result, export};
@@ -112,22 +113,20 @@ fn alone(
 }
 
 /// Convolutions to keep in floats so that the error falls most, with at most `budget` of the multiply-adds and few of the
-/// weights, and why: the readers of the tensors with the most squared error for each multiply-add. Only what costs more
+/// weights, and why: of the tensors whose readers fit together, those with the most squared error. Only what costs more
 /// than its share counts: a tensor of average error is not worth a float.
 pub fn worth_floats(sensitivities: &[Sensitivity], budget: f64) -> BTreeMap<String, String> {
     let squares = |s: &Sensitivity| s.total * s.total;
     #[expect(clippy::cast_precision_loss, reason = "a mean of a few")]
     let mean = sensitivities.iter().map(squares).sum::<f64>() / sensitivities.len().max(1) as f64;
-    let mut order: Vec<&Sensitivity> = sensitivities.iter().filter(|s| squares(s) > mean).collect();
-    order.sort_by(|a, b| (squares(b) / b.macs.max(1e-9)).total_cmp(&(squares(a) / a.macs.max(1e-9))));
+    let dear: Vec<&Sensitivity> = sensitivities.iter().filter(|s| squares(s) > mean).collect();
+    let thing = |s: &&Sensitivity| Thing {
+        worth: squares(s),
+        costs: [s.macs / budget.max(f64::MIN_POSITIVE), s.weights / FLOAT_WEIGHTS],
+    };
+    let things: Vec<Thing> = dear.iter().map(thing).collect();
     let mut kept = BTreeMap::new();
-    let (mut spent, mut weights) = (0.0, 0.0);
-    for sensitivity in order {
-        if spent + sensitivity.macs > budget || weights + sensitivity.weights > FLOAT_WEIGHTS {
-            continue;
-        }
-        spent += sensitivity.macs;
-        weights += sensitivity.weights;
+    for sensitivity in worth_most(&things).into_iter().map(|at| dear[at]) {
         for reader in &sensitivity.readers {
             let why = format!("reads {}, whose error alone is {:.4}", sensitivity.tensor, sensitivity.total);
             kept.insert(reader.clone(), why);
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_go_where_they_save_most_for_each_multiply_add() {
+    fn floats_go_where_they_save_most() {
         let list = [
             sensitivity("dear", 0.5, 0.2),
             sensitivity("cheap", 0.4, 0.01),
@@ -160,7 +159,8 @@ mod tests {
         ];
         let kept = |budget: f64| worth_floats(&list, budget).into_keys().collect::<Vec<_>>();
         assert_eq!(kept(0.05), ["cheap.reader"]);
-        assert_eq!(kept(0.25), ["cheap.reader", "dear.reader"]);
+        assert_eq!(kept(0.22), ["cheap.reader", "dear.reader"]);
+        assert_eq!(kept(0.25), ["cheap.reader", "dear.reader"], "the small one costs less than its share");
         assert!(kept(0.0).is_empty());
         let heavy = list.clone().map(|sensitivity| Sensitivity { weights: 0.025, ..sensitivity });
         assert_eq!(worth_floats(&heavy, 0.25).len(), 1, "the file would grow");
