@@ -274,6 +274,19 @@ fn what_a_board_cannot_compute_is_named_before_anything_is_computed() {
 }
 
 #[test]
+fn floats_that_were_asked_for_are_refused_for_a_board_that_computes_none() {
+    let bench = Bench::new();
+    let with = |percent| {
+        let words = ["--target", "rv1106", "--float-macs", percent, "--images", "0"];
+        bench.quantize("q.safetensors", &words).unwrap_err().to_string()
+    };
+    assert!(with("0").contains("--images 0"), "nothing is wrong with asking for none");
+    let error = bench.quantize("q.safetensors", &["--target", "rv1106", "--float-macs", "2"]).unwrap_err();
+    let error = error.to_string();
+    assert!(["--float-macs 2", "rv1106", "int8 only"].iter().all(|part| error.contains(part)), "{error}");
+}
+
+#[test]
 fn a_report_shows_every_variant_with_its_map() {
     let bench = Bench::new();
     let (report, data) = (bench.path("report"), bench.path("data"));

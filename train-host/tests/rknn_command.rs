@@ -5,14 +5,13 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use artifact::{BackendKind, Bundle, DType, Layout, Precision};
 use serde_json::Value;
 use support::attention::attention_model;
-use support::random_model;
+use support::{played, random_model};
 use tempfile::TempDir;
 use train_host::dataset::{Broken, Source, synth};
 use train_host::model::checkpoint::{self, Checkpoint};
@@ -52,13 +51,7 @@ impl Bench {
         checkpoint::save(&folder.path().join("run/best.safetensors"), &model).unwrap();
         let script = folder.path().join("played.py");
         fs::write(&script, PLAYED).unwrap();
-        let shell = format!(
-            "#!/bin/sh\ncase \"$2\" in *print\\(m.version*) echo 2.5.0; exit;; esac\nexec python3 {}\n",
-            script.display()
-        );
-        let python = folder.path().join("python");
-        fs::write(&python, shell).unwrap();
-        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+        played::python(folder.path(), &format!("exec python3 {}", script.display()));
         Self { folder, classes: classes.len() }
     }
 

@@ -6,7 +6,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use boards::Board;
 use repedge::backend::Session;
 use support::attention::attention_model;
 use support::calibration::{calibrated, images, pixels};
+use support::played::python;
 use train_host::evaluate::Progress;
 use train_host::export::bundle::{Deployed, Fallback, Release};
 use train_host::export::{self, onnx, qdq};
@@ -32,15 +32,6 @@ const PATIENT: Duration = Duration::from_secs(600);
 /// A toolkit whose worker does what `script`, in Python, says.
 fn played(folder: &Path, script: &str) -> Toolkit {
     Toolkit::at(python(folder, &format!("exec python3 -c '{script}'"))).unwrap()
-}
-
-/// An interpreter that tells the toolkit's version, and else does what `shell` says.
-fn python(folder: &Path, shell: &str) -> PathBuf {
-    let path = folder.join("python");
-    let text = format!("#!/bin/sh\ncase \"$2\" in *print\\(m.version*) echo 2.5.0; exit;; esac\n{shell}\n");
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
 }
 
 fn job(onnx: &[u8]) -> Job<'_> {

@@ -102,7 +102,7 @@ fn the_packed_pictures_are_a_self_test_that_passes() {
     assert!(images.iter().all(|image| image.expected.iter().any(|it| it.score >= 0.5)));
     let options = Options { backend: BackendChoice::Tract, trust, ..Options::default() };
     let mut detector = Detector::open(&bundle, options).unwrap();
-    let plan = Plan { board: "host".into(), length: Length::Quick, budget_fps: None };
+    let plan = Plan { board: "host".into(), length: Length::Quick, budget_fps: None, npu: None };
     let mut tenths = Vec::new();
     let outcome = selftest::run(&mut detector, &plan, |done| tenths.push(done)).unwrap();
     assert_eq!(tenths, (1..=10).collect::<Vec<_>>());

@@ -205,7 +205,7 @@ fn by_toolkit(args: &Args, board: &Board, toolkit: &Toolkit, algorithm: Algorith
         return hand_over(args, board, toolkit, (npu, Deployed::Fused(&model)), images.chosen().paths());
     }
     let Outcome { model: quantized, record, .. } =
-        quantize::run(&model, &images, &args.calibration.recipe(board))?;
+        quantize::run(&model, &images, &args.calibration.recipe(board)?)?;
     console::say(format_args!("for the CPU: {}", told(&model, &record)));
     hand_over(args, board, toolkit, (npu, Deployed::Quantized(&quantized)), images.chosen().paths())
 }

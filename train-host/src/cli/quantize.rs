@@ -82,14 +82,17 @@ pub struct CalibrationArgs {
     /// Biases corrected by the mean error of their layer's outputs [auto: if it finds more, or as much with less error].
     #[arg(long, value_enum, default_value_t = Switch::Auto)]
     bias_correction: Switch,
-    /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most; 0 for none, as on
-    /// boards that compute in int8 only.
-    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
-    float_macs: f64,
+    /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most; 0 for none [default: 5; 0
+    /// for boards that compute in int8 only].
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    float_macs: Option<f64>,
     #[cfg(feature = "torch")]
     #[command(flatten)]
     qat: super::qat::QatArgs,
 }
+
+/// Most of the multiply-adds that stay in floats, in percent, unless asked otherwise.
+const FLOAT_PERCENT: f64 = 5.0;
 
 /// A method, or the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -200,7 +203,7 @@ impl CalibrationArgs {
         // What keeps it from training is better known before minutes are spent.
         #[cfg(feature = "torch")]
         self.trainer(model, images)?;
-        quantize(model, images, &self.recipe(board))
+        quantize(model, images, &self.recipe(board)?)
     }
 
     /// Trains what was quantized on, where that is asked for. Where it fails, `outcome` stays what it was.
@@ -250,7 +253,10 @@ impl CalibrationArgs {
     }
 
     /// What is asked of the quantization, for `board`.
-    pub fn recipe(&self, board: &Board) -> Recipe {
+    ///
+    /// # Errors
+    /// [`Error::Input`] when layers are to stay in floats on a board that computes none.
+    pub fn recipe(&self, board: &Board) -> Result<Recipe> {
         let method = match self.method {
             MethodArg::Auto => None,
             MethodArg::MinMax => Some(Method::MinMax),
@@ -258,13 +264,27 @@ impl CalibrationArgs {
             MethodArg::Mse => Some(Method::Mse),
             MethodArg::Kl => Some(Method::Kl),
         };
-        Recipe {
+        Ok(Recipe {
             method,
             rules: board.int8,
             equalize: self.equalize,
             adaround: self.adaround,
             bias_correction: self.bias_correction,
-            float_macs: if computes_floats(board) { self.float_macs / 100.0 } else { 0.0 },
+            float_macs: self.float_percent(board)? / 100.0,
+        })
+    }
+
+    /// Most of the multiply-adds, in percent, that may stay in floats on `board`.
+    fn float_percent(&self, board: &Board) -> Result<f64> {
+        match self.float_macs {
+            Some(percent) if percent > 0.0 && !computes_floats(board) => Err(Error::input(
+                format!("--float-macs {percent} for {}", board.name),
+                "0: this board computes in int8 only",
+                "leave --float-macs away",
+            )),
+            Some(percent) => Ok(percent),
+            None if computes_floats(board) => Ok(FLOAT_PERCENT),
+            None => Ok(0.0),
         }
     }
 }

@@ -22,4 +22,4 @@ pub use protocol::Algorithm;
 pub use rebuild::{Rebuilt, rebuild};
 pub use record::{Calibrated, Record, Who, record_path};
 pub use simulator::Simulator;
-pub use toolkit::{Toolkit, VARIABLE, VERSION};
+pub use toolkit::{Toolkit, VARIABLE, VERSION, packages};

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::compile::Compiled;
 use super::config::Config;
 use super::protocol::Algorithm;
+use super::toolkit;
 use crate::digest::sha256;
 use crate::quantize::Origin;
 use crate::{Error, Result};
@@ -23,8 +24,6 @@ const MODEL: &str = "model.onnx";
 const RECORD: &str = "record.json";
 /// Version of the record's form.
 const FORMAT: u32 = 2;
-/// The wheels of the toolkit's environment, with their digests.
-const REQUIREMENTS: &str = include_str!("../../../toolchains/rknn-requirements.txt");
 
 /// What a compiled model was made of, beside the ONNX file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,8 +121,7 @@ pub fn record_path(bundle: &Path) -> PathBuf {
 
 /// The wheels that the toolkit's environment is made of, each with its digest.
 fn wheels() -> Vec<String> {
-    let lines = REQUIREMENTS.lines().map(str::trim);
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+    toolkit::wheels().map(str::to_owned).collect()
 }
 
 impl Calibrated {

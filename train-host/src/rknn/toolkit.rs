@@ -1,4 +1,4 @@
-//! Where rknn-toolkit2 lies and which version it is. It lives in a Python environment of its own, because its pins fit
+//! Where rknn-toolkit2 lies, which version it is, and which packages it has beside it. It lives in a Python environment of its own, because its pins fit
 //! nothing else. Looks only: `cargo xtask setup rknn` makes the environment.
 
 use std::env;
@@ -16,8 +16,15 @@ const IN_CHECKOUT: &str = "toolchains/rknn/bin/python";
 /// The option behind which Python takes a program: isolated, so that neither variables of the environment, nor the user's
 /// own packages, nor the current folder give it other packages than its environment's.
 pub(super) const RUN: &str = "-Ic";
-/// Prints the version, without importing the package: that takes seconds.
-const ASK_VERSION: &str = "import importlib.metadata as m; print(m.version('rknn-toolkit2'))";
+/// The packages that models are compiled with, pinned.
+const REQUIREMENTS: &str = include_str!("../../../toolchains/rknn-requirements.txt");
+/// Prints the versions of the packages named, without importing them: that takes seconds.
+const ASK_VERSIONS: &str = "import importlib.metadata as m, sys
+for name in sys.argv[1:]:
+    try:
+        print(name, m.version(name))
+    except m.PackageNotFoundError:
+        print(name, 'none')";
 
 /// An rknn-toolkit2 that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +36,7 @@ impl Toolkit {
     /// Finds it: by the variable [`VARIABLE`], else in the checkout around the current folder or around this program.
     ///
     /// # Errors
-    /// [`Error::Input`] when there is none, or one of another version.
+    /// [`Error::Input`] when there is none, or one with packages of other versions.
     pub fn find() -> Result<Self> {
         if let Some(python) = env::var_os(VARIABLE) {
             return Self::at(PathBuf::from(python));
@@ -43,29 +50,55 @@ impl Toolkit {
         }
     }
 
-    /// The one that `python` imports.
+    /// The one that `python` imports, with the other packages that are pinned beside it: all of them decide what is
+    /// compiled, and the build record tells them.
     ///
     /// # Errors
     /// [`Error::Input`] as [`Toolkit::find`].
     pub fn at(python: PathBuf) -> Result<Self> {
-        let output = Command::new(&python).args([RUN, ASK_VERSION]).output();
-        let version = match output {
-            Ok(output) if output.status.success() => {
-                String::from_utf8_lossy(&output.stdout).trim().to_owned()
-            }
+        let names = packages().map(|(name, _)| name);
+        let found = match Command::new(&python).args([RUN, ASK_VERSIONS]).args(names).output() {
+            Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
             Ok(_) => return Err(missing(format!("no rknn-toolkit2 in {}", python.display()))),
             Err(error) => return Err(missing(format!("{} cannot be started: {error}", python.display()))),
         };
-        if version != VERSION {
-            return Err(missing(format!("rknn-toolkit2 {version} in {}", python.display())));
-        }
-        Ok(Self { python })
+        let others = others(&found);
+        if others.is_empty() { Ok(Self { python }) } else { Err(other_packages(&python, &others)) }
     }
 
     /// The interpreter of its environment.
     pub fn python(&self) -> &Path {
         &self.python
     }
+}
+
+/// The pinned packages, rknn-toolkit2 among them, each with its version.
+pub fn packages() -> impl Iterator<Item = (&'static str, &'static str)> {
+    wheels().filter_map(|line| line.split_once(' ')?.0.split_once("=="))
+}
+
+/// The lines of the pins: each a package, its version and the digest of its wheel.
+pub(super) fn wheels() -> impl Iterator<Item = &'static str> {
+    REQUIREMENTS.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Packages that `found`, lines of a name and a version, has in another version than the pinned one.
+fn others(found: &str) -> Vec<String> {
+    let version_of = |name: &str| {
+        found
+            .lines()
+            .find_map(|line| line.split_once(' ').filter(|(other, _)| *other == name))
+            .map(|(_, v)| v)
+    };
+    let other = |(name, pinned): (&str, &str)| {
+        let version = version_of(name).unwrap_or("none");
+        (version != pinned).then(|| format!("{name} {version} instead of {pinned}"))
+    };
+    packages().filter_map(other).collect()
+}
+
+fn other_packages(python: &Path, others: &[String]) -> Error {
+    missing(format!("{} in {}", others.join(", "), python.display()))
 }
 
 fn missing(found: String) -> Error {
@@ -92,12 +125,29 @@ mod tests {
     #[test]
     fn another_version_or_none_names_the_set_up_command() {
         let dir = tempfile::tempdir().unwrap();
-        for (script, part) in [("echo 2.3.2", "2.3.2"), ("exit 1", "no rknn-toolkit2 in")] {
+        let pinned: String = packages().map(|(name, version)| format!("{name} {version}\n")).collect();
+        let tells = |text: &str| format!("cat <<'END'\n{text}END");
+        let older = pinned.replace("rknn-toolkit2 2.5.0", "rknn-toolkit2 2.3.2");
+        let [other, without] =
+            ["numpy 2.0.0", "numpy none"].map(|found| pinned.replace("numpy 1.26.4", found));
+        for (script, part) in [
+            (tells(&older).as_str(), "rknn-toolkit2 2.3.2 instead of 2.5.0"),
+            (&tells(&other), "numpy 2.0.0 instead of 1.26.4"),
+            (&tells(&without), "numpy none"),
+            ("exit 0", "rknn-toolkit2 none"),
+            ("exit 1", "no rknn-toolkit2 in"),
+        ] {
             let error = Toolkit::at(python_that(dir.path(), script)).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains("cargo xtask setup rknn"), "{error}");
         }
         let error = Toolkit::at(dir.path().join("absent")).unwrap_err().to_string();
         assert!(error.contains("cannot be started"), "{error}");
-        Toolkit::at(python_that(dir.path(), "echo 2.5.0")).unwrap();
+        Toolkit::at(python_that(dir.path(), &tells(&pinned))).unwrap();
+    }
+
+    #[test]
+    fn every_pin_is_read() {
+        assert!(packages().any(|(name, version)| (name, version) == ("rknn-toolkit2", VERSION)));
+        assert_eq!(packages().count(), wheels().count());
     }
 }

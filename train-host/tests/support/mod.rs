@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod checkpoint;
 pub mod copies;
 pub mod onnxruntime;
+pub mod played;
 pub mod published;
 pub mod tally;
 
