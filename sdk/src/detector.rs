@@ -164,6 +164,11 @@ impl Detector {
         self.model.npu_report()
     }
 
+    /// Version of the NPU's runtime library; none where another engine runs, or where it does not tell.
+    pub fn npu_runtime(&self) -> Option<String> {
+        self.model.opened.session.npu_runtime()
+    }
+
     /// As [`Model::cpu_takes_over`], with everything made anew for the CPU's tensors.
     fn cpu_takes_over(&mut self, error: &Error) -> Result<bool, Error> {
         let has_changed = self.model.cpu_takes_over(error)?;

@@ -206,6 +206,23 @@ fn the_cpu_takes_over_from_an_npu_that_is_given_up() {
     }
 }
 
+/// Also where the runtime says that the inputs are to blame.
+#[test]
+fn the_cpu_takes_over_from_an_npu_that_refuses_every_input() {
+    let (image, expected) = squares();
+    let scenario = npu::scenario("refuses inputs").with_fault("rknn_run", 1, u64::MAX - 1, Action::Error(-8));
+    let (_dir, path) = npu_bundle(&scenario, &[BackendKind::Tract, BackendKind::Rknn]);
+    let options = Options { npu: npu::options(), ..choose(BackendChoice::Auto) };
+    let mut detector = Detector::open(&path, options).unwrap();
+    for _ in 0..3 {
+        let error = boxes(&mut detector, &image).unwrap_err();
+        assert!(matches!(error, Error::Npu { failure: NpuFailure::InvalidInput, .. }), "{error}");
+    }
+    assert_eq!(boxes(&mut detector, &image).unwrap(), expected);
+    assert_eq!(detector.backend(), BackendKind::Tract);
+    assert!(detector.fallback().unwrap().contains("3 frames in a row"));
+}
+
 #[test]
 fn a_payload_that_is_no_model_is_the_backends_error() {
     let (_dir, path) = bundle(&[(BackendKind::Tract, b"this is not ONNX")]);

@@ -26,7 +26,8 @@ pub trait Engine: Send {
     /// Frames that it computes at the same time.
     fn lanes(&self) -> usize;
 
-    /// Room for a frame more; none while all of it is in use. Never waits for a frame.
+    /// Room for a frame more; none while all of it is in use, or what broke down is being started anew. Never waits for
+    /// either: whoever asks has a watchdog to tell that all is well.
     ///
     /// # Errors
     /// [`Error::Npu`] once the NPU is given up.
@@ -44,6 +45,12 @@ pub trait Engine: Send {
 
     /// Has `thread` unparked whenever a frame is finished by a thread of the engine.
     fn wake(&mut self, thread: Thread);
+
+    /// Whether frames are computed by the thread that calls [`Engine::next_until`], and by those that it starts for that:
+    /// these run where it does.
+    fn computes_on_caller(&self) -> bool {
+        false
+    }
 
     /// What happened on the NPU so far; none where another engine runs.
     fn npu_report(&self) -> Option<PoolReport> {
@@ -172,6 +179,10 @@ impl Engine for InTurn {
     }
 
     fn wake(&mut self, _thread: Thread) {}
+
+    fn computes_on_caller(&self) -> bool {
+        true
+    }
 }
 
 impl Engine for Pool {
@@ -188,7 +199,7 @@ impl Engine for Pool {
     }
 
     fn room(&mut self) -> Result<Option<Room>, Error> {
-        Ok(self.slot()?.map(Room::Npu))
+        Ok(self.slot_now()?.map(Room::Npu))
     }
 
     fn submit(&mut self, room: Room) {

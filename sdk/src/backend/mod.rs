@@ -41,6 +41,11 @@ pub trait Session: Send {
     fn npu_report(&self) -> Option<rknn::PoolReport> {
         None
     }
+
+    /// Version of the NPU's runtime library; none where another engine runs, or where it does not tell.
+    fn npu_runtime(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Which engine may run a bundle.

@@ -1,16 +1,17 @@
 //! Every fault that the stand-in can play, in each of its functions, early and late, on every way that pixels can take:
-//! nothing hangs, frames come back in order, each with its own outputs or an error that says what to do, and in the end
-//! nothing is left. All of it on both runtimes. The table is the stand-in's own, so that a function that is added to it is
-//! tested here.
+//! no call takes longer than is promised of it, frames come back in order, each with its own outputs or an error that says
+//! what to do, and in the end nothing is left. All of it on both runtimes. The table is the stand-in's own, so that a function
+//! that is added to it is tested here.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use repedge::Error;
-use repedge::backend::rknn::{DmaBuffer, IoPath, Pool, RknnOptions, TimeLimits};
+use repedge::backend::rknn::{Cores, DmaBuffer, IoPath, Pool, RknnOptions, TimeLimits};
 use stand_in::{Action, FAULTY, Fault, Kind, Scenario};
 
+use crate::bounded::{Steps, bounded};
 use crate::frames::{is_of_frame, number, number_of};
 use crate::{CODES, common, npu};
 
@@ -91,7 +92,28 @@ impl Way {
     }
 }
 
+/// How long the calls of a pool may take by what is promised of them.
+struct Promised {
+    open: Duration,
+    slot: Duration,
+    next: Duration,
+    end: Duration,
+}
+
+impl Promised {
+    /// Of a pool with these options, whose limits end.
+    fn of(options: &RknnOptions) -> Self {
+        let TimeLimits { run, grace, open, .. } = options.limits;
+        let cores = if options.cores == Cores::Each(3) { 3 } else { 1 };
+        let frames = u32::try_from(options.frames_per_core).unwrap();
+        // Workers end one after the other, each within the time of its frames and of its end.
+        let end = ((run + grace) * frames + grace) * cores;
+        Self { open: open * cores + end, slot: open, next: run + grace, end }
+    }
+}
+
 /// One fault, on one way.
+#[derive(Clone)]
 struct Case {
     kind: Kind,
     way: Way,
@@ -146,14 +168,17 @@ fn submit_one(pool: &mut Pool, way: Way, frame: u64, buffer: &DmaBuffer) -> bool
 }
 
 /// Runs all frames and counts those that failed.
-fn drive(pool: &mut Pool, case: &Case) -> u64 {
+fn drive(pool: &mut Pool, case: &Case, (steps, promised): (&Steps, &Promised)) -> u64 {
     let name = &case.scenario.name;
     let (_file, buffer) = shown();
     let (mut submitted, mut failed) = (0, 0);
     for frame in 0..FRAMES {
+        steps.next("a slot", promised.slot);
         while submitted < FRAMES && submit_one(pool, case.way, submitted, &buffer) {
             submitted += 1;
+            steps.next("a slot", promised.slot);
         }
+        steps.next("a frame", promised.next);
         let completed = pool.next().expect("a frame under way");
         assert_eq!(completed.frame, frame, "{name}: out of order");
         match completed.result {
@@ -178,15 +203,24 @@ fn assert_helps(error: &Error) {
     assert!(text.split("help: ").nth(1).is_some_and(|hint| hint.len() > 20), "no hint in {text}");
 }
 
-/// Plays a case to its end. Asserts all that holds for every case.
+/// Plays a case to its end, each call within the time that is promised of it. Asserts all that holds for every case.
 fn play(case: &Case, limits: TimeLimits) -> Outcome {
+    let case = case.clone();
+    bounded(&case.scenario.name.clone(), move |steps| play_watched(&case, limits, steps))
+}
+
+fn play_watched(case: &Case, limits: TimeLimits, steps: &Steps) -> Outcome {
     let Case { kind, way, scenario, .. } = case;
     let options = way.options(RknnOptions { limits, ..npu::all_cores(*kind) });
+    let promised = Promised::of(&options);
+    steps.next("opening", promised.open);
     let (is_open, failed) = match npu::pool(scenario, &options) {
         Ok(mut pool) => {
-            let failed = drive(&mut pool, case);
+            let failed = drive(&mut pool, case, (steps, &promised));
             let report = pool.report();
             assert_eq!((report.finished, report.failed), (FRAMES - failed, failed), "{}", scenario.name);
+            steps.next("the end", promised.end);
+            drop(pool);
             (true, failed)
         }
         Err(error) => {
@@ -194,6 +228,8 @@ fn play(case: &Case, limits: TimeLimits) -> Outcome {
             (false, 0)
         }
     };
+    // Which has a bound of its own.
+    steps.next("what comes late", Duration::from_secs(60));
     npu::control(scenario).release();
     assert_nothing_left(case);
     Outcome { came: npu::counters(scenario).faults == [1], is_open, failed }
@@ -294,7 +330,8 @@ fn memory_and_outputs_that_come_short_are_refused() {
 fn an_npu_that_takes_too_long_fails_one_frame() {
     let limits = TimeLimits {
         run: Duration::from_millis(1500),
-        grace: Duration::from_secs(100_000),
+        // So much that no busy machine has the call taken for one that does not return.
+        grace: Duration::from_secs(100),
         ..TimeLimits::default()
     };
     for case in cases("slow", |_| Action::Slow(600_000)) {

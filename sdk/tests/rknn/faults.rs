@@ -1,11 +1,12 @@
 //! Calls that fail: each frame is reported as what became of it, in its turn, and the next is fine.
 
+use std::fs::File;
 use std::time::Duration;
 
-use repedge::backend::rknn::{IoPath, NpuFailure, Pool, PoolReport, RknnOptions, TimeLimits};
+use repedge::backend::rknn::{DmaBuffer, IoPath, NpuFailure, Pool, PoolReport, RknnOptions, TimeLimits};
 use stand_in::{Action, Kind};
 
-use crate::frames::{assert_nothing_left, number, only_error, run};
+use crate::frames::{assert_nothing_left, next_error, number, only_error, run};
 use crate::{CODES, assert_typed, failure, npu};
 
 fn copied() -> RknnOptions {
@@ -147,14 +148,48 @@ fn an_npu_that_fails_again_and_again_is_given_up() {
     }
 }
 
+/// What the runtime says is wrong with an input may be the NPU's own fault, and goes on for ever then.
+#[test]
+fn an_npu_that_refuses_every_input_is_given_up() {
+    for (kind, call, options) in [
+        (Kind::Rk, "rknn_run", npu::options()),
+        (Kind::Rk, "rknn_inputs_set", copied()),
+        (Kind::Rv, "rknn_run", npu::options_of(Kind::Rv)),
+    ] {
+        let scenario = npu::scenario_of(kind, &format!("refuses inputs in {call} {kind:?}"));
+        let scenario = scenario.with_fault(call, 1, u64::MAX - 1, Action::Error(-8));
+        let mut pool = npu::pool(&scenario, &options).unwrap();
+        for _ in 0..3 {
+            let outcome = run(&mut pool, 1)[0].unwrap();
+            assert_eq!(outcome, NpuFailure::InvalidInput);
+            // Until then a pipeline loses the frame and goes on.
+            assert!(outcome.loses_frames_only());
+        }
+        assert_eq!(failure(&pool.slot().map(drop).unwrap_err()), NpuFailure::GivenUp { failures: 3 });
+        drop(pool);
+        assert_nothing_left(&scenario);
+    }
+}
+
 #[test]
 fn an_npu_is_not_given_up_for_what_was_wrong_with_a_frame() {
-    let scenario = npu::scenario("at once").with_fault("rknn_inputs_set", 1, 1, Action::Error(-8));
-    let scenario = scenario.with_fault("rknn_run", 2, 1, Action::Error(-1));
+    let scenario = npu::scenario("at once").with_fault("rknn_run", 3, 1, Action::Error(-1));
     let limits = TimeLimits { max_failures: 0, ..TimeLimits::default() };
-    let mut pool = npu::pool(&scenario, &RknnOptions { limits, ..copied() }).unwrap();
-    assert_eq!(run(&mut pool, 1), [Some(NpuFailure::InvalidInput)]);
-    assert_eq!(run(&mut pool, 1), [None]);
+    let mut pool = npu::pool(&scenario, &RknnOptions { limits, ..npu::options() }).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(1 << 20).unwrap();
+    let reading = File::open(file.path()).unwrap();
+    for (buffer, expected) in [
+        (DmaBuffer::new(file.as_file(), 0, 1).unwrap(), NpuFailure::ShortImport { given: 1, needed: 12288 }),
+        (DmaBuffer::new(&reading, 0, 1 << 20).unwrap(), NpuFailure::Unmappable { errno: 13 }),
+    ] {
+        let slot = pool.slot().unwrap().unwrap();
+        pool.submit_imported(slot, &buffer);
+        let found = failure(&next_error(&mut pool));
+        assert_eq!(found, expected);
+        assert!(found.loses_frames_only());
+        assert_eq!(run(&mut pool, 1), [None]);
+    }
     assert_eq!(run(&mut pool, 1), [Some(NpuFailure::Failed)]);
     assert_eq!(failure(&pool.slot().map(drop).unwrap_err()), NpuFailure::GivenUp { failures: 1 });
 }

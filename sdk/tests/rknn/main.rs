@@ -7,6 +7,7 @@ mod common;
 #[path = "../common/npu.rs"]
 mod npu;
 
+mod bounded;
 mod every_fault;
 mod faults;
 mod frames;
@@ -20,6 +21,7 @@ mod refusals;
 mod stalls;
 mod tensors;
 mod turns;
+mod waiting;
 
 use repedge::Error;
 use repedge::backend::rknn::NpuFailure;

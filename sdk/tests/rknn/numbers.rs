@@ -18,12 +18,29 @@ fn every_memory_order_gives_the_numbers_of_tract() {
         npu::BLOCKS,
         Order::Nc1hwc2 { c2: 8, align: 1 },
         Order::Nc1hwc2 { c2: 4, align: 24 },
+        Order::PaddedNc1hwc2 { c2: 16, row_stride: 16 },
+        Order::PaddedNc1hwc2 { c2: 4, row_stride: 9 },
         Order::Nhwc { row_stride: 0 },
         Order::Nhwc { row_stride: 16 },
         Order::Nchw,
     ];
     for (at, order) in orders.into_iter().enumerate() {
         assert_gives(&with_order(&format!("order {at}"), order), &npu::options(), quantized);
+    }
+}
+
+/// That of RV110x copies nothing, so that there is no other way to read them.
+#[test]
+fn padded_rows_of_blocks_are_read_on_every_runtime_and_as_floats() {
+    let order = Order::PaddedNc1hwc2 { c2: 4, row_stride: 12 };
+    for kind in npu::KINDS {
+        let mut scenario = npu::scenario_of(kind, "padded blocks");
+        scenario.outputs.iter_mut().for_each(|output| output.order = order);
+        assert_gives(&scenario, &npu::options_of(kind), quantized);
+        scenario.name = "padded blocks of halves".into();
+        scenario.outputs.iter_mut().for_each(|output| output.element = Element::F16);
+        let options = RknnOptions { path: IoPath::ZeroCopy, ..npu::options_of(kind) };
+        assert_gives(&scenario, &options, half);
     }
 }
 

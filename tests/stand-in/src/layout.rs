@@ -19,13 +19,16 @@ pub(crate) fn native_dims(output: &Output) -> Vec<usize> {
             let (rows, columns) = if plane == cells { (height, width) } else { (1, plane) };
             vec![1, channels.div_ceil(c2), rows, columns, c2]
         }
+        Order::PaddedNc1hwc2 { c2, .. } => vec![1, channels.div_ceil(c2), height, row_stride(output), c2],
     }
 }
 
 /// Cells from one row to the next, where rows are padded.
 pub(crate) fn row_stride(output: &Output) -> usize {
     match output.order {
-        Order::Nhwc { row_stride } => row_stride.max(output.shape[3]),
+        Order::Nhwc { row_stride } | Order::PaddedNc1hwc2 { row_stride, .. } => {
+            row_stride.max(output.shape[3])
+        }
         Order::Nchw | Order::Nc1hwc2 { .. } => output.shape[3],
     }
 }
@@ -34,7 +37,9 @@ pub(crate) fn row_stride(output: &Output) -> usize {
 pub(crate) fn size(output: &Output) -> usize {
     match output.order {
         // As the real one says: the elements that mean something.
-        Order::Nc1hwc2 { .. } => output.shape.iter().product::<usize>() * output.element.bytes(),
+        Order::Nc1hwc2 { .. } | Order::PaddedNc1hwc2 { .. } => {
+            output.shape.iter().product::<usize>() * output.element.bytes()
+        }
         Order::Nchw | Order::Nhwc { .. } => {
             native_dims(output).iter().product::<usize>() * output.element.bytes()
         }
@@ -46,7 +51,9 @@ pub(crate) fn size_with_stride(output: &Output) -> usize {
     let dims = native_dims(output);
     match output.order {
         Order::Nhwc { .. } => dims[1] * row_stride(output) * dims[3] * output.element.bytes(),
-        Order::Nchw | Order::Nc1hwc2 { .. } => dims.iter().product::<usize>() * output.element.bytes(),
+        Order::Nchw | Order::Nc1hwc2 { .. } | Order::PaddedNc1hwc2 { .. } => {
+            dims.iter().product::<usize>() * output.element.bytes()
+        }
     }
 }
 
@@ -64,6 +71,10 @@ pub(crate) fn to_native(output: &Output, plain: &[u8]) -> Vec<u8> {
                 Order::Nc1hwc2 { c2, align } => {
                     let plane = cells.next_multiple_of(align.max(1));
                     (channel / c2 * plane + cell) * c2 + channel % c2
+                }
+                Order::PaddedNc1hwc2 { c2, .. } => {
+                    let row = channel / c2 * height + cell / width;
+                    (row * stride + cell % width) * c2 + channel % c2
                 }
             };
             let from = (channel * cells + cell) * bytes;

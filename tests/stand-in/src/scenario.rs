@@ -85,6 +85,13 @@ pub enum Order {
         /// What the number of cells of a plane is a multiple of.
         align: usize,
     },
+    /// Blocks of `c2` channels whose rows are `row_stride` cells apart (0: as many as a row has).
+    PaddedNc1hwc2 {
+        /// Channels of a block.
+        c2: usize,
+        /// Cells from one row to the next.
+        row_stride: usize,
+    },
     /// Channels innermost, rows `row_stride` cells apart (0: as many as a row has).
     Nhwc {
         /// Cells from one row to the next.

@@ -157,8 +157,8 @@ impl NpuFailure {
     }
 
     /// Whether the same frame may succeed when it is given again: whatever the runtime reports of a frame, but not what
-    /// was wrong with the frame. As many in a row as [`super::TimeLimits::max_failures`] end in giving up, so that who
-    /// tries again does not try for ever.
+    /// we refuse ourselves because it is wrong with the frame. As many in a row as [`super::TimeLimits::max_failures`] end
+    /// in giving up, so that who tries again does not try for ever.
     pub fn may_pass(self) -> bool {
         match self {
             Self::Failed
@@ -168,6 +168,7 @@ impl NpuFailure {
             | Self::InvalidParameter
             | Self::InvalidModel
             | Self::InvalidContext
+            | Self::InvalidInput
             | Self::InvalidOutput
             | Self::DeviceMismatch
             | Self::IncompatiblePrecompiled
@@ -177,8 +178,7 @@ impl NpuFailure {
             | Self::ShortOutput { .. }
             | Self::WorkerEnded
             | Self::Stalled { .. } => true,
-            Self::InvalidInput
-            | Self::MissingLibrary
+            Self::MissingLibrary
             | Self::MissingFunction(_)
             | Self::WrongChip
             | Self::OldRuntime
@@ -194,9 +194,14 @@ impl NpuFailure {
         }
     }
 
-    /// Whether nothing but frames under way is lost: the one that failed, or those queued behind it. Others may succeed.
+    /// Whether nothing but frames under way is lost: the one that failed, or was refused for its own fault, or those queued
+    /// behind it. Others may succeed.
     pub fn loses_frames_only(self) -> bool {
-        self.may_pass() || self == Self::LostBehindStall
+        let is_of_frame = matches!(
+            self,
+            Self::LostBehindStall | Self::NotPixels | Self::ShortImport { .. } | Self::Unmappable { .. }
+        );
+        self.may_pass() || is_of_frame
     }
 
     /// Whether the NPU is given up, so that every later frame fails too.

@@ -1,6 +1,6 @@
 //! A model on one or more cores: frames go in, come out in the order they went in, and none is lost without a word. A
 //! core whose call does not return is set aside and replaced, or left out for as long as that cannot be. Never waits for a
-//! free slot: it says that there is none, unless no core works and one is just being replaced.
+//! free slot: it says that there is none. Only [`Pool::slot`] waits, where no core works, for one that is just being replaced.
 
 mod frames;
 mod pause;
@@ -184,10 +184,19 @@ impl Pool {
     /// [`Error::Npu`] with [`NpuFailure::GivenUp`] once the NPU has failed too often, [`NpuFailure::Exhausted`] once too
     /// many calls did not return, or no core has a context any more.
     pub fn slot(&mut self) -> Result<Option<Slot>, Error> {
-        self.settle(Instant::now());
         if self.pending.is_empty() {
             self.settle_any();
         }
+        self.slot_now()
+    }
+
+    /// As [`Pool::slot`], and never waits: none also where every core is being replaced. For who tells a watchdog that all
+    /// is well, and asks again until there is one or the NPU is given up, which it is after [`super::TimeLimits::open`].
+    ///
+    /// # Errors
+    /// As [`Pool::slot`].
+    pub fn slot_now(&mut self) -> Result<Option<Slot>, Error> {
+        self.settle();
         self.check_given_up()?;
         let cores = &self.crew.cores;
         let has_room =
@@ -208,7 +217,6 @@ impl Pool {
     /// # Errors
     /// [`Error::Npu`] when the runtime does not tell.
     pub fn usage(&mut self) -> Result<Usage, Error> {
-        self.settle(Instant::now());
         self.settle_any();
         self.check_given_up()?;
         let patience = self.recipe.options.limits.of_frames(self.recipe.sets());
@@ -227,3 +235,6 @@ impl Pool {
         failing.error(&self.recipe.checked.versions)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,15 +146,6 @@ impl Crew {
         self.cores.iter().filter(|core| core.refusals > 0).count()
     }
 
-    /// When a context is tried to be opened next on a core without a worker.
-    pub(super) fn next_opening(&self) -> Option<Instant> {
-        let times = self.cores.iter().filter_map(|core| match core.standing {
-            Standing::Vacant { until } => Some(until),
-            Standing::Manned => None,
-        });
-        times.min()
-    }
-
     /// What the worker that owns the weights needs, beside the cores, to free everything. A worker that was set aside may
     /// never let go of them: its call does not return.
     fn rest_of_owner(&self) -> Rest {

@@ -45,6 +45,11 @@ impl Session for RknnSession {
         Some(self.pool.report())
     }
 
+    fn npu_runtime(&self) -> Option<String> {
+        let [_toolkit, (_, runtime), _driver] = self.pool.versions();
+        runtime
+    }
+
     fn input(&self) -> &TensorSpec {
         self.pool.input()
     }

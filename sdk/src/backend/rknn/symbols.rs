@@ -47,12 +47,12 @@ impl Vendor {
             && has!(self.library, rknn_inputs_set, rknn_outputs_get, rknn_outputs_release, rknn_run)
     }
 
-    /// Notes a context or memory that the runtime refused to destroy.
+    /// Notes a context or memory that stays for good.
     pub(super) fn note_unfreed(&self) {
         self.unfreed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many contexts and memories the runtime refused to destroy.
+    /// How many contexts and memories stay for good.
     pub(super) fn unfreed(&self) -> u64 {
         self.unfreed.load(Ordering::Relaxed)
     }

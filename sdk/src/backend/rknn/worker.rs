@@ -205,7 +205,8 @@ impl Worker {
         Some(outcome)
     }
 
-    /// Whether the thread has ended: then it has freed everything that the runtime lets go of.
+    /// Whether the thread has ended: then it has freed everything that the runtime lets go of, or, by a panic, left what
+    /// others may still write to, and waits for nobody, nor does anybody for it.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.try_recv() == Err(TryRecvError::Disconnected)
     }

@@ -124,7 +124,7 @@ fn plain_output(output: &Output, attr: &mut rknn_tensor_attr) -> Result<(), i32>
 
 fn native_output(output: &Output, attr: &mut rknn_tensor_attr) -> Result<(), i32> {
     let format = match output.order {
-        Order::Nc1hwc2 { .. } => Format::RKNN_TENSOR_NC1HWC2,
+        Order::Nc1hwc2 { .. } | Order::PaddedNc1hwc2 { .. } => Format::RKNN_TENSOR_NC1HWC2,
         Order::Nhwc { .. } => Format::RKNN_TENSOR_NHWC,
         Order::Nchw => Format::RKNN_TENSOR_NCHW,
     };

@@ -1,6 +1,7 @@
 //! The calls about contexts, behind types that make them sound: a [`Context`] never leaves the thread it was bound to, and
 //! is destroyed after those that share its weights. Decides nothing.
 
+use std::cell::Cell;
 use std::ptr::null_mut;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(in crate::backend::rknn) struct Handle {
     pub(in crate::backend::rknn) context: rknn_context,
     pub(in crate::backend::rknn) vendor: Arc<Vendor>,
     role: Role,
+    /// Whether memory of it stays for good, so that it must stay too.
+    is_left: Cell<bool>,
 }
 
 enum Role {
@@ -101,7 +104,7 @@ impl Context {
         // and no extension is given. Without the zero-copy flag the runtime keeps nothing of the buffer.
         check(unsafe { init(&raw mut context, model.as_mut_ptr().cast(), size, flags, null_mut()) })?;
         let (vendor, role) = (Arc::clone(vendor), Role::Owner(Arc::default()));
-        Ok(Self { raw: Rc::new(Handle { context, vendor, role }) })
+        Ok(Self { raw: Rc::new(Handle { context, vendor, role, is_left: Cell::new(false) }) })
     }
 
     /// Another context of the same model that shares its weights. Only a context that loaded them can share them.
@@ -112,7 +115,7 @@ impl Context {
         // SAFETY: `from` is a live handle used on its own thread, `context` a place for another.
         check(unsafe { duplicate(&raw mut from, &raw mut context) })?;
         let (vendor, role) = (Arc::clone(&self.raw.vendor), Role::Sharer(weights.share()));
-        Ok(Unbound { handle: Handle { context, vendor, role } })
+        Ok(Unbound { handle: Handle { context, vendor, role, is_left: Cell::new(false) } })
     }
 
     /// Waits until no other context uses the weights that this one loaded, so that it can be destroyed.
@@ -185,7 +188,7 @@ impl Context {
     /// Hands over the model's only input by copy.
     pub(in crate::backend::rknn) fn set_input(&self, bytes: &mut [u8], form: InputForm) -> Outcome<()> {
         let set = function!(self.raw.vendor, rknn_inputs_set)?;
-        let size = u32::try_from(bytes.len()).map_err(|_| NpuFailure::InvalidInput)?;
+        let size = u32::try_from(bytes.len()).map_err(|_| NpuFailure::OutOfMemory)?;
         let InputForm { kind, format, pass_through } = form;
         let buf = bytes.as_mut_ptr().cast();
         let mut input = rknn_input { index: 0, buf, size, pass_through, type_: kind, fmt: format };
@@ -265,23 +268,39 @@ impl Unbound {
     }
 }
 
+impl Handle {
+    /// Says that memory of the context stays for good. Then so do the context and the weights that it uses.
+    pub(in crate::backend::rknn) fn leave(&self) {
+        if !self.is_left.replace(true) {
+            // The library, which mapped that memory, is never unloaded.
+            std::mem::forget(Arc::clone(&self.vendor));
+        }
+    }
+
+    /// Whether nothing needs the context any more.
+    fn may_go(&self) -> bool {
+        // Weights must not go while another context uses them: rather leak the context than risk that.
+        let is_shared = matches!(&self.role, Role::Owner(weights) if weights.is_shared());
+        !is_shared && !self.is_left.get()
+    }
+
+    fn destroy(&self) -> Outcome<()> {
+        let destroy = function!(self.vendor, rknn_destroy)?;
+        // SAFETY: only called while the handle is dropped, and not where memory of it was left: it is live, this is its last
+        // user, and all its memory is freed (each holds this handle).
+        check(unsafe { destroy(self.context) })
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Weights must not go while another context uses them: rather leak the context than risk that.
-        if matches!(&self.role, Role::Owner(weights) if weights.is_shared()) {
-            self.vendor.note_unfreed();
+        // Without the function the context stays, as where the runtime refuses.
+        if self.may_go() && self.destroy().is_ok() {
             return;
         }
-        let destroyed = function!(self.vendor, rknn_destroy).and_then(|destroy| {
-            // SAFETY: the handle is live, this is its last user, and all its memory is freed (each holds this handle).
-            check(unsafe { destroy(self.context) })
-        });
-        // Without the function the context stays, as where the runtime refuses.
-        if destroyed.is_err() {
-            self.vendor.note_unfreed();
-            if let Role::Sharer(weights) = &self.role {
-                weights.keep();
-            }
+        self.vendor.note_unfreed();
+        if let Role::Sharer(weights) = &self.role {
+            weights.keep();
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Weights {
 struct Users {
     /// Contexts that will let go of them.
     sharers: usize,
-    /// Whether there is a context that never will, because the runtime did not destroy it.
+    /// Whether there is a context that never will, because it was not destroyed.
     is_kept: bool,
 }
 

@@ -80,10 +80,12 @@ impl Memory {
         let handle = context.handle();
         let create = function!(handle.vendor, rknn_create_mem_from_fd)?;
         let Imported { fd, bytes, offset, .. } = &**device;
-        let whole = bytes.checked_add(*offset).ok_or(NpuFailure::InvalidInput)?;
+        // A fault of the frame, like memory that the kernel does not map: the runtime has not been asked yet.
+        let too_large = NpuFailure::Unmappable { errno: libc::EOVERFLOW };
+        let whole = bytes.checked_add(*offset).ok_or(too_large)?;
         let mapping = Mapping::new(fd, whole)?;
-        let size = u32::try_from(*bytes).map_err(|_| NpuFailure::InvalidInput)?;
-        let signed_offset = i32::try_from(*offset).map_err(|_| NpuFailure::InvalidInput)?;
+        let size = u32::try_from(*bytes).map_err(|_| too_large)?;
+        let signed_offset = i32::try_from(*offset).map_err(|_| too_large)?;
         let address = mapping.start.as_ptr().cast::<c_void>();
         // SAFETY: the handle is live, `fd` is open, and `address` is its mapping of at least `offset + size` bytes; this
         // memory keeps both until it is destroyed.
@@ -157,7 +159,9 @@ impl Drop for Memory {
     fn drop(&mut self) {
         if self.is_lent.get() {
             // Its thread ended by a panic, and somebody can still write to it: it stays for good, and its context too.
-            std::mem::forget((Rc::clone(&self.context), self.import.take()));
+            std::mem::forget(self.import.take());
+            self.context.leave();
+            self.context.vendor.note_unfreed();
             return;
         }
         if let Ok(destroy) = function!(self.context.vendor, rknn_destroy_mem) {

@@ -6,46 +6,59 @@ use rknn_sys::{rknn_tensor_attr, rknn_tensor_format, rknn_tensor_type};
 use super::{OutputPlan, Reading, check_quant, element_bytes, misfit, size};
 use crate::Error;
 
+/// The rows of an output in its memory, in elements: a single one where nothing lies between them.
+struct Rows {
+    count: usize,
+    length: usize,
+    /// From one row to the next.
+    distance: usize,
+}
+
+impl Rows {
+    fn new(count: usize, length: usize, distance: usize) -> Self {
+        if distance > length { Self { count, length, distance } } else { Self::one(count * length) }
+    }
+
+    fn one(length: usize) -> Self {
+        Self { count: 1, length, distance: length }
+    }
+}
+
 /// An output as the NPU writes it.
 pub(super) fn native_output(attr: &rknn_tensor_attr, spec: &TensorSpec) -> Result<OutputPlan, Error> {
     let (dtype, quant) = element(attr, spec)?;
     let dims: Vec<usize> = attr.dims.iter().take(size(attr.n_dims)).map(|&dim| size(dim)).collect();
     let (channels, (height, width)) = (spec.channels(), spec.height_width());
-    let wrong = || misfit(format!("output {:?} lies in memory as {dims:?}", spec.name), "the bundle's shape");
-    let layout = match (attr.fmt, &dims[..]) {
-        (rknn_tensor_format::RKNN_TENSOR_NC1HWC2, &[1, blocks, rows, columns, c2]) if c2 > 0 => {
-            let plane = rows.checked_mul(columns).ok_or_else(wrong)?;
-            let elements = plane.checked_mul(blocks).and_then(|cells| cells.checked_mul(c2));
-            let is_addressable = elements.is_some_and(|n| n <= isize::MAX.unsigned_abs() / 4);
-            // Rows are as far apart as they are long: what lies between them is known of no runtime.
-            let is_dense = size(attr.w_stride) <= columns;
-            if blocks != channels.div_ceil(c2) || plane < height * width || !is_addressable || !is_dense {
-                return Err(wrong());
-            }
-            Layout::Nc1hwc2 { c2, plane }
+    let stride = size(attr.w_stride);
+    let rows =
+        |count: usize, cell: usize| Rows::new(count, width * cell, stride.max(width).saturating_mul(cell));
+    let planned = match (attr.fmt, &dims[..]) {
+        (rknn_tensor_format::RKNN_TENSOR_NC1HWC2, dims) => blocks(dims, stride, channels, (height, width)),
+        (rknn_tensor_format::RKNN_TENSOR_NCHW, _) if dims == [1, channels, height, width] => {
+            Some((Layout::Nchw, rows(channels * height, 1)))
         }
-        (rknn_tensor_format::RKNN_TENSOR_NCHW, _) if dims == [1, channels, height, width] => Layout::Nchw,
-        (rknn_tensor_format::RKNN_TENSOR_NHWC, _) if dims == [1, height, width, channels] => Layout::Nhwc,
-        _ => return Err(wrong()),
+        (rknn_tensor_format::RKNN_TENSOR_NHWC, _) if dims == [1, height, width, channels] => {
+            Some((Layout::Nhwc, rows(height, channels)))
+        }
+        _ => None,
     };
+    let (layout, rows) = planned.ok_or_else(|| {
+        let found = format!("output {:?} lies in memory as {dims:?}, rows {stride} apart", spec.name);
+        misfit(found, "the bundle's shape")
+    })?;
     let shape = match layout {
         Layout::Nhwc => [1, height, width, channels],
         Layout::Nchw | Layout::Nc1hwc2 { .. } => [1, channels, height, width],
     };
     let spec = TensorSpec { name: spec.name.clone(), dtype, layout, shape, quant };
     let stored = element_bytes(attr.type_);
-    let row = width * stored * if layout == Layout::Nhwc { channels } else { 1 };
-    let distance = (row / width.max(1)).saturating_mul(size(attr.w_stride).max(width));
-    let is_half = attr.type_ == rknn_tensor_type::RKNN_TENSOR_FLOAT16;
-    let is_padded = !matches!(layout, Layout::Nc1hwc2 { .. }) && distance > row;
-    let reading = match (is_half, is_padded) {
-        (false, false) => Reading::InPlace,
-        (false, true) => Reading::Rows { length: row, distance },
-        (true, true) => Reading::Halves { length: row, distance },
-        (true, false) => Reading::Halves { length: spec.len() * stored, distance: spec.len() * stored },
+    let (length, distance) = (rows.length * stored, rows.distance.saturating_mul(stored));
+    let reading = match attr.type_ {
+        rknn_tensor_type::RKNN_TENSOR_FLOAT16 => Reading::Halves { length, distance },
+        _ if distance > length => Reading::Rows { length, distance },
+        _ => Reading::InPlace,
     };
-    let rows = spec.len() * stored / row.max(1);
-    let needed = if is_padded { rows.saturating_mul(distance) } else { spec.len() * stored };
+    let needed = rows.count.saturating_mul(distance);
     let bytes = size(attr.size_with_stride).max(size(attr.size));
     if bytes < needed {
         return Err(misfit(
@@ -54,6 +67,43 @@ pub(super) fn native_output(attr: &rknn_tensor_attr, spec: &TensorSpec) -> Resul
         ));
     }
     Ok(OutputPlan { spec, attr: *attr, bytes, reading })
+}
+
+/// An output in blocks of channels, where it can be of the bundle's dimensions: its layout as the caller reads it, and its rows
+/// in memory.
+fn blocks(
+    dims: &[usize],
+    stride: usize,
+    channels: usize,
+    (height, width): (usize, usize),
+) -> Option<(Layout, Rows)> {
+    let &[1, blocks, rows, columns, c2] = dims else { return None };
+    if c2 == 0 || blocks != channels.div_ceil(c2) {
+        return None;
+    }
+    let distance = stride.max(columns);
+    let cells = height * width;
+    // A plane may be filled up behind its last row, and then be told as a single one.
+    let is_one_row = rows == 1 && distance == columns && columns >= cells;
+    let is_dense = rows >= height && columns == width && distance == width;
+    let is_padded = rows == height && columns >= width;
+    let plane = match (is_one_row, is_dense, is_padded) {
+        (true, _, _) => columns,
+        (_, true, _) => rows.checked_mul(width)?,
+        (_, _, true) => cells,
+        _ => return None,
+    };
+    let elements = plane.checked_mul(blocks)?.checked_mul(c2)?;
+    if elements > isize::MAX.unsigned_abs() / 4 {
+        return None;
+    }
+    let rows = if is_one_row || is_dense {
+        Rows::one(elements)
+    } else {
+        // Our layout has no room between rows: they are put together.
+        Rows::new(blocks * height, width * c2, distance.saturating_mul(c2))
+    };
+    Some((Layout::Nc1hwc2 { c2, plane }, rows))
 }
 
 /// An output as the runtime copies it: as the model was written, 16-bit floats widened.

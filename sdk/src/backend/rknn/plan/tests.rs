@@ -101,6 +101,79 @@ fn padded_rows_of_halves_are_widened() {
     assert!(matches!(view.data, artifact::ViewData::F32(values) if values.iter().all(|value| *value == 1.5)));
 }
 
+/// 21 channels of 3x5 cells in blocks of 16 channels, with rows that are 8 cells apart: told by the dimensions, by the stride,
+/// or by both.
+fn padded_blocks(type_: rknn_tensor_type, columns: u32, stride: u32) -> rknn_tensor_attr {
+    let mut attr = attr("o", &[1, 2, 3, columns, 16], rknn_tensor_format::RKNN_TENSOR_NC1HWC2, type_);
+    let bytes = if type_ == INT8 { 1 } else { 2 };
+    (attr.w_stride, attr.size_with_stride) = (stride, 2 * 3 * 8 * 16 * bytes);
+    attr
+}
+
+const PADDED: [(u32, u32); 4] = [(8, 0), (8, 5), (8, 8), (5, 8)];
+
+/// Where the element of a dense output in blocks lies in one whose rows are padded.
+fn in_padded(at: usize) -> usize {
+    let (cell, lane) = (at / 16, at % 16);
+    (cell / 5 * 8 + cell % 5) * 16 + lane
+}
+
+#[test]
+fn padded_rows_of_blocks_are_put_together() {
+    for (columns, stride) in PADDED {
+        let attr = padded_blocks(INT8, columns, stride);
+        let plan = native_output(&attr, &spec()).unwrap();
+        assert_eq!(plan.spec.layout, Layout::Nc1hwc2 { c2: 16, plane: 15 });
+        assert_eq!(plan.reading, Reading::Rows { length: 5 * 16, distance: 8 * 16 });
+        let converted = Some(Buffer::zeroed(plan.converted_bytes().unwrap()));
+        let mut output = Output { raw: Buffer::zeroed(plan.bytes), converted };
+        output.raw.bytes_mut().fill(99);
+        let value = |at: usize| u8::try_from(at % 97).unwrap();
+        for at in 0..2 * 15 * 16 {
+            output.raw.bytes_mut()[in_padded(at)] = value(at);
+        }
+        plan.convert(&mut output);
+        let view = plan.view(&output);
+        assert!(view.matches(&plan.spec));
+        let artifact::ViewData::I8(values) = view.data else { panic!("{view:?}") };
+        assert!(
+            values.iter().enumerate().all(|(at, found)| found.cast_unsigned() == value(at)),
+            "{values:?}"
+        );
+        let short = rknn_tensor_attr { size_with_stride: attr.size_with_stride - 1, size: 0, ..attr };
+        assert!(complaint(&short, &spec()).contains("bytes of memory"));
+    }
+}
+
+#[test]
+fn padded_rows_of_blocks_of_halves_are_widened() {
+    for (columns, stride) in PADDED {
+        let attr = padded_blocks(rknn_tensor_type::RKNN_TENSOR_FLOAT16, columns, stride);
+        let plan = native_output(&attr, &spec()).unwrap();
+        assert_eq!(plan.reading, Reading::Halves { length: 5 * 16 * 2, distance: 8 * 16 * 2 });
+        let converted = Some(Buffer::zeroed(plan.converted_bytes().unwrap()));
+        let mut output = Output { raw: Buffer::zeroed(plan.bytes), converted };
+        let halves = output.raw.bytes_mut().as_chunks_mut::<2>().0;
+        halves.fill(half::f16::from_f32(-99.0).to_ne_bytes());
+        let value = |at: usize| f32::from(u8::try_from(at % 97).unwrap());
+        for at in 0..2 * 15 * 16 {
+            halves[in_padded(at)] = half::f16::from_f32(value(at)).to_ne_bytes();
+        }
+        plan.convert(&mut output);
+        let artifact::ViewData::F32(values) = plan.view(&output).data else { panic!("no floats") };
+        assert!(values.iter().enumerate().all(|(at, found)| *found == value(at)), "{values:?}");
+    }
+}
+
+/// Rows behind the last one are what fills a plane up.
+#[test]
+fn planes_that_are_filled_up_by_rows_are_read_in_place() {
+    let filled = attr("o", &[1, 2, 4, 5, 16], rknn_tensor_format::RKNN_TENSOR_NC1HWC2, INT8);
+    let plan = native_output(&filled, &spec()).unwrap();
+    assert_eq!(plan.spec.layout, Layout::Nc1hwc2 { c2: 16, plane: 20 });
+    assert_eq!((plan.bytes, plan.reading), (2 * 20 * 16, Reading::InPlace));
+}
+
 #[test]
 fn what_does_not_fit_the_bundle_is_named() {
     let with = |change: fn(&mut rknn_tensor_attr)| {
@@ -111,7 +184,9 @@ fn what_does_not_fit_the_bundle_is_named() {
     assert!(complaint(&with(|a| a.dims[1] = 1), &spec()).contains("[1, 1, 3, 5, 16]"));
     assert!(complaint(&with(|a| a.dims[4] = 0), &spec()).contains("lies in memory"));
     assert!(complaint(&with(|a| a.dims[2] = 2), &spec()).contains("lies in memory"));
-    assert!(complaint(&with(|a| a.w_stride = 6), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| a.dims[3] = 4), &spec()).contains("lies in memory"));
+    assert!(complaint(&with(|a| (a.dims[2], a.w_stride) = (4, 6)), &spec()).contains("rows 6 apart"));
+    assert!(complaint(&with(|a| (a.dims[2], a.dims[3]) = (2, 8)), &spec()).contains("[1, 2, 2, 8, 16]"));
     assert!(complaint(&with(|a| a.n_dims = 16), &spec()).contains("lies in memory"));
     assert!(complaint(&with(|a| a.n_dims = u32::MAX), &spec()).contains("lies in memory"));
     assert!(complaint(&with(|a| a.fmt = rknn_tensor_format(77)), &spec()).contains("lies in memory"));

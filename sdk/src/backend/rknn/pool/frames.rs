@@ -89,7 +89,7 @@ impl Pool {
     }
 
     fn next_within(&mut self, end: Option<Instant>) -> Option<Completed> {
-        self.settle(Instant::now());
+        self.settle();
         let &Pending { frame, fate } = self.pending.front()?;
         let result = self.wait_for(fate, end)?;
         self.pending.pop_front();

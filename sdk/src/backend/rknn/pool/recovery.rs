@@ -3,7 +3,7 @@
 //! frames can be had.
 
 use std::sync::Weak;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Pool;
 use super::pause::{is_left_out, pause};
@@ -13,10 +13,15 @@ use crate::backend::rknn::options::after;
 use crate::backend::rknn::recipe::{Core, Standing};
 use crate::backend::rknn::worker::{Origin, Silence};
 
+/// Time from one look at contexts that are being opened to the next: little beside what opening takes.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// How the NPU does.
 #[derive(Default)]
 pub(super) struct Health {
     given_up: Option<GivenUp>,
+    /// When it was first seen that no core takes frames, where none has since.
+    idle_since: Option<Instant>,
     /// Why the last context that was refused could not be opened.
     refusal: Option<String>,
     /// Of workers set aside: gone once their calls have returned.
@@ -119,15 +124,30 @@ impl Pool {
         }
     }
 
-    /// Looks how contexts do that are being opened, waiting until `end` for those that are not yet, and opens those whose
-    /// time has come.
-    pub(super) fn settle(&mut self, end: Instant) {
+    /// Looks how contexts do that are being opened, and opens those whose time has come. Gives the NPU up where no core has
+    /// taken frames for as long as opening may take. Never waits.
+    pub(super) fn settle(&mut self) {
+        // Before the contexts are looked at, so that one that is too late is known as such when time is up for all.
+        let now = Instant::now();
         for index in 0..self.crew.cores.len() {
             if self.is_due(index) {
                 self.try_again(index);
             }
-            self.settle_one(index, end);
+            self.settle_one(index);
         }
+        if self.takes_frames() {
+            self.health.idle_since = None;
+            return;
+        }
+        let since = *self.health.idle_since.get_or_insert(now);
+        if now >= after(since, self.recipe.options.limits.open) {
+            self.exhausted();
+        }
+    }
+
+    /// Whether there is a core that takes frames.
+    fn takes_frames(&self) -> bool {
+        self.crew.cores.iter().any(Core::takes_frames)
     }
 
     /// Whether the pause of a core without a worker is over.
@@ -160,10 +180,10 @@ impl Pool {
     }
 
     /// As [`Pool::settle`], of the context that is being opened on a core, if there is one.
-    fn settle_one(&mut self, index: usize, end: Instant) {
+    fn settle_one(&mut self, index: usize) {
         let core = &mut self.crew.cores[index];
         let calls = core.worker.calls();
-        match core.worker.opened(end) {
+        match core.worker.opened(Instant::now()) {
             None => {}
             Some(Ok(_)) => {
                 core.refusals = 0;
@@ -180,21 +200,14 @@ impl Pool {
         }
     }
 
-    /// Waits until a core takes frames. Gives the NPU up where none does after as long as opening may take.
+    /// Waits until a core takes frames, whichever is the first, or the NPU is given up: no longer than opening may take.
     pub(super) fn settle_any(&mut self) {
-        let end = after(Instant::now(), self.recipe.options.limits.open);
-        while !self.health.is_given_up() && !self.crew.cores.iter().any(Core::takes_frames) {
-            let now = Instant::now();
-            if now >= end {
-                return self.exhausted();
-            }
-            let clock = &self.recipe.options.clock;
-            let pause = self.crew.next_opening().map(|next| next.saturating_duration_since(clock.now()));
-            let until = pause.map_or(end, |pause| after(now, pause).min(end));
-            if !self.crew.cores.iter().any(|core| core.worker.is_opening()) {
-                std::thread::sleep(until.saturating_duration_since(now));
-            }
-            self.settle(until);
+        // That long from now, whenever it was looked at last.
+        self.health.idle_since = None;
+        self.settle();
+        while !self.health.is_given_up() && !self.takes_frames() {
+            std::thread::sleep(LOOK);
+            self.settle();
         }
     }
 

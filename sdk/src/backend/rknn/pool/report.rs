@@ -28,6 +28,7 @@ pub struct PoolReport {
     pub left_out: u64,
     /// Attempts to bring a core back that three attempts in a row had left out; those that succeeded count as `reopened` too.
     pub retried: u64,
-    /// Contexts and memories that the runtime refused to destroy, and contexts that stay because those use their weights.
+    /// Contexts and memories that the runtime refused to destroy, or that stay because a worker panicked, and contexts that
+    /// stay because those use their weights.
     pub unfreed: u64,
 }
