@@ -1,7 +1,12 @@
-//! Once it runs, the pipeline allocates nothing for a frame, on any of its threads, with sources that decode no JPEG. Alone in
-//! its file, because the allocator counts for the whole process.
+//! Once it runs, the pipeline allocates nothing for a frame, on any of its threads and those of the NPU's cores, with sources
+//! that decode no JPEG, the overlay drawn. Alone in its file, because the allocator counts for the whole process; what the
+//! stand-in allocates inside its own library does not count.
+#![cfg(feature = "tract")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod common;
+#[path = "common/npu.rs"]
+mod npu;
 #[path = "pipeline/world.rs"]
 #[allow(dead_code, reason = "the other suite uses it all")]
 mod world;
@@ -10,13 +15,16 @@ mod world;
 mod ffi;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use repedge::Error;
-use repedge::pipeline::{Following, Pipeline, Policy, Settings, Stop};
-use repedge::sink::{Controls, Lines, Shown, Sink};
-use repedge::source::{Pattern, Source, open_video};
+use artifact::Manifest;
+use repedge::backend::SharedEngine;
+use repedge::backend::rknn::{Cores, RknnOptions};
+use repedge::pipeline::{Analyzer, Following, Overlay, Pipeline, Policy, Settings, Stop};
+use repedge::sink::{Controls, Lines, Object, Shown, Sink, Vitals};
+use repedge::source::{Pattern, Shot, Source, open_video};
+use repedge::{Error, draw};
 
 /// Frames after which everything has its size.
 const WARM_UP: u64 = 50;
@@ -42,14 +50,52 @@ impl Sink for Count {
     }
 }
 
+/// The overlay of live frames.
+struct Drawn(draw::Overlay);
+
+impl Overlay for Drawn {
+    fn draw(&mut self, shot: &mut Shot, objects: &[Object], classes: &[String], vitals: &Vitals) {
+        self.0.draw(shot, objects, classes, vitals).unwrap();
+    }
+}
+
+/// The squares model on the NPU.
+struct Squares {
+    manifest: Manifest,
+    engine: SharedEngine,
+}
+
+impl Squares {
+    fn open() -> Self {
+        let options = RknnOptions { cores: Cores::Each(3), frames_per_core: 4, ..npu::options() };
+        let pool = npu::pool(&npu::scenario("pipeline without allocations"), &options).unwrap();
+        Self { manifest: common::manifest(Vec::new()), engine: Arc::new(Mutex::new(pool)) }
+    }
+}
+
+impl Analyzer for Squares {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn engine(&self) -> SharedEngine {
+        Arc::clone(&self.engine)
+    }
+
+    fn replace(&mut self, _error: &Error) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+}
+
 /// Allocations from the first frame that counts to the last.
-fn allocations(source: Box<dyn Source>, policy: Policy) -> u64 {
+fn allocations(source: Box<dyn Source>, policy: Policy, analyzer: &mut dyn Analyzer) -> u64 {
     let allocations = Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(0)]);
     let settings = Settings { policy, following: Following::On, frames: Some(FRAMES), ..Settings::default() };
     let mut pipeline = Pipeline::new(source, settings, Controls::new(0.25), Stop::new());
     pipeline.add_sink(Box::new(Count { allocations: Arc::clone(&allocations) }), Default::default());
     pipeline.add_sink(Box::new(Lines::new("nowhere", Box::new(std::io::sink()))), Default::default());
-    let run = pipeline.run(&mut world::Model::new([world::Acts::new()]), &mut world::Ear::default());
+    pipeline.set_overlay(Box::new(Drawn(draw::Overlay::new())));
+    let run = pipeline.run(analyzer, &mut world::Ear::default());
     assert_eq!(run.report.shown, FRAMES);
     let [first, last] = [0, 1].map(|index| allocations[index].load(Ordering::SeqCst));
     assert!(first > 0, "the counter does not count");
@@ -73,8 +119,12 @@ fn video(folder: &Path, frames: u64) -> PathBuf {
 fn nothing_is_allocated_for_a_frame() {
     let folder = tempfile::tempdir().unwrap();
     let path = video(folder.path(), FRAMES);
+    let blind = || world::Model::new([world::Acts::new()]);
+    let pattern = || Box::new(Pattern::new(320, 240));
     for policy in [Policy::NewestFrame, Policy::EveryFrame] {
-        assert_eq!(allocations(Box::new(Pattern::new(320, 240)), policy), 0, "the pattern, {policy:?}");
+        assert_eq!(allocations(pattern(), policy, &mut blind()), 0, "the pattern, {policy:?}");
+        assert_eq!(allocations(pattern(), policy, &mut Squares::open()), 0, "the NPU, {policy:?}");
     }
-    assert_eq!(allocations(open_video(&path).unwrap(), Policy::EveryFrame), 0, "a video");
+    let video = open_video(&path).unwrap();
+    assert_eq!(allocations(video, Policy::EveryFrame, &mut blind()), 0, "a video");
 }

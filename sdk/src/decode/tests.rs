@@ -1,3 +1,5 @@
+mod groups;
+
 use artifact::{DType, Layout, Preprocess, Quant, TensorData};
 use proptest::prelude::*;
 

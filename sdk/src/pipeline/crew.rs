@@ -62,11 +62,15 @@ impl Crew {
             part.run(line);
             Ok(())
         };
+        let infer = |part: &mut Inferring, line: &Line| {
+            part.run(line);
+            Ok(())
+        };
         // From the end to the beginning, so that whoever is handed a frame is there.
         Ok(Self {
             sinks: start(Stage::Sinks, line, &pinning.sinks, sinks, Showing::run)?,
             decode: start(Stage::Decode, line, &pinning.decode, decode, Decoding::run)?,
-            inference: start(Stage::Inference, line, &pinning.inference, inference, Inferring::run)?,
+            inference: start(Stage::Inference, line, &pinning.inference, inference, infer)?,
             preprocess: start(Stage::Preprocess, line, &pinning.preprocess, preprocess, prepare)?,
             capture: start(Stage::Capture, line, &pinning.capture, capture, Capture::run)?,
         })

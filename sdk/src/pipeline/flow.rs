@@ -8,6 +8,9 @@ use super::Stage;
 
 /// What of a stage's average time a new frame makes.
 const SHARE: f64 = 0.1;
+/// A frame that took longer than so many average ones counts as such: one for which the stage stood still says little of those
+/// that follow, and a stage that has become slower is known as such some frames later.
+const MOST: f64 = 4.0;
 /// Frames beyond those that are worked on where all goes evenly, because it does not.
 const SPARE: f64 = 0.5;
 
@@ -61,7 +64,10 @@ impl Flow {
         let took_us = took.as_secs_f64() * 1e6;
         let mut state = self.lock();
         let average = &mut state.work_us[stage.index()];
-        *average = if *average > 0.0 { *average + SHARE * (took_us - *average) } else { took_us };
+        *average = match *average {
+            0.0 => took_us,
+            known => known + SHARE * (took_us.min(MOST * known) - known),
+        };
         drop(state);
         self.changed.notify_all();
     }
@@ -115,6 +121,19 @@ mod tests {
         assert_eq!(limit(1, [10_000, 10_000, 10_000, 10_000]), 5);
         assert_eq!(limit(3, [2000, 15_000, 2000, 500]), 5);
         assert_eq!(Flow::new(1).lock().limit(1), usize::MAX, "nothing is known yet");
+    }
+
+    #[test]
+    fn a_stage_that_stood_still_once_changes_nothing_and_one_that_has_become_slower_does() {
+        for stage in [Stage::Preprocess, Stage::Decode, Stage::Sinks] {
+            let flow = flow(3, [2000, 15_000, 2000, 500]);
+            flow.learn(stage, Duration::from_secs(1));
+            assert_eq!(flow.lock().limit(3), 5, "{stage}");
+            for _ in 0..100 {
+                flow.learn(stage, Duration::from_millis(100));
+            }
+            assert_eq!(flow.lock().limit(3), 2, "{stage}");
+        }
     }
 
     #[test]

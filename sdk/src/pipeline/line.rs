@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::vitals::Temperature;
 use crate::Error;
 use crate::backend::{Outcome, Room};
 use crate::preprocess::LetterboxMap;
-use crate::sink::{FrameTimes, Object, Vitals};
+use crate::sink::{FrameTimes, Object, Vitals, Waiting};
 use crate::source::Shot;
 
 /// Frames prepared or queued at the engine beyond those that it computes: one that waits at a lane and one that is being
@@ -64,7 +64,10 @@ impl fmt::Display for Stage {
 /// A frame on its way, and what is known of it so far. Used again and again.
 pub(super) struct Parcel {
     pub(super) shot: Shot,
+    /// When it was taken, where its source knows that; else when it had been read.
     pub(super) arrived: Instant,
+    /// How long it was read since.
+    pub(super) read: Duration,
     pub(super) map: Option<LetterboxMap>,
     pub(super) room: Option<Room>,
     pub(super) outcome: Option<Outcome>,
@@ -78,6 +81,7 @@ impl Parcel {
         Box::new(Self {
             shot: Shot::default(),
             arrived: Instant::now(),
+            read: Duration::ZERO,
             map: None,
             room: None,
             outcome: None,
@@ -114,6 +118,7 @@ pub(super) struct Line {
     /// Rooms that may be in use at a time, those at the engine among them.
     pub(super) rooms_in_use: usize,
     feeder: OnceLock<Thread>,
+    is_given_up: AtomicBool,
     is_aborted: AtomicBool,
     cause: Mutex<Option<Cause>>,
 }
@@ -139,6 +144,7 @@ impl Line {
             temperature: Temperature::default(),
             rooms_in_use: rooms,
             feeder: OnceLock::new(),
+            is_given_up: AtomicBool::new(false),
             is_aborted: AtomicBool::new(false),
             cause: Mutex::new(None),
         };
@@ -204,14 +210,51 @@ impl Line {
         self.is_aborted.load(Ordering::Relaxed)
     }
 
-    /// Ends the line for a cause; the first one counts.
+    /// Ends the line because of its engine: no frame more is let in, but those that the engine has finished still come out.
+    pub(super) fn give_up(&self, error: Error) {
+        self.keep_cause(Cause::Failed(error));
+        self.is_given_up.store(true, Ordering::Relaxed);
+        self.rooms.abort();
+        for queue in [&self.free, &self.captured, &self.prepared] {
+            queue.abort();
+        }
+        self.flow.end();
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    /// Whether frames of the source are still of use.
+    pub(super) fn takes_frames(&self) -> bool {
+        !self.is_aborted() && !self.is_given_up()
+    }
+
+    /// Ends the line for a cause.
     pub(super) fn end(&self, cause: Cause) {
-        self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+        self.keep_cause(cause);
         self.abort();
     }
 
+    /// The first cause counts, unless all that was asked for is shown: then nothing else matters.
+    fn keep_cause(&self, cause: Cause) {
+        let mut kept = self.lock_cause();
+        if kept.is_none() || matches!(cause, Cause::Enough) {
+            *kept = Some(cause);
+        }
+    }
+
+    /// Whether it ended because a stage cannot go on.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(*self.lock_cause(), Some(Cause::Failed(_)))
+    }
+
     pub(super) fn take_cause(&self) -> Option<Cause> {
-        self.cause.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock_cause().take()
+    }
+
+    fn lock_cause(&self) -> MutexGuard<'_, Option<Cause>> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queues(&self) -> [(&Queue<Box<Parcel>>, &'static str); 4] {
@@ -225,5 +268,11 @@ impl Line {
 
     pub(super) fn report(&self) -> Vec<QueueReport> {
         self.queues().map(|(queue, name)| queue.report(name)).to_vec()
+    }
+
+    /// How full the queues are just now.
+    pub(super) fn waiting(&self) -> Waiting {
+        let [preprocess, inference, decode, sinks] = self.queues().map(|(queue, _)| queue.depth());
+        Waiting { preprocess, inference, decode, sinks }
     }
 }

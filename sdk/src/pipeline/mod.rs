@@ -1,6 +1,7 @@
 //! Frames from a source through a model to sinks, each stage on a thread of its own. Frames stay in order; a fixed number of
-//! them goes round, so that nothing is allocated for a frame but by a source's decoder of JPEG. What waits too long is replaced by
-//! what is newer, or nothing is, as the [`Policy`] says. Durations are measured by a clock that nobody sets.
+//! them goes round, so that the stages themselves allocate nothing for a frame. What they call may: sources that decode images,
+//! the CPU's engine, which starts its threads anew for each frame, and sinks, on threads of their own. What waits too long is
+//! replaced by what is newer, or nothing is, as the [`Policy`] says. Durations are measured by a clock that nobody sets.
 //!
 //! ```text
 //! source ─▶ capture ─▶ preprocess ─▶ inference ─▶ decode, track, draw ─▶ sinks
@@ -28,7 +29,7 @@ mod vitals;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use artifact::Manifest;
+use artifact::{BackendKind, Manifest};
 use serde::Deserialize;
 
 use crate::backend::SharedEngine;
@@ -111,6 +112,16 @@ pub trait Analyzer {
     /// The engine that runs it.
     fn engine(&self) -> SharedEngine;
 
+    /// Which one that is, for the report.
+    fn backend(&self) -> Option<BackendKind> {
+        None
+    }
+
+    /// Why it runs in place of a better one, if it does, for the report.
+    fn fallback(&self) -> Option<&str> {
+        None
+    }
+
     /// Changes to another engine where `error` says that this one is given up; says why, or nothing where it does not.
     ///
     /// # Errors
@@ -127,9 +138,17 @@ impl Analyzer for Model<SharedEngine> {
         Arc::clone(&self.opened.session)
     }
 
+    fn backend(&self) -> Option<BackendKind> {
+        Some(self.opened.backend)
+    }
+
+    fn fallback(&self) -> Option<&str> {
+        self.opened.fallback.as_deref()
+    }
+
     fn replace(&mut self, error: &Error) -> Result<Option<String>, Error> {
         let has_changed = self.cpu_takes_over(error)?;
-        Ok(self.fallback().filter(|_| has_changed).map(str::to_owned))
+        Ok(self.opened.fallback.clone().filter(|_| has_changed))
     }
 }
 
@@ -195,9 +214,9 @@ impl Pipeline {
         self.overlay = Some(overlay);
     }
 
-    /// Runs until the source ends, enough was shown, somebody asks, or something fails. Where the engine is given up and the
-    /// analyzer has another one, what was under way is lost and the run goes on with that. Asked to end, it leaves what is
-    /// under way; a stage that does not end is left, and named in the report.
+    /// Runs until the source ends, enough was shown, somebody asks, or something fails. Where the engine is given up, what it
+    /// has finished is still shown and the rest counts as lost; the run goes on where the analyzer has another engine. Asked to
+    /// end, it leaves what is under way; a stage that does not end is left, and named in the report.
     pub fn run(self, analyzer: &mut dyn Analyzer, watch: &mut dyn Watch) -> Run {
         let Self { source, outlets, overlay, settings, controls, stop } = self;
         let Settings { policy, following, interval, frames, pinning, rga } = settings;
@@ -270,17 +289,23 @@ impl Shift {
     ) -> Result<(Option<Cause>, Option<Kept>), Error> {
         let Kept { capture, seeing, showing } = kept;
         let (engine, manifest) = (analyzer.engine(), analyzer.manifest());
-        let (preprocess, decode, lanes) = {
+        let (preprocess, decode, lanes, pinning) = {
             let engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
             let preprocess = Preparing::new(manifest, engine.input(), self.rga.clone())?;
-            (preprocess, Decoding::new(seeing, manifest, engine.outputs())?, engine.lanes())
+            let decode = Decoding::new(seeing, manifest, engine.outputs())?;
+            (preprocess, decode, engine.lanes(), self.pinning.around(&*engine))
         };
         let line = Arc::new(Line::new(lanes, Arc::clone(&self.tally), Arc::clone(&self.notes)));
         let parts = Parts { capture, preprocess, inference: Inferring { engine }, decode, sinks: showing };
-        let crew = Crew::start(parts, &line, &self.pinning)?;
+        let crew = Crew::start(parts, &line, &pinning)?;
         supervise::supervise(&crew, &line, &self.stop, watch);
         let back = crew.dismiss();
+        if line.has_failed() {
+            self.tally.lose_rest();
+        }
         self.fill_report(&line, lanes, &back);
+        self.report.backend = analyzer.backend();
+        self.report.fallback = analyzer.fallback().map(str::to_owned);
         let Back { capture, decode, sinks, .. } = back;
         let kept = capture.zip(decode).zip(sinks);
         let kept = kept.map(|((capture, decode), showing)| Kept { capture, seeing: decode.seeing, showing });

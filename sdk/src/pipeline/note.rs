@@ -19,7 +19,7 @@ pub enum Note {
     Skipped(String),
     /// A frame was lost on its way.
     Lost(String),
-    /// A sink failed and is left out for a while.
+    /// A sink failed; it is left out for a while, or tries again by itself.
     SinkFailed(String),
     /// A sink that had failed works again.
     SinkWorks(String),
@@ -27,6 +27,13 @@ pub enum Note {
     NotPinned(Stage, String),
     /// Who prepares the frames of a camera that RGA could take: RGA, or the CPU and why.
     Prepares(String),
+    /// A core of the NPU is left out, or came back.
+    Cores {
+        /// Cores that take frames now.
+        in_service: u64,
+        /// Cores that the model was opened on.
+        all: u64,
+    },
     /// The NPU was given up, and the CPU goes on.
     FellBack(String),
     /// A stage has not moved for so many seconds.
@@ -44,6 +51,9 @@ impl fmt::Display for Note {
             Self::SinkWorks(name) => write!(f, "note: {name} works again"),
             Self::NotPinned(stage, reason) => write!(f, "note: {stage}: {reason}"),
             Self::Prepares(who) => write!(f, "note: frames are prepared by {who}"),
+            Self::Cores { in_service, all } => {
+                write!(f, "note: {in_service} of {all} cores of the NPU take frames")
+            }
             Self::FellBack(reason) => write!(f, "note: going on with the CPU because {reason}"),
             Self::Stuck(stage, seconds) => write!(f, "note: {stage} has not moved for {seconds} s"),
             Self::More(count) => write!(f, "note: and {count} notes more"),

@@ -1,12 +1,12 @@
-//! A sink and what is done when it fails: told once, left out for a while, tried again; or the end of the run, where the sink
-//! is what the run is for.
+//! A sink and what is done when it fails: told once, left out for a while, tried again, unless it does that by itself; or the
+//! end of the run, where the sink is what the run is for.
 
 use std::time::{Duration, Instant};
 
 use super::note::{Note, Notes};
 use super::report::SinkReport;
 use crate::Error;
-use crate::sink::{Shown, Sink};
+use crate::sink::{Health, Shown, Sink};
 
 /// How long a sink that failed is left out.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -25,27 +25,37 @@ pub enum Duty {
 pub(super) struct Outlet {
     sink: Box<dyn Sink>,
     duty: Duty,
-    /// Since when it is left out.
-    failed: Option<Instant>,
+    state: State,
     failures: u64,
+}
+
+/// How a sink did last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Works,
+    /// It failed then, and does not know how it does.
+    LeftOut(Instant),
+    /// It failed, and tries again by itself.
+    Failed,
 }
 
 impl Outlet {
     pub(super) fn new(sink: Box<dyn Sink>, duty: Duty) -> Self {
-        Self { sink, duty, failed: None, failures: 0 }
+        Self { sink, duty, state: State::Works, failures: 0 }
     }
 
-    /// Shows a frame, unless the sink failed just before.
+    /// Shows a frame, unless the sink failed just before and would do so again.
     ///
     /// # Errors
     /// The sink's, where it is essential.
     pub(super) fn show(&mut self, shown: &Shown<'_>, notes: &Notes) -> Result<(), Error> {
-        if self.failed.is_some_and(|failed| failed.elapsed() < LEFT_OUT) {
+        if matches!(self.state, State::LeftOut(since) if since.elapsed() < LEFT_OUT) {
             return Ok(());
         }
         match self.sink.show(shown) {
             Ok(()) => {
-                if self.failed.take().is_some() {
+                if self.state != State::Works && self.sink.health() != Health::Troubled {
+                    self.state = State::Works;
                     notes.leave(Note::SinkWorks(self.sink.describe()));
                 }
                 Ok(())
@@ -59,9 +69,13 @@ impl Outlet {
         if self.duty == Duty::Essential {
             return Err(error);
         }
-        if self.failed.replace(Instant::now()).is_none() {
+        if self.state == State::Works {
             notes.leave(Note::SinkFailed(format!("{}: {error}", self.sink.describe())));
         }
+        self.state = match self.sink.health() {
+            Health::Unknown => State::LeftOut(Instant::now()),
+            Health::Troubled | Health::Sound => State::Failed,
+        };
         Ok(())
     }
 
@@ -72,11 +86,17 @@ impl Outlet {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
     use artifact::Fault;
 
     use super::super::Stop;
     use super::*;
-    use crate::sink::{FrameTimes, Vitals};
+    #[cfg(feature = "mqtt")]
+    use crate::sink::config::MqttConfig;
+    use crate::sink::config::{RecordConfig, SinkConfig};
+    use crate::sink::{Controls, FrameTimes, Vitals, open_all};
     use crate::source::Shot;
 
     /// Fails at the frames before `works_from`.
@@ -112,7 +132,7 @@ mod tests {
         show(&mut outlet, 1, &notes).unwrap();
         assert_eq!(outlet.report().failures, 1, "it was left out");
         for number in [2, 5] {
-            outlet.failed = Instant::now().checked_sub(LEFT_OUT);
+            outlet.state = State::LeftOut(Instant::now().checked_sub(LEFT_OUT).unwrap());
             show(&mut outlet, number, &notes).unwrap();
         }
         assert_eq!(notes.take(), Some(Note::SinkWorks("flaky".into())));
@@ -125,5 +145,86 @@ mod tests {
         let mut outlet = Outlet::new(Box::new(Flaky { works_from: 1 }), Duty::Essential);
         assert!(show(&mut outlet, 0, &notes).is_err());
         assert_eq!(notes.take(), None);
+    }
+
+    /// Fails once, at its first frame, and has trouble until it is told that it has none.
+    #[derive(Clone, Default)]
+    struct Healing {
+        shown: Arc<AtomicU64>,
+        is_sound: Arc<AtomicBool>,
+    }
+
+    impl Sink for Healing {
+        fn show(&mut self, _shown: &Shown<'_>) -> Result<(), Error> {
+            match self.shown.fetch_add(1, Ordering::SeqCst) {
+                0 => Err(Error::Input(Fault::new("away", "a broker", ""))),
+                _ => Ok(()),
+            }
+        }
+
+        fn health(&self) -> Health {
+            if self.is_sound.load(Ordering::SeqCst) { Health::Sound } else { Health::Troubled }
+        }
+
+        fn describe(&self) -> String {
+            "healing".into()
+        }
+    }
+
+    #[test]
+    fn a_sink_that_tries_by_itself_is_fed_on_and_works_once_it_says_so() {
+        let (notes, healing) = (Notes::new(Stop::new()), Healing::default());
+        let mut outlet = Outlet::new(Box::new(healing.clone()), Duty::Optional);
+        for number in 0..10 {
+            show(&mut outlet, number, &notes).unwrap();
+        }
+        assert_eq!(healing.shown.load(Ordering::SeqCst), 10, "none is kept from it");
+        assert!(matches!(notes.take(), Some(Note::SinkFailed(said)) if said.starts_with("healing: away")));
+        assert_eq!(notes.take(), None, "it is silent, but not well");
+        healing.is_sound.store(true, Ordering::SeqCst);
+        show(&mut outlet, 10, &notes).unwrap();
+        assert_eq!((notes.take(), notes.take()), (Some(Note::SinkWorks("healing".into())), None));
+    }
+
+    /// Shows frames until the sink of `config` has failed, and as many again; gives what was said.
+    fn said_of(config: &SinkConfig) -> Vec<Note> {
+        let sink = open_all(config, &Controls::new(0.5)).unwrap().pop().unwrap();
+        let mut outlet = Outlet::new(sink, Duty::Optional);
+        let shot = Shot { width_px: 8, height_px: 8, bytes: vec![9; 8 * 8 * 3], ..Shot::default() };
+        let (notes, mut said) = (Notes::new(Stop::new()), Vec::new());
+        let (times, vitals) = (FrameTimes::default(), Vitals::default());
+        let mut show = |number| {
+            let shown = Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals };
+            outlet.show(&shown, &notes).unwrap();
+            // Were it left out, that would be long ago.
+            if let State::LeftOut(since) = &mut outlet.state {
+                *since = Instant::now().checked_sub(LEFT_OUT).unwrap();
+            }
+            said.extend(notes.take());
+            std::thread::sleep(Duration::from_millis(1));
+            said.len()
+        };
+        let failed = (0..60_000).find(|number| show(*number) > 0).expect("it fails within a minute");
+        for number in failed + 1..2 * failed + 10 {
+            show(number);
+        }
+        said
+    }
+
+    #[test]
+    fn a_disk_that_stays_full_does_not_work_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = RecordConfig { reserve_mb: u64::MAX, ..RecordConfig::new(folder.path().into()) };
+        let said = said_of(&SinkConfig { record: Some(record), ..SinkConfig::default() });
+        assert!(matches!(&said[..], [Note::SinkFailed(said)] if said.contains("almost full")), "{said:?}");
+    }
+
+    #[cfg(feature = "mqtt")]
+    #[test]
+    fn a_broker_that_stays_away_does_not_work_again() {
+        let broker = "127.0.0.1:1".into();
+        let mqtt = MqttConfig { broker, topic: "t".into(), user: None, password_file: None };
+        let said = said_of(&SinkConfig { mqtt: Some(mqtt), ..SinkConfig::default() });
+        assert!(matches!(&said[..], [Note::SinkFailed(said)] if said.contains("MQTT broker")), "{said:?}");
     }
 }

@@ -2,6 +2,8 @@
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::backend::Engine;
+
 /// Cores of a stage, by the kernel's numbers; none where the kernel chooses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pinning {
@@ -9,12 +11,21 @@ pub struct Pinning {
     pub capture: Vec<usize>,
     /// Letterbox and conversion.
     pub preprocess: Vec<usize>,
-    /// Feeds the engine. Threads of the engine itself are not meant.
+    /// Feeds the engine. Threads of the engine itself are not meant: where the engine computes on the thread that feeds it, as
+    /// the CPU's does, that runs on any core, because all that it starts would be bound to the same ones.
     pub inference: Vec<usize>,
     /// Decode, NMS, tracking and the overlay.
     pub decode: Vec<usize>,
     /// Hands frames to the sinks.
     pub sinks: Vec<usize>,
+}
+
+impl Pinning {
+    /// What of it holds for stages around `engine`.
+    pub(super) fn around(&self, engine: &dyn Engine) -> Self {
+        let inference = if engine.computes_on_caller() { Vec::new() } else { self.inference.clone() };
+        Self { inference, ..self.clone() }
+    }
 }
 
 /// Lets the calling thread run on `cores` only; the error is a sentence.

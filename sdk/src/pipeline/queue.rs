@@ -175,6 +175,11 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
+    /// How full it is.
+    pub fn depth(&self) -> usize {
+        self.lock().items.len()
+    }
+
     /// How full it was so far.
     pub fn report(&self, name: &'static str) -> QueueReport {
         QueueReport { name, capacity: self.capacity, deepest: self.lock().deepest }
@@ -200,7 +205,7 @@ mod tests {
     fn the_oldest_that_waits_is_replaced_by_the_newest() {
         let queue = Queue::new(2);
         assert_eq!((queue.put_newest(1), queue.put_newest(2)), (Ok(None), Ok(None)));
-        assert_eq!(queue.put_newest(3), Ok(Some(1)));
+        assert_eq!((queue.put_newest(3), queue.depth()), (Ok(Some(1)), 2));
         assert_eq!((queue.take(), queue.take()), (Some(2), Some(3)));
         assert_eq!(queue.try_take(), Taken::Late);
         assert_eq!(queue.report("x"), QueueReport { name: "x", capacity: 2, deepest: 2 });

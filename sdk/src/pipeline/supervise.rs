@@ -13,7 +13,8 @@ use super::{Stop, Watch};
 
 /// Time from one look at the stages to the next.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long stages may take to end. Those that wait end at once, those at work with their frame.
+/// How long stages may take to end. Those that wait end at once, those at work with their frame. As long, too, may take what
+/// comes out of an engine that is given up.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a stage may take for a frame before that is said.
 const SLOW: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ const SLOW: Duration = Duration::from_secs(5);
 pub(super) fn supervise(crew: &Crew, line: &Line, stop: &Stop, watch: &mut dyn Watch) {
     let mut rounds = Rounds::new(Instant::now());
     let mut thermometer = Thermometer::new(Path::new("/"));
-    let mut aborted = None;
+    let (mut given_up, mut aborted) = (None, None);
     loop {
         while let Some(note) = line.notes.take() {
             watch.note(&note);
@@ -36,16 +37,21 @@ pub(super) fn supervise(crew: &Crew, line: &Line, stop: &Stop, watch: &mut dyn W
             return;
         }
         let now = Instant::now();
-        if stop.is_stopped() && !line.is_aborted() {
+        if stop.is_stopped() || (line.is_given_up() && has_had_its_time(&mut given_up, now)) {
             line.abort();
         }
-        if line.is_aborted() && now.duration_since(*aborted.get_or_insert(now)) > GRACE {
+        if line.is_aborted() && has_had_its_time(&mut aborted, now) {
             return;
         }
         rounds.look(line, have_ended, now, watch);
         thermometer.read(&line.temperature, now);
         stop.watch_until(now + LOOK);
     }
+}
+
+/// Whether it is too long ago that something began, which was just now where nobody knew.
+fn has_had_its_time(since: &mut Option<Instant>, now: Instant) -> bool {
+    now.duration_since(*since.get_or_insert(now)) > GRACE
 }
 
 /// What was seen of the stages.

@@ -1,8 +1,11 @@
-//! JSON lines: one document a frame, written when the frame is done, to a file or to standard output. A line that a full disk
-//! cut short is ended before the next one.
+//! JSON lines: one document a frame, to a file or to standard output. A line that a full disk cut short is ended before the
+//! next one. [`Lines`] are written where frames are shown, so that none is lost and a reader that stops holds up the rest;
+//! [`LinesAside`] by a thread of their own.
+
+mod aside;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,6 +13,8 @@ use serde::Serialize;
 use super::detections::Detections;
 use super::{Shown, Sink};
 use crate::{Error, StageTimes};
+
+pub use aside::LinesAside;
 
 /// Room for the lines of most frames.
 const LINE_BYTES: usize = 4096;
@@ -47,7 +52,8 @@ impl<'a> From<&Shown<'a>> for Line<'a> {
     }
 }
 
-/// Writes a line for each frame.
+/// Writes a line for each frame, in place: who shows frames waits until each is written. For runs in which no line may be
+/// missing, such as those over files; for others, see [`Lines::aside`].
 pub struct Lines {
     /// Stands for where the lines go, where an error names it.
     place: PathBuf,
@@ -71,21 +77,47 @@ impl Lines {
     pub fn new(place: impl Into<PathBuf>, out: Box<dyn Write + Send>) -> Self {
         Self { place: place.into(), out, text: Vec::with_capacity(LINE_BYTES), is_cut: false }
     }
+
+    /// The same lines, written by a thread of their own: a reader that stops holds up nobody. The lines that it does not keep up
+    /// with are left out and counted as failures.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the system gives no thread.
+    pub fn aside(self) -> Result<LinesAside, Error> {
+        LinesAside::new(self)
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), Error> {
+        self.try_write(line).map_err(|e| artifact::Error::io(&self.place, e).into())
+    }
+
+    fn try_write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_cut {
+            self.out.write_all(b"\n")?;
+        }
+        self.is_cut = true;
+        self.out.write_all(line)?;
+        self.out.flush()?;
+        self.is_cut = false;
+        Ok(())
+    }
+}
+
+/// Makes `text` the line of a frame.
+fn format_line(shown: &Shown<'_>, text: &mut Vec<u8>) {
+    text.clear();
+    // Numbers and text are always JSON, and memory takes all that is written.
+    let _ = serde_json::to_writer(&mut *text, &Line::from(shown));
+    text.push(b'\n');
 }
 
 impl Sink for Lines {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
-        self.text.clear();
-        if self.is_cut {
-            self.text.push(b'\n');
-        }
-        let done = serde_json::to_writer(&mut self.text, &Line::from(shown)).map_err(Into::into);
-        self.text.push(b'\n');
-        self.is_cut = true;
-        let written = done.and_then(|()| self.out.write_all(&self.text)).and_then(|()| self.out.flush());
-        written.map_err(|e| artifact::Error::io(&self.place, e))?;
-        self.is_cut = false;
-        Ok(())
+        let mut text = std::mem::take(&mut self.text);
+        format_line(shown, &mut text);
+        let written = self.write(&text);
+        self.text = text;
+        written
     }
 
     fn describe(&self) -> String {
@@ -95,7 +127,6 @@ impl Sink for Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -127,7 +158,7 @@ mod tests {
         }
     }
 
-    fn show(lines: &mut Lines, number: u64) -> Result<(), Error> {
+    pub(super) fn show(lines: &mut dyn Sink, number: u64) -> Result<(), Error> {
         let shot = Shot { number: number + 10, width_px: 4, height_px: 2, ..Shot::default() };
         let detection = Detection { class: 1, score: 0.5, x0: 0.0, y0: 1.0, x1: 2.0, y1: 3.0 };
         let objects = [Object { track: Some(7), detection }, Object { track: None, detection }];

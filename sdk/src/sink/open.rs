@@ -18,7 +18,7 @@ const MAX_SECRET: usize = 4096;
 /// Opens the sinks that `config` names; `controls` are those of the page.
 ///
 /// What is opened here fails once for each trouble (a full disk, a broker that is away), goes on trying, and works again when it
-/// is over: whoever feeds it tells of the failure and feeds it on.
+/// is over, as its [`Sink::health`] says: whoever feeds it tells of the failure and feeds it on.
 ///
 /// # Errors
 /// [`Error::Input`] when a setting cannot be used or names a sink this build is without, [`Error::Artifact`] when a file or folder

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::trouble::Trouble;
-use super::{Shown, Sink, jpeg};
+use super::{Health, Shown, Sink, copy_pixels, jpeg};
 use crate::Error;
 use crate::pace::Pace;
 use crate::source::Shot;
@@ -36,6 +36,9 @@ pub(super) trait Taker: Send + Sync {
 
     /// Fails once for what could not be done with those taken.
     fn check(&self) -> Result<(), Error>;
+
+    /// Whether what failed still does.
+    fn is_troubled(&self) -> bool;
 
     /// What it is, for people.
     fn describe(&self) -> String;
@@ -93,16 +96,20 @@ impl Sink for Pictures {
             }
         }
         if is_wanted {
-            let shot = &mut waiting.shot;
-            (shot.width_px, shot.height_px) = (shown.shot.width_px, shown.shot.height_px);
-            shot.format = shown.shot.format;
-            shot.bytes.clone_from(&shown.shot.bytes);
+            copy_pixels(shown.shot, &mut waiting.shot);
             waiting.since = Some(now);
             self.desk.changed.notify_one();
         }
         drop(waiting);
         self.takers.iter().try_for_each(|taker| taker.check())?;
         self.desk.trouble.check()
+    }
+
+    fn health(&self) -> Health {
+        if self.takers.iter().any(|taker| taker.is_troubled()) {
+            return Health::Troubled;
+        }
+        self.desk.trouble.health()
     }
 
     fn describe(&self) -> String {
@@ -173,11 +180,12 @@ mod tests {
     struct Counter {
         interval: Duration,
         taken: Mutex<usize>,
+        trouble: Trouble,
     }
 
     impl Counter {
         fn new(interval: Duration) -> Arc<Self> {
-            Arc::new(Self { interval, taken: Mutex::default() })
+            Arc::new(Self { interval, taken: Mutex::default(), trouble: Trouble::default() })
         }
     }
 
@@ -196,7 +204,11 @@ mod tests {
         }
 
         fn check(&self) -> Result<(), Error> {
-            Ok(())
+            self.trouble.check()
+        }
+
+        fn is_troubled(&self) -> bool {
+            self.trouble.is_known()
         }
 
         fn describe(&self) -> String {
@@ -204,21 +216,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_taker_has_its_own_rate() {
-        let (seldom, always) = (Counter::new(Duration::from_secs(3600)), Counter::new(Duration::ZERO));
-        let mut pictures = Pictures::open(vec![Arc::clone(&seldom) as _, Arc::clone(&always) as _]).unwrap();
+    /// Shows twenty frames, and gives what went wrong.
+    fn show_twenty(pictures: &mut Pictures) -> Vec<Error> {
         let (mut pattern, mut shot) = (Pattern::new(64, 48), Shot::default());
-        for number in 0..20 {
+        let show = |number| {
             pattern.next(&mut shot, Duration::ZERO).unwrap();
             let (times, vitals) = (FrameTimes::default(), Vitals::default());
-            pictures.show(&Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals }).unwrap();
+            let shown = Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals };
+            let outcome = pictures.show(&shown);
             // Until the encoder has it: a newer frame would replace it.
             while pictures.desk.lock().since.is_some() {
                 std::thread::yield_now();
             }
-        }
+            outcome.err()
+        };
+        (0..20).filter_map(show).collect()
+    }
+
+    #[test]
+    fn each_taker_has_its_own_rate() {
+        let (seldom, always) = (Counter::new(Duration::from_secs(3600)), Counter::new(Duration::ZERO));
+        let mut pictures = Pictures::open(vec![Arc::clone(&seldom) as _, Arc::clone(&always) as _]).unwrap();
+        assert!(show_twenty(&mut pictures).is_empty());
+        assert_eq!(pictures.health(), Health::Sound);
         drop(pictures);
         assert_eq!([*seldom.taken.lock().unwrap(), *always.taken.lock().unwrap()], [1, 20]);
+    }
+
+    #[test]
+    fn the_trouble_of_one_is_told_once_lasts_and_costs_the_others_nothing() {
+        let (troubled, sound) = (Counter::new(Duration::ZERO), Counter::new(Duration::ZERO));
+        let mut pictures = Pictures::open(vec![Arc::clone(&troubled) as _, Arc::clone(&sound) as _]).unwrap();
+        troubled.trouble.tell(Error::Input(artifact::Fault::new("a full disk", "room", "")));
+        assert_eq!((show_twenty(&mut pictures).len(), pictures.health()), (1, Health::Troubled));
+        troubled.trouble.is_over();
+        assert_eq!((show_twenty(&mut pictures).len(), pictures.health()), (0, Health::Sound));
+        drop(pictures);
+        assert_eq!(*sound.taken.lock().unwrap(), 40);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Health;
 use crate::Error;
 
 /// A place for the trouble of another thread.
@@ -30,6 +31,16 @@ impl Trouble {
     /// It works again: the next trouble is news.
     pub(super) fn is_over(&self) {
         self.lock().known.clear();
+    }
+
+    /// Whether what was told still goes wrong.
+    pub(super) fn is_known(&self) -> bool {
+        !self.lock().known.is_empty()
+    }
+
+    /// As [`Trouble::is_known`], of a sink.
+    pub(super) fn health(&self) -> Health {
+        if self.is_known() { Health::Troubled } else { Health::Sound }
     }
 
     /// Fails once for what was told.

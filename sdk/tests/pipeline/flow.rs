@@ -164,3 +164,12 @@ fn between_the_frames_that_are_wanted_a_camera_is_read_on() {
     assert_eq!((run.end.unwrap(), record.numbers()), (End::Over, vec![0]));
     assert_eq!((run.report.shown, run.report.unwanted, run.report.dropped), (1, 499, 0));
 }
+
+#[test]
+fn latency_begins_when_a_frame_was_taken_where_that_is_known() {
+    let source = Frames { age: Some(Duration::from_secs(1)), ..Frames::new(5) };
+    let report = World::new(source, Policy::EveryFrame).run().0.report;
+    assert_eq!(report.latency.frames, 5);
+    // Kept to three digits.
+    assert!(report.latency.p50_us >= 999_000 && report.waiting.p50_us >= 900_000, "{report:?}");
+}

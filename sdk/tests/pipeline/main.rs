@@ -5,4 +5,5 @@
 mod ending;
 mod failures;
 mod flow;
+mod pinned;
 mod world;

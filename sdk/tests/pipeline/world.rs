@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use artifact::{DType, Decode, Fault, Layout, Manifest, Preprocess, Tensor, TensorSpec};
+use artifact::{BackendKind, DType, Decode, Fault, Layout, Manifest, Preprocess, Tensor, TensorSpec};
 use repedge::Error;
 use repedge::backend::{InTurn, Session, SharedEngine};
 use repedge::pipeline::{Analyzer, Duty, Note, Pipeline, Policy, Run, Settings, Stop, Watch};
@@ -68,6 +68,8 @@ pub struct Frames {
     /// Frames that cannot be used.
     pub broken: Vec<u64>,
     pub supply: Supply,
+    /// How long ago each was taken, where that is known.
+    pub age: Option<Duration>,
     /// Frames given so far.
     pub given: Arc<AtomicU64>,
 }
@@ -75,7 +77,7 @@ pub struct Frames {
 impl Frames {
     pub fn new(count: u64) -> Self {
         let supply = Supply::OnDemand;
-        Self { count, next: 0, acts: Acts::new(), broken: vec![], supply, given: Arc::default() }
+        Self { count, next: 0, acts: Acts::new(), broken: vec![], supply, age: None, given: Arc::default() }
     }
 }
 
@@ -92,6 +94,7 @@ impl Source for Frames {
         }
         (shot.number, shot.width_px, shot.height_px, shot.format) = (number, 16, 8, Format::Rgb);
         shot.bytes.resize(16 * 8 * 3, 114);
+        shot.taken_at = self.age.and_then(|age| Instant::now().checked_sub(age));
         self.given.fetch_add(1, Ordering::SeqCst);
         Ok(Arrival::Frame)
     }
@@ -164,6 +167,7 @@ fn spec(name: &str, shape: [usize; 4]) -> TensorSpec {
 pub struct Model {
     manifest: Manifest,
     engines: Vec<SharedEngine>,
+    fallback: Option<String>,
 }
 
 pub fn manifest() -> Manifest {
@@ -181,19 +185,26 @@ pub fn manifest() -> Manifest {
     }
 }
 
+/// An engine that does what `acts` say, by the number of the frame that it is given.
+pub fn engine(acts: Acts) -> InTurn {
+    let session = Blind {
+        input: spec("images", [1, 3, SIDE_PX, SIDE_PX]),
+        outputs: vec![spec("output", [1, 7, SIDE_PX / 8, SIDE_PX / 8])],
+        next: 0,
+        acts,
+    };
+    InTurn::new(Box::new(session), 4)
+}
+
 impl Model {
-    /// One engine for each of `acts`, by the number of the frame that it is given.
+    /// One engine for each of `acts`.
     pub fn new(acts: impl IntoIterator<Item = Acts>) -> Self {
-        let engine = |acts| -> SharedEngine {
-            let session = Blind {
-                input: spec("images", [1, 3, SIDE_PX, SIDE_PX]),
-                outputs: vec![spec("output", [1, 7, SIDE_PX / 8, SIDE_PX / 8])],
-                next: 0,
-                acts,
-            };
-            Arc::new(Mutex::new(InTurn::new(Box::new(session), 4)))
-        };
-        Self { manifest: manifest(), engines: acts.into_iter().map(engine).collect() }
+        Self::of(acts.into_iter().map(|acts| Arc::new(Mutex::new(engine(acts))) as SharedEngine).collect())
+    }
+
+    /// These engines, one after the other.
+    pub fn of(engines: Vec<SharedEngine>) -> Self {
+        Self { manifest: manifest(), engines, fallback: None }
     }
 }
 
@@ -211,7 +222,16 @@ impl Analyzer for Model {
             return Ok(None);
         }
         self.engines.remove(0);
-        Ok(Some(error.to_string()))
+        self.fallback = Some(error.to_string());
+        Ok(self.fallback.clone())
+    }
+
+    fn backend(&self) -> Option<BackendKind> {
+        Some(BackendKind::Tract)
+    }
+
+    fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 }
 
@@ -288,12 +308,18 @@ impl World {
         (self.run_heard(&mut ear), ear)
     }
 
-    pub fn run_heard(self, ear: &mut Ear) -> Run {
+    pub fn run_heard(mut self, ear: &mut Ear) -> Run {
+        let mut model = Model::new(std::mem::take(&mut self.engines));
+        self.run_model(&mut model, ear)
+    }
+
+    /// With that model in place of [`World::engines`].
+    pub fn run_model(self, model: &mut Model, ear: &mut Ear) -> Run {
         let mut pipeline = Pipeline::new(self.source, self.settings, self.controls, self.stop);
         for (sink, duty) in self.sinks {
             pipeline.add_sink(Box::new(sink), duty);
         }
-        pipeline.run(&mut Model::new(self.engines), ear)
+        pipeline.run(model, ear)
     }
 }
 

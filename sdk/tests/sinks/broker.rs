@@ -20,14 +20,19 @@ pub enum Said {
 /// A broker that ends each line after so many messages, if told to.
 pub fn start(messages_a_line: usize) -> (u16, Receiver<Said>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, (sender, receiver)) = (listener.local_addr().unwrap().port(), channel());
+    (listener.local_addr().unwrap().port(), start_at(listener, messages_a_line))
+}
+
+/// As [`start`], where `listener` listens.
+pub fn start_at(listener: TcpListener, messages_a_line: usize) -> Receiver<Said> {
+    let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             // A client that leaves is no failure of the broker.
             let _ = serve(stream.unwrap(), &sender, messages_a_line);
         }
     });
-    (port, receiver)
+    receiver
 }
 
 fn serve(mut stream: TcpStream, sender: &Sender<Said>, messages: usize) -> io::Result<()> {

@@ -58,6 +58,7 @@ impl Feed {
             dropped: self.number / 40,
             lost: 0,
             temperature_c: Some(47.0 + 2.0 * wave),
+            ..Vitals::default()
         };
         self.overlay.draw(&mut shot, &objects, &self.classes, &vitals).unwrap();
         let jitter = (self.number * 7919 % 1700) as f32;

@@ -11,3 +11,7 @@ mod no_alloc;
 mod page;
 mod record;
 mod web;
+mod whole;
+#[path = "../pipeline/world.rs"]
+#[allow(dead_code, reason = "the pipeline's own suite uses it all")]
+mod world;

@@ -1,7 +1,8 @@
 //! What the pipeline costs beyond its slowest stage: the test pattern through the stand-in NPU, which replays a model of
 //! YOLOv5s' output shapes at a set speed, with the overlay drawn, to all sinks: JSON lines, the page with somebody who looks at
 //! it, a broker, and recorded video. Prints throughput as a part of what the slowest stage does alone, and what waiting adds to a
-//! frame's latency, in frame times. Asserts that no frame is lost and that every sink gets its own, never times.
+//! frame's latency, in frame times. Who stands at the other end of the sinks runs at the lowest priority, as its output says: on a
+//! board these are other machines. Asserts that no frame is lost and that every sink gets its own, never times.
 
 mod alone;
 #[path = "../../../sdk/tests/sinks/broker.rs"]
@@ -156,6 +157,7 @@ fn summary(
         "added_p50_frame_times": to_f64(live.waiting.p50_us) / frame_us,
         "added_p99_frame_times": to_f64(live.waiting.p99_us) / frame_us,
         "live_dropped": live.dropped,
+        "lowest_priority": places::ELSEWHERE,
         "full_load": full,
         "full_load_arrived": full_arrived.report(),
         "live": live,
@@ -189,6 +191,7 @@ fn print_table(full: &PipelineReport, live: &PipelineReport, report: &Value) {
         "added_p50_frame_times",
         "added_p99_frame_times",
         "full_load_arrived",
+        "lowest_priority",
     ] {
         println!("{key}: {}", report[key]);
     }

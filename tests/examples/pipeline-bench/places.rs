@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -64,9 +64,25 @@ pub struct Arrived {
     pub segments: usize,
 }
 
+/// Who runs at the lowest priority, because they are other machines where there is a board: what they take of this one's cores
+/// is no cost of the pipeline.
+pub const ELSEWHERE: [&str; 3] = ["the page's visitors", "the broker", "who listens to the broker"];
+
+/// Does `work` at the lowest priority; the threads that it starts inherit that.
+fn elsewhere<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            // Linux takes this for the calling thread alone.
+            rustix::process::nice(19)?;
+            work()
+        });
+        worker.join().map_err(|_| anyhow!("a thread panicked that stands for another machine"))?
+    })
+}
+
 /// All sinks, writing below `folder`, once somebody listens to each.
 pub fn open(folder: &Path) -> Result<(Vec<Box<dyn Sink>>, Places)> {
-    let (port, said) = broker::start(usize::MAX);
+    let (port, said) = elsewhere(|| Ok(broker::start(usize::MAX)))?;
     let config = SinkConfig {
         web: Some(WebConfig { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..WebConfig::default() }),
         mqtt: Some(MqttConfig {
@@ -87,9 +103,9 @@ pub fn open(folder: &Path) -> Result<(Vec<Box<dyn Sink>>, Places)> {
     let mut sinks = open_all(&config, &Controls::new(super::scene::CONFIDENCE))?;
     sinks.push(Box::new(Lines::create(&folder.join("lines.jsonl"))?));
     let host = sinks.iter().find_map(|sink| page(&sink.describe())).context("no sink that is a page")?;
-    let visitors = Visitors::come(&host)?;
+    let visitors = elsewhere(|| Visitors::come(&host))?;
     wait_for(&said, "online")?;
-    let published = std::thread::spawn(move || count_published(&said));
+    let published = elsewhere(|| Ok(thread::spawn(move || count_published(&said))))?;
     Ok((sinks, Places { folder: folder.into(), visitors, published }))
 }
 

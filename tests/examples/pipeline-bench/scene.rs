@@ -49,6 +49,9 @@ impl Source for Camera {
         if left > patience {
             return Ok(Arrival::Late);
         }
+        // One that is given as fast as it is taken has no time of its own.
+        (shot.taken_at, shot.read_from) =
+            (Some(due).filter(|_| !self.interval.is_zero()), Some(Instant::now()));
         if self.next.is_multiple_of(PATTERNS) {
             self.pattern.rewind()?;
         }

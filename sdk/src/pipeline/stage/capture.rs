@@ -10,7 +10,7 @@ use crate::pipeline::Policy;
 use crate::pipeline::line::{Line, Parcel, Stage};
 use crate::pipeline::note::Note;
 use crate::sink::Controls;
-use crate::source::{Arrival, Source, Supply};
+use crate::source::{Arrival, Shot, Source, Supply};
 
 /// How long a frame is waited for before it is looked whether the end is asked for: less than the time of a frame.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -69,7 +69,7 @@ impl Capture {
                 return false;
             }
         }
-        !line.is_aborted()
+        line.takes_frames()
     }
 
     /// Waits until the interval since `begun` has passed, where frames wait too; says whether the line goes on.
@@ -88,6 +88,8 @@ impl Capture {
             return Ok(Next::Over);
         }
         let Some(mut parcel) = held.take().or_else(|| line.free.take()) else { return Ok(Next::Over) };
+        // Only of use to sources that say so for each frame.
+        (parcel.shot.taken_at, parcel.shot.read_from) = (None, None);
         let began = Instant::now();
         let unwanted_for = self.unwanted_for(began);
         let arrival = match unwanted_for {
@@ -100,9 +102,14 @@ impl Capture {
                 line.tally.unwanted.fetch_add(1, Ordering::Relaxed);
             }
             Arrival::Frame => {
-                parcel.arrived = Instant::now();
-                line.tally.work(Stage::Capture).add(parcel.arrived - began);
-                self.pace.took(parcel.arrived);
+                let now = Instant::now();
+                let read = read_time(&parcel.shot, began, now);
+                line.tally.work(Stage::Capture).add(read);
+                (parcel.arrived, parcel.read) = match parcel.shot.taken_at {
+                    Some(taken_at) => (taken_at, read),
+                    None => (now, Duration::ZERO),
+                };
+                self.pace.took(now);
                 let Ok(replaced) = self.hand_on(line, parcel) else { return Ok(Next::Over) };
                 *held = replaced;
                 return Ok(Next::Frame);
@@ -127,6 +134,7 @@ impl Capture {
     }
 
     fn hand_on(&self, line: &Line, parcel: Box<Parcel>) -> Result<Option<Box<Parcel>>, Box<Parcel>> {
+        line.tally.taken.fetch_add(1, Ordering::Relaxed);
         match self.policy {
             Policy::EveryFrame => line.captured.put(parcel).map(|()| None),
             Policy::NewestFrame => {
@@ -137,5 +145,25 @@ impl Capture {
                 Ok(replaced)
             }
         }
+    }
+}
+
+/// How long a frame was read that was asked for when it `began` and is there `now`: waiting for a camera is no work.
+fn read_time(shot: &Shot, began: Instant, now: Instant) -> Duration {
+    now.saturating_duration_since(shot.read_from.map_or(began, |from| from.max(began)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_camera_is_no_work() {
+        let began = Instant::now();
+        let after = |ms| began + Duration::from_millis(ms);
+        let read =
+            |read_from| read_time(&Shot { read_from, ..Shot::default() }, began, after(12)).as_millis();
+        assert_eq!((read(None), read(Some(after(9))), read(Some(after(13)))), (12, 3, 0));
+        assert_eq!(read(began.checked_sub(Duration::from_millis(5))), 12, "not before it was asked for");
     }
 }

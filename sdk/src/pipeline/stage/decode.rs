@@ -1,5 +1,6 @@
 //! From raw outputs to objects, followed from frame to frame where asked for, and drawn where a sink shows pixels.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use artifact::{Manifest, Tensor, TensorSpec};
@@ -142,13 +143,14 @@ impl Decoding {
     fn draw(&mut self, parcel: &mut Parcel, line: &Line) {
         let began = Instant::now();
         let (dropped, lost, broken) = (&line.tally.dropped, &line.tally.lost, &line.tally.broken);
-        let load =
-            |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         parcel.vitals = Vitals {
             fps: self.seeing.rate.count(began),
             dropped: load(dropped),
             lost: load(lost) + load(broken),
             temperature_c: line.temperature.get(),
+            waiting: line.waiting(),
+            npu: line.tally.npu(),
         };
         if let Some(overlay) = &mut self.seeing.overlay {
             overlay.draw(&mut parcel.shot, &parcel.objects, &self.classes, &parcel.vitals);

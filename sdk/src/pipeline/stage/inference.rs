@@ -12,9 +12,13 @@ use crate::detector::micros;
 use crate::pipeline::line::{Line, Parcel, Stage};
 use crate::pipeline::note::Note;
 use crate::pipeline::queue::Taken;
+use crate::sink::NpuVitals;
 
 /// Longest sleep, after which it is looked whether a call to the engine does not return.
 const NAP: Duration = Duration::from_millis(50);
+/// How long frames that are under way may still take at an engine that is given up: its other cores are at work, and finish
+/// theirs in less.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Runs an engine.
 pub struct Inferring {
@@ -40,11 +44,8 @@ enum Turn {
 }
 
 impl Inferring {
-    /// Runs frame after frame.
-    ///
-    /// # Errors
-    /// [`Error::Backend`] or [`Error::Npu`] when the engine cannot go on.
-    pub fn run(&mut self, line: &Line) -> Result<(), Error> {
+    /// Runs frame after frame. Where the engine cannot go on, the line ends with its error once what it finished is handed on.
+    pub fn run(&mut self, line: &Line) {
         line.set_feeder(std::thread::current());
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         engine.wake(std::thread::current());
@@ -54,27 +55,59 @@ impl Inferring {
         }
         let under_way = VecDeque::with_capacity(line.rooms());
         let mut feed = Feed { engine: &mut *engine, line, lent: 0, under_way, is_fed: true };
-        let pulse = line.pulse(Stage::Inference);
-        let done = loop {
-            match feed.turn() {
-                Ok(Turn::Worked) => pulse.beat(),
-                // With frames at the engine, it is the engine that must get on.
-                Ok(Turn::Idle) if feed.under_way.is_empty() => pulse.idle(|| std::thread::park_timeout(NAP)),
-                Ok(Turn::Idle) => std::thread::park_timeout(NAP),
-                Ok(Turn::Over) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        line.inferred.close();
-        if done.is_err() {
-            let left = u64::try_from(feed.under_way.len()).unwrap_or(0);
-            line.tally.lost.fetch_add(left, Ordering::Relaxed);
+        let ended = feed.run();
+        let has_failed = ended.is_err();
+        if let Err(error) = ended {
+            line.give_up(error);
+            feed.drain();
         }
-        done
+        feed.look();
+        if has_failed {
+            line.tally.retire_npu();
+        }
+        line.inferred.close();
     }
 }
 
 impl Feed<'_> {
+    fn run(&mut self) -> Result<(), Error> {
+        let pulse = self.line.pulse(Stage::Inference);
+        loop {
+            let turn = self.turn()?;
+            self.look();
+            match turn {
+                Turn::Worked => pulse.beat(),
+                // With frames at the engine, it is the engine that must get on.
+                Turn::Idle if self.under_way.is_empty() => pulse.idle(|| std::thread::park_timeout(NAP)),
+                Turn::Idle => std::thread::park_timeout(NAP),
+                Turn::Over => return Ok(()),
+            }
+        }
+    }
+
+    /// Copies out how the NPU does, and tells of cores that come and go: nobody else can ask while this stage has the engine.
+    fn look(&mut self) {
+        let Some(report) = self.engine.npu_report() else { return };
+        let cores = u64::try_from(self.engine.lanes()).unwrap_or(u64::MAX);
+        let npu = NpuVitals::new(cores, report);
+        let before = self.line.tally.note_npu(report, npu);
+        if before.map_or(cores, |before| before.cores_in_service) != npu.cores_in_service {
+            self.line.notes.leave(Note::Cores { in_service: npu.cores_in_service, all: cores });
+        }
+    }
+
+    /// Hands on what the engine finishes although it is given up. What it does not is lost with it.
+    fn drain(&mut self) {
+        let end = Instant::now() + FAREWELL;
+        while !self.line.is_aborted()
+            && let Some(result) = self.engine.next_until(end)
+        {
+            if let (Some(parcel), Ok(outcome)) = (self.under_way.pop_front(), result) {
+                self.hand_on(parcel, outcome);
+            }
+        }
+    }
+
     fn turn(&mut self) -> Result<Turn, Error> {
         if self.line.is_aborted() {
             return Ok(Turn::Over);
@@ -135,10 +168,8 @@ impl Feed<'_> {
                 self.line.notes.leave(Note::Lost(fault.found));
                 self.line.retire(parcel);
             }
-            Err(error) => {
-                self.under_way.push_front(parcel);
-                return Err(error);
-            }
+            // The frame is lost with the engine.
+            Err(error) => return Err(error),
         }
         Ok(true)
     }

@@ -52,7 +52,7 @@ impl Showing {
         let work =
             times.preprocess_us + times.inference_us + times.decode_us + times.track_us + times.draw_us;
         line.tally.latency.add(latency);
-        line.tally.waiting.add(latency.saturating_sub(Duration::from_micros(work)));
+        line.tally.waiting.add(latency.saturating_sub(parcel.read + Duration::from_micros(work)));
         let shown = Shown {
             number,
             shot: &parcel.shot,

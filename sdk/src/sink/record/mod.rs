@@ -85,6 +85,10 @@ impl Taker for Recorder {
         self.queue.trouble.check()
     }
 
+    fn is_troubled(&self) -> bool {
+        self.queue.trouble.is_known()
+    }
+
     fn describe(&self) -> String {
         format!("recording to {}", self.folder.display())
     }

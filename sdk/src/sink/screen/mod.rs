@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use artifact::Fault;
 use drm::buffer::{Buffer, DrmFourcc};
@@ -16,12 +18,28 @@ use drm::control::dumbbuffer::DumbBuffer;
 use drm::control::{Device as _, Event, Mode, PageFlipFlags, connector, crtc, framebuffer};
 
 use super::config::ScreenConfig;
-use super::{Shown, Sink};
+use super::newest::Newest;
+use super::trouble::Trouble;
+use super::{Health, Shown, Sink};
 use crate::Error;
+use crate::source::Shot;
 use convert::Fitting;
 
-/// The sink that shows frames on a display. Frames that come while the one before is not on the display yet are passed over.
+/// The sink that shows frames on a display, from a thread of its own.
 pub(super) struct Screen {
+    shared: Arc<Shared>,
+    description: String,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    newest: Newest,
+    trouble: Trouble,
+}
+
+/// The display. Frames that come while the one before is not on it yet are passed over.
+struct Display {
     card: Card,
     crtc: crtc::Handle,
     connector: connector::Handle,
@@ -53,15 +71,34 @@ impl Screen {
     /// # Errors
     /// [`Error::Input`] when there is no display, or another program holds it.
     pub(super) fn open(config: &ScreenConfig) -> Result<Self, Error> {
-        Self::take(&config.card).map_err(|error| {
+        let display = Display::take(&config.card).map_err(|error| {
             Error::Input(Fault::new(
                 format!("{}: {error}", config.card.display()),
                 "a display that is connected and that no other program holds",
                 "end the desktop, name another `card` under [screen], or join the group `video`",
             ))
-        })
+        })?;
+        let (shared, description) = (Arc::new(Shared::default()), display.description.clone());
+        let work = Arc::clone(&shared);
+        let thread = super::open::spawn("repedge-screen", move || work.serve(display))?;
+        Ok(Self { shared, description, thread: Some(thread) })
     }
+}
 
+impl Shared {
+    /// Shows what comes until it is over.
+    fn serve(&self, mut display: Display) {
+        let mut shot = Shot::default();
+        while self.newest.take(&mut shot) {
+            match display.show(&shot) {
+                Ok(()) => self.trouble.is_over(),
+                Err(error) => self.trouble.tell(error),
+            }
+        }
+    }
+}
+
+impl Display {
     fn take(path: &Path) -> io::Result<Self> {
         let nonblocking = libc::O_NONBLOCK | libc::O_CLOEXEC;
         let card = Card(OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(path)?);
@@ -99,11 +136,17 @@ impl Screen {
         Ok(!self.is_flipping)
     }
 
-    fn draw(&mut self, shown: &Shown<'_>) -> io::Result<()> {
+    fn show(&mut self, shot: &Shot) -> Result<(), Error> {
+        shot.picture()?;
+        let shown = self.is_ready().and_then(|is_ready| if is_ready { self.draw(shot) } else { Ok(()) });
+        Ok(shown.map_err(|e| artifact::Error::io(&self.description, e))?)
+    }
+
+    fn draw(&mut self, shot: &Shot) -> io::Result<()> {
         let (buffer, framebuffer) = &mut self.buffers[self.back];
         let stride = buffer.pitch() as usize;
         let mut memory = self.card.map_dumb_buffer(buffer)?;
-        self.fitting.draw(shown.shot, memory.as_mut(), stride, self.size_px);
+        self.fitting.draw(shot, memory.as_mut(), stride, self.size_px);
         drop(memory);
         self.card.page_flip(self.crtc, *framebuffer, PageFlipFlags::EVENT, None)?;
         (self.is_flipping, self.back) = (true, 1 - self.back);
@@ -113,9 +156,12 @@ impl Screen {
 
 impl Sink for Screen {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
-        shown.shot.picture()?;
-        let shown = self.is_ready().and_then(|is_ready| if is_ready { self.draw(shown) } else { Ok(()) });
-        Ok(shown.map_err(|e| artifact::Error::io(&self.description, e))?)
+        self.shared.newest.put(shown.shot);
+        self.shared.trouble.check()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.trouble.health()
     }
 
     fn describe(&self) -> String {
@@ -124,6 +170,16 @@ impl Sink for Screen {
 }
 
 impl Drop for Screen {
+    fn drop(&mut self) {
+        self.shared.newest.close();
+        if let Some(thread) = self.thread.take() {
+            // It ends by itself; had it panicked, there would be nothing left to do here.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Display {
     fn drop(&mut self) {
         // Gives the display back as it was; where that fails, the kernel does it when the card is closed.
         let (framebuffer, mode) = (self.before.framebuffer(), self.before.mode());

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::sink::snapshot::Snapshot;
-use crate::sink::{Controls, FrameTimes};
+use crate::sink::{Controls, FrameTimes, NpuVitals, Waiting};
 
 /// Upper bounds of the histograms' buckets, in µs.
 const BOUNDS_US: [u64; 12] =
@@ -65,6 +65,19 @@ impl Totals {
         single(out, "fps", "gauge", "Frames shown in a second, lately.", vitals.fps)?;
         if let Some(temperature_c) = vitals.temperature_c {
             single(out, "temperature_celsius", "gauge", "The hottest place of the device.", temperature_c)?;
+        }
+        head(out, "waiting_frames", "gauge", "Frames that wait for a stage, when the last frame was drawn.")?;
+        let Waiting { preprocess, inference, decode, sinks } = vitals.waiting;
+        for (stage, frames) in
+            [("preprocess", preprocess), ("inference", inference), ("decode", decode), ("sinks", sinks)]
+        {
+            writeln!(out, "repedge_waiting_frames{{stage=\"{stage}\"}} {frames}")?;
+        }
+        if let Some(NpuVitals { cores, cores_in_service, quarantined }) = vitals.npu {
+            single(out, "npu_cores", "gauge", "Cores of the NPU that the model was opened on.", cores)?;
+            single(out, "npu_cores_in_service", "gauge", "Those that are not left out.", cores_in_service)?;
+            let help = "Calls to the NPU that did not return and were set aside.";
+            single(out, "npu_quarantined_total", "counter", help, quarantined)?;
         }
         single(out, "paused", "gauge", "Whether frames are not looked at.", u8::from(controls.is_paused()))?;
         single(out, "confidence", "gauge", "Least score of what is shown.", controls.confidence())?;
@@ -151,7 +164,14 @@ mod tests {
         let mut frame = Snapshot {
             objects: vec![object(1), object(1), object(9)],
             classes: vec!["a\"\\\n".into(), "b".into()],
-            vitals: Vitals { fps: 12.5, dropped: 3, lost: 1, temperature_c: Some(48.5) },
+            vitals: Vitals {
+                fps: 12.5,
+                dropped: 3,
+                lost: 1,
+                temperature_c: Some(48.5),
+                waiting: Waiting { inference: 2, ..Waiting::default() },
+                npu: Some(NpuVitals { cores: 3, cores_in_service: 2, quarantined: 5 }),
+            },
             ..Snapshot::default()
         };
         let mut totals = Totals::default();
@@ -165,6 +185,11 @@ mod tests {
             "repedge_dropped_total 3",
             "repedge_fps 12.5",
             "repedge_temperature_celsius 48.5",
+            "repedge_waiting_frames{stage=\"preprocess\"} 0",
+            "repedge_waiting_frames{stage=\"inference\"} 2",
+            "repedge_npu_cores 3",
+            "repedge_npu_cores_in_service 2",
+            "repedge_npu_quarantined_total 5",
             "repedge_paused 0",
             "repedge_confidence 0.25",
             "repedge_detections_total{class=\"a\\\"\\\\\\n\"} 0",

@@ -140,6 +140,10 @@ impl Taker for Board {
         Ok(())
     }
 
+    fn is_troubled(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> String {
         "live picture".into()
     }

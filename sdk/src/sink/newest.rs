@@ -1,0 +1,73 @@
+//! Where the newest frame waits for a thread that shows it. One that comes before the thread has the last takes its place, so
+//! that who brings frames never waits.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::copy_pixels;
+use crate::source::Shot;
+
+/// The place.
+#[derive(Default)]
+pub(super) struct Newest {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    shot: Shot,
+    /// Whether the thread does not have it yet.
+    is_new: bool,
+    is_closed: bool,
+}
+
+impl Newest {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings a frame.
+    pub(super) fn put(&self, shot: &Shot) {
+        // The thread holds it for as long as an exchange takes.
+        let mut waiting = self.lock();
+        copy_pixels(shot, &mut waiting.shot);
+        waiting.is_new = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for a frame and exchanges it for `shot`; says whether there is one, and not the end.
+    pub(super) fn take(&self, shot: &mut Shot) -> bool {
+        let mut waiting = self.lock();
+        while !waiting.is_new && !waiting.is_closed {
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::swap(&mut waiting.shot, shot);
+        std::mem::take(&mut waiting.is_new) && !waiting.is_closed
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_frame_is_taken_once_and_whoever_waits_wakes_at_the_end() {
+        let (newest, mut shot) = (Newest::default(), Shot::default());
+        for level in [1, 2] {
+            newest.put(&Shot { width_px: 1, height_px: 1, bytes: vec![level; 3], ..Shot::default() });
+        }
+        assert!(newest.take(&mut shot));
+        assert_eq!((shot.width_px, &shot.bytes[..]), (1, &[2; 3][..]));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| newest.take(&mut Shot::default()));
+            newest.close();
+            assert!(!waits.join().unwrap());
+        });
+    }
+}
