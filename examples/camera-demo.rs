@@ -1,6 +1,9 @@
 //! `camera-demo`: plays a camera, pictures or video through a bundle and shows what is found; as a service it tells systemd
 //! that it is ready, alive and stopping. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+#[cfg(feature = "camera")]
+#[path = "camera-demo/cameras.rs"]
+mod cameras;
 #[path = "camera-demo/config.rs"]
 mod config;
 #[path = "camera-demo/outputs.rs"]
@@ -19,11 +22,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use examples::console;
-use examples::device::DeviceArgs;
-use repedge::pipeline::{Duty, Pipeline, PipelineReport, Run, Settings as Stages};
+use examples::device::{DeviceArgs, PipelineModel};
+use repedge::pipeline::{Duty, End, Pipeline, PipelineReport, Run, Settings as Stages};
+use repedge::preprocess::rga::RgaChoice;
 use repedge::sink::Controls;
 
-use config::{Config, PolicyArg, Settings};
+use config::{Config, Formats, PolicyArg, Settings};
+use outputs::Outputs;
+use playback::Playback;
 use service::Service;
 
 /// Play a camera, pictures or video through a RepEdge bundle and write what is found as JSON lines.
@@ -53,6 +59,10 @@ struct Args {
     /// Frames a second that are wished of the camera [default: 30]
     #[arg(long, value_name = "N", conflicts_with_all = ["images", "video", "pattern"], value_parser = config::parse_fps)]
     camera_fps: Option<u32>,
+    /// Pixel formats that are taken of the camera, of nv12, yuyv and mjpeg, the preferred one first [default: all, the board's
+    /// first]
+    #[arg(long, value_name = "FORMATS", conflicts_with_all = ["images", "video", "pattern"], value_parser = config::parse_formats)]
+    camera_format: Option<Formats>,
     /// Size of a test pattern to play, such as 1280x720
     #[arg(long, value_name = "WxH", conflicts_with_all = ["images", "video", "camera"], value_parser = config::parse_size)]
     pattern: Option<[u16; 2]>,
@@ -68,9 +78,12 @@ struct Args {
     /// End after so many frames
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
-    /// Time from one frame to the next [default: as fast as it goes]
+    /// Time from one frame to the next [default: 200 for the bundle's own pictures, else as fast as it goes]
     #[arg(long, value_name = "MS")]
     interval_ms: Option<u64>,
+    /// Whether Rockchip's RGA prepares a camera's frames for the NPU: auto, off, or the file of a librga [default: auto]
+    #[arg(long, value_name = "auto|off|FILE", value_parser = config::parse_rga)]
+    rga: Option<RgaChoice>,
     /// Show boxes with a score above this, 0 to 1 [default: the bundle's]
     #[arg(long, value_name = "SCORE")]
     confidence: Option<f32>,
@@ -104,37 +117,80 @@ fn run(settings: &Settings) -> Result<()> {
     let mut model = settings.device.open_model(&settings.bundle)?;
     let playback = playback::open(settings, &mut model)?;
     let controls = Controls::new(settings.confidence.unwrap_or(model.manifest().confidence));
-    let sinks = outputs::sinks(settings, &controls)?;
-    for (sink, _) in sinks.iter().filter(|(_, duty)| *duty == Duty::Optional) {
-        eprintln!("{}", sink.describe());
-    }
-    service.ready(&format!(
-        "{} on {}: {}",
-        model.manifest().model,
-        model.backend(),
-        playback.source.describe()
-    ))?;
-    let stages = Stages {
-        policy: playback.policy,
-        following: playback.following,
-        interval: settings.interval,
-        frames: settings.frames,
-        pinning: threads::pinning(settings.device.find_board()?.as_ref()),
-        ..Stages::default()
-    };
-    let mut pipeline = Pipeline::new(playback.source, stages, controls, service.stop().clone());
-    for (sink, duty) in sinks {
-        pipeline.add_sink(sink, duty);
-    }
-    if let Some(overlay) = outputs::overlay(settings) {
-        pipeline.set_overlay(overlay);
-    }
-    let Run { report, end } = pipeline.run(&mut model, &mut service);
+    let outputs = Outputs::open(settings, &controls, service.stop())?;
+    outputs.describe().skip(1).for_each(|sink| eprintln!("{sink}"));
+    service.ready(&status(&model, &playback))?;
+    let stage = Stage { settings, outputs, controls };
+    let Run { report, end } = stage.play_all(playback, &mut model, &mut service)?;
     service.stopping()?;
-    console::emit_json(settings.report.as_deref(), &report)?;
+    let written = console::emit_json(settings.report.as_deref(), &report);
+    if let (Err(_), Err(error)) = (&end, &written) {
+        eprintln!("note: {error}");
+    }
     end?;
+    written?;
     tell(&report);
     Ok(())
+}
+
+/// What is the same whatever is played.
+struct Stage<'s> {
+    settings: &'s Settings,
+    outputs: Outputs,
+    controls: Controls,
+}
+
+impl Stage<'_> {
+    /// Plays to the end, and after that the camera that came meanwhile, if one did; gives what came of the last.
+    fn play_all(
+        &self,
+        mut playback: Playback,
+        model: &mut PipelineModel,
+        service: &mut Service,
+    ) -> Result<Run> {
+        let mut shown = 0;
+        loop {
+            let handover = playback.camera.clone();
+            let run = self.play(playback, shown, model, service)?;
+            shown += run.report.shown;
+            let camera = handover.take().filter(|_| matches!(run.end, Ok(End::Over)));
+            let Some(camera) = camera else { return Ok(run) };
+            tell(&run.report);
+            playback = playback::of_camera(self.settings, camera);
+            eprintln!("note: going on with a camera: {}", playback.source.describe());
+            service.goes_on(&status(model, &playback))?;
+        }
+    }
+
+    /// Plays to the end, after `shown` frames of what was played before.
+    fn play(
+        &self,
+        playback: Playback,
+        shown: u64,
+        model: &mut PipelineModel,
+        service: &mut Service,
+    ) -> Result<Run> {
+        let Self { settings, outputs, controls } = self;
+        let stages = Stages {
+            policy: playback.policy,
+            following: playback.following,
+            interval: playback.interval,
+            frames: settings.frames.map(|frames| frames.saturating_sub(shown)),
+            pinning: threads::pinning(settings.device.find_board()?.as_ref()),
+            rga: settings.rga.clone(),
+        };
+        let mut pipeline = Pipeline::new(playback.source, stages, controls.clone(), service.stop().clone());
+        outputs.after(shown).for_each(|sink| pipeline.add_sink(sink, Duty::Optional));
+        if let Some(overlay) = outputs::overlay(settings) {
+            pipeline.set_overlay(overlay);
+        }
+        Ok(pipeline.run(model, service))
+    }
+}
+
+/// What is done, for systemd.
+fn status(model: &PipelineModel, playback: &Playback) -> String {
+    format!("{} on {}: {}", model.manifest().model, model.backend(), playback.source.describe())
 }
 
 /// Says in a line what the run was.

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use boards::PixelFormat;
 use clap::ValueEnum;
 use examples::console;
 use examples::device::{Backend, DeviceArgs};
 use repedge::pipeline::Policy;
+use repedge::preprocess::rga::RgaChoice;
 use repedge::sink::config::{MqttConfig, RecordConfig, ScreenConfig, SinkConfig, WebConfig};
 use serde::Deserialize;
 
@@ -24,6 +26,7 @@ pub struct Config {
     camera: Option<PathBuf>,
     camera_size: Option<String>,
     camera_fps: Option<u32>,
+    camera_format: Option<String>,
     pattern: Option<String>,
     track: bool,
     repeat: bool,
@@ -33,6 +36,7 @@ pub struct Config {
     json: Option<PathBuf>,
     report: Option<PathBuf>,
     backend: Option<Backend>,
+    rga: Option<String>,
     board: Option<String>,
     keys: Option<PathBuf>,
     allow_unsigned: bool,
@@ -57,21 +61,44 @@ pub struct Settings {
     pub repeat: bool,
     pub policy: Option<Policy>,
     pub frames: Option<u64>,
-    pub interval: Duration,
+    /// Least time from one frame to the next, where anybody says.
+    pub interval: Option<Duration>,
+    pub rga: RgaChoice,
     pub confidence: Option<f32>,
     pub json: PathBuf,
     pub report: Option<PathBuf>,
     /// All sinks but the JSON lines.
     pub sinks: SinkConfig,
+    /// Whether the page was asked for by whoever called, and not by a file alone.
+    pub wants_page: bool,
+}
+
+impl Settings {
+    /// Whether frames come when they come, as those of cameras do, unless every one is to be shown.
+    pub fn is_live(&self) -> bool {
+        let of_camera = match &self.play {
+            Some(play) => matches!(play, Play::Camera(_)),
+            // The first camera, or pictures until there is one.
+            None => cfg!(feature = "camera"),
+        };
+        self.policy.map_or(of_camera, |policy| policy == Policy::NewestFrame)
+    }
 }
 
 /// What is wished of a camera; what nearly every camera has where nothing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "camera"), allow(dead_code, reason = "this build opens no camera"))]
 pub struct CameraWish {
     pub size_px: Option<[u16; 2]>,
     pub fps: Option<u32>,
+    /// Those that are taken, the preferred one first; the board's before all others where nothing is said.
+    pub formats: Option<Formats>,
 }
+
+/// Pixel formats in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "camera"), allow(dead_code, reason = "this build opens no camera"))]
+pub struct Formats(pub Vec<PixelFormat>);
 
 /// What becomes of frames that come too fast.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -187,6 +214,35 @@ fn check_fps(fps: u32) -> Result<u32, String> {
     }
 }
 
+/// Reads pixel formats such as `nv12,yuyv`.
+pub fn parse_formats(text: &str) -> Result<Formats, String> {
+    let format = |name: &str| match name.trim() {
+        "nv12" => Ok(PixelFormat::Nv12),
+        "yuyv" => Ok(PixelFormat::Yuyv),
+        "mjpeg" => Ok(PixelFormat::Mjpeg),
+        other => Err(format!("{other:?}: expected some of nv12, yuyv and mjpeg, the preferred one first")),
+    };
+    text.split(',').map(format).collect::<Result<_, _>>().map(Formats)
+}
+
+/// Reads which RGA is used: what is neither `auto` nor `off` is the file of a librga.
+pub fn parse_rga(text: &str) -> Result<RgaChoice, String> {
+    match text {
+        "auto" => Ok(RgaChoice::System),
+        "off" => Ok(RgaChoice::Off),
+        "" => Err("nothing: expected auto, off, or the file of a librga".into()),
+        file => Ok(RgaChoice::File(file.into())),
+    }
+}
+
+/// As [`parse_rga`], with files that start at `folder`.
+fn rga_of_file(text: &str, folder: &Path) -> Result<RgaChoice> {
+    match parse_rga(text).map_err(|e| anyhow!("rga: {e}"))? {
+        RgaChoice::File(file) => Ok(RgaChoice::File(folder.join(file))),
+        choice => Ok(choice),
+    }
+}
+
 impl Config {
     /// Reads the file that `args` name, and lets them override it.
     ///
@@ -213,10 +269,15 @@ impl Config {
         };
         let pattern = size_of_file("pattern", file.pattern.as_deref())?;
         let fps = file.camera_fps.map(check_fps).transpose().map_err(|e| anyhow!("camera_fps: {e}"))?;
+        let formats = file.camera_format.as_deref().map(parse_formats).transpose();
+        let formats = formats.map_err(|e| anyhow!("camera_format: {e}"))?;
         let wish = CameraWish {
             size_px: args.camera_size.or(size_of_file("camera_size", file.camera_size.as_deref())?),
             fps: args.camera_fps.or(fps),
+            formats: args.camera_format.or(formats),
         };
+        let folder = args.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let rga = file.rga.as_deref().map(|text| rga_of_file(text, folder)).transpose()?;
         let of_file = Play::of(file.images, file.video, file.camera, pattern)?;
         let play = Play::of(args.images, args.video, args.camera, args.pattern)?.or(of_file);
         Ok(Settings {
@@ -228,10 +289,12 @@ impl Config {
             repeat: args.repeat || file.repeat,
             policy: args.policy.map(Policy::from).or(file.policy),
             frames: args.frames,
-            interval: Duration::from_millis(args.interval_ms.or(file.interval_ms).unwrap_or(0)),
+            interval: args.interval_ms.or(file.interval_ms).map(Duration::from_millis),
+            rga: args.rga.or(rga).unwrap_or_default(),
             confidence: args.confidence.or(file.confidence),
             json: args.json.or(file.json).unwrap_or_else(|| "-".into()),
             report: args.report.or(file.report),
+            wants_page: args.web.is_some(),
             sinks: SinkConfig {
                 web: web(args.web, file.web),
                 mqtt: file.mqtt,

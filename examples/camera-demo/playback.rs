@@ -1,5 +1,5 @@
-//! What is played: a camera, a folder of images, a file of video, a test pattern, or the pictures in the bundle; and how, where
-//! nobody says.
+//! What is played: a camera, a folder of images, a file of video, a test pattern, or the pictures in the bundle until a camera
+//! comes; and how, where nobody says.
 
 use std::time::Duration;
 
@@ -9,26 +9,65 @@ use examples::device::PipelineModel;
 use examples::images::images_in;
 use repedge::Error;
 use repedge::pipeline::{Following, Policy};
-use repedge::source::{Arrival, Pattern, Rewound, Shot, Source, Still, Stills, open_video};
+use repedge::source::{Arrival, Handover, Pattern, Rewound, Shot, Source, Still, Stills, open_video};
 
+#[cfg(feature = "camera")]
+use super::cameras::{self, Sought};
 use super::config::{Play, Settings};
+
+/// From one of the bundle's own pictures to the next, where nobody says: each is to be seen.
+const PICTURE: Duration = Duration::from_millis(200);
 
 /// A source, and what becomes of its frames.
 pub struct Playback {
     pub source: Box<dyn Source>,
     pub policy: Policy,
     pub following: Following,
+    pub interval: Duration,
+    /// Where a camera is that came meanwhile, once the source has ended.
+    pub camera: Handover,
 }
 
-/// Opens what `settings` name, else the first camera, else the bundle's own pictures, which are repeated.
+/// Opens what `settings` name, else the first camera, else the bundle's own pictures, which are repeated until there is one.
 ///
 /// # Errors
 /// When there is nothing to play.
 pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> {
-    if let Some(source) = camera(settings)? {
-        let (policy, following) = (settings.policy.unwrap_or(Policy::NewestFrame), Following::On);
-        return Ok(Playback { source, policy, following });
+    #[cfg(feature = "camera")]
+    match cameras::open(settings)? {
+        Sought::Camera(camera) => return Ok(of_camera(settings, camera)),
+        Sought::Later(search, refusals) => return until_camera(settings, model, search, refusals),
+        Sought::Nothing => {}
     }
+    of_files(settings, model)
+}
+
+/// How a camera is played.
+pub fn of_camera(settings: &Settings, source: Box<dyn Source>) -> Playback {
+    Playback {
+        source,
+        policy: settings.policy.unwrap_or(Policy::NewestFrame),
+        following: Following::On,
+        interval: settings.interval.unwrap_or_default(),
+        camera: Handover::default(),
+    }
+}
+
+/// The bundle's pictures, until `search` finds a camera.
+#[cfg(feature = "camera")]
+fn until_camera(
+    settings: &Settings,
+    model: &mut PipelineModel,
+    search: repedge::source::v4l2::Search,
+    refusals: Vec<String>,
+) -> Result<Playback> {
+    let playback = of_files(settings, model)?;
+    let (source, camera) = repedge::source::Standby::new(playback.source, search, refusals);
+    Ok(Playback { source: Box::new(source), camera, ..playback })
+}
+
+/// What is no camera.
+fn of_files(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> {
     let source: Box<dyn Source> = match &settings.play {
         Some(Play::Images(folder)) => {
             let files = images_in(folder)?.into_iter().map(Still::File);
@@ -39,53 +78,29 @@ pub fn open(settings: &Settings, model: &mut PipelineModel) -> Result<Playback> 
             let [width_px, height_px] = size_px.map(usize::from);
             Box::new(Pattern::new(width_px, height_px))
         }
-        Some(Play::Camera(_)) | None => Box::new(Stills::new(bundled(model)?)),
+        Some(Play::Camera(path)) => {
+            return Err(Error::Input(Fault::new(
+                format!("camera {}, which this build cannot open", path.display()),
+                "a build with cameras",
+                "build examples with feature `camera`, as packages for boards are",
+            ))
+            .into());
+        }
+        None => Box::new(Stills::new(bundled(model)?)),
     };
     let repeat = settings.repeat || settings.play.is_none();
     let moves = matches!(settings.play, Some(Play::Video(_) | Play::Pattern(_)));
-    let is_live = matches!(settings.play, Some(Play::Pattern(_))) && !settings.interval.is_zero();
-    let usual = if is_live { Policy::NewestFrame } else { Policy::EveryFrame };
+    let usual = if settings.play.is_none() { PICTURE } else { Duration::ZERO };
+    let interval = settings.interval.unwrap_or(usual);
+    let is_live = matches!(settings.play, Some(Play::Pattern(_))) && !interval.is_zero();
+    let policy = if is_live { Policy::NewestFrame } else { Policy::EveryFrame };
     Ok(Playback {
         source: Box::new(Rounds { source, repeat, has_shown: false }),
-        policy: settings.policy.unwrap_or(usual),
+        policy: settings.policy.unwrap_or(policy),
         following: if settings.track || moves { Following::On } else { Following::Off },
+        interval,
+        camera: Handover::default(),
     })
-}
-
-/// The camera that `settings` name, or, where they name nothing to play, the first that there is. The one place that knows of
-/// cameras.
-#[cfg(feature = "camera")]
-fn camera(settings: &Settings) -> Result<Option<Box<dyn Source>>> {
-    use repedge::source::v4l2::{Camera, Settings as CameraSettings, Wish, first_camera};
-
-    let path = match &settings.play {
-        Some(Play::Camera(path)) => path.clone(),
-        Some(_) => return Ok(None),
-        None => match first_camera()? {
-            Some(found) => found.path,
-            None => return Ok(None),
-        },
-    };
-    let usual = Wish::default();
-    let [width_px, height_px] =
-        settings.wish.size_px.map_or([usual.width_px, usual.height_px], |size_px| size_px.map(u32::from));
-    let wish = Wish { width_px, height_px, fps: settings.wish.fps.unwrap_or(usual.fps), ..usual };
-    let camera = Camera::open(CameraSettings { path: Some(path), wish, ..CameraSettings::default() })?;
-    Ok(Some(Box::new(camera)))
-}
-
-/// No camera, which this build cannot open.
-#[cfg(not(feature = "camera"))]
-fn camera(settings: &Settings) -> Result<Option<Box<dyn Source>>> {
-    match &settings.play {
-        Some(Play::Camera(path)) => Err(Error::Input(Fault::new(
-            format!("camera {}, which this build cannot open", path.display()),
-            "a build with cameras",
-            "build examples with feature `camera`, as packages for boards are",
-        ))
-        .into()),
-        _ => Ok(None),
-    }
 }
 
 /// A source that is played over and over, where that is asked for, and must give something each time.

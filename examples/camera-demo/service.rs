@@ -54,6 +54,14 @@ impl Service {
         tell(&[NotifyState::Ready, NotifyState::Status(status)])
     }
 
+    /// Tells systemd what is done now.
+    ///
+    /// # Errors
+    /// As [`Service::ready`].
+    pub fn goes_on(&self, status: &str) -> Result<()> {
+        tell(&[NotifyState::Status(status)])
+    }
+
     /// Tells systemd that the end is meant.
     ///
     /// # Errors

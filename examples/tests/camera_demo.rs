@@ -98,8 +98,28 @@ fn the_packaged_settings_are_understood() {
     let scene = Scene::new(&signed::right());
     let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/camera-demo/camera-demo.toml");
     let files = ["--config", packaged, "--bundle", "squares.bundle", "--keys", "keys", "--board", "host"];
-    let once = ["--interval-ms", "0", "--frames", "1", "--json", "-"];
-    assert_eq!(lines(&run(&scene, &[&files[..], &once].concat())).len(), 1);
+    // Another program of this machine may have the page's port.
+    let once = ["--pattern", "96x64", "--web=127.0.0.1:0", "--frames", "1", "--json", "-"];
+    let output = run(&scene, &[&files[..], &once].concat());
+    assert_eq!(lines(&output).len(), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("http://127.0.0.1:"), "the page is on");
+    let said: toml::Table = toml::from_str(&std::fs::read_to_string(packaged).unwrap()).unwrap();
+    assert_eq!(said["web"]["listen"].as_str(), Some("127.0.0.1:8080"));
+    assert!(!said.contains_key("interval_ms"), "a camera would be slowed down");
+}
+
+#[test]
+fn a_page_that_only_the_settings_ask_for_is_left_out_where_its_address_is_taken() {
+    let scene = Scene::new(&signed::right());
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    std::fs::write(scene.path("page.toml"), format!("[web]\nlisten = \"{address}\"\n")).unwrap();
+    let args = ["--bundle", "squares.bundle", "--keys", "keys", "--pattern", "96x64", "--frames", "1"];
+    let output = run(&scene, &[&args[..], &["--config", "page.toml"]].concat());
+    assert_eq!(lines(&output).len(), 1);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("going on without a page on {address}")), "{said}");
+    complaint(&run(&scene, &[&args[..], &[&format!("--web={address}")]].concat()), 1);
 }
 
 #[test]
@@ -156,7 +176,9 @@ fn a_reader_that_goes_ends_it_cleanly() {
     drop(reader);
     let mut command = command(&scene, &["--bundle", "squares.bundle", "--keys", "keys"]);
     let output = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("frames shown"), "{said}");
 }
 
 /// Twelve frames of red, but for the sixth, which is black.
@@ -217,16 +239,20 @@ fn what_no_camera_can_give_is_refused_by_name() {
     assert!(refused(&["--camera-fps", "0"], 2).contains("1 to 1000"));
     assert!(refused(&["--camera-fps", "fast"], 2).contains("\"fast\""));
     assert!(refused(&["--camera-fps", "30", "--pattern", "96x64"], 2).contains("--pattern"));
+    assert!(refused(&["--camera-format", "nv12,rgb24"], 2).contains("\"rgb24\": expected some of nv12"));
+    assert!(refused(&["--camera-format", "yuyv", "--pattern", "96x64"], 2).contains("--pattern"));
     let file = |text: &str| std::fs::write(scene.path("demo.toml"), text).unwrap();
     for (text, said) in [
         ("camera_size = \"640\"", "camera_size: \"640\""),
         ("camera_fps = 0", "camera_fps: 0"),
         ("camera_fps = -1", "demo.toml"),
+        ("camera_format = \"nv21\"", "camera_format: \"nv21\""),
+        ("camera_format = \"\"", "camera_format: \"\""),
     ] {
         file(text);
         assert!(refused(&["--config", "demo.toml"], 1).contains(said), "{said}");
     }
-    file("camera_size = \"1280x720\"\ncamera_fps = 60\n");
+    file("camera_size = \"1280x720\"\ncamera_fps = 60\ncamera_format = \"yuyv, mjpeg\"\n");
     let said = refused(&["--config", "demo.toml", "--images", "nowhere"], 1);
     assert!(said.contains("nowhere") && !said.contains("camera"), "what is right is taken: {said}");
 }
@@ -253,6 +279,46 @@ fn a_report_tells_of_stages_queues_and_sinks() {
         assert_eq!(report["sinks"][0]["failures"], 0);
     }
     complaint(&run(&scene, &[&play[..], &["--policy", "some"]].concat()), 2);
+}
+
+#[test]
+fn which_rga_is_used_can_be_said() {
+    let scene = Scene::new(&[]);
+    let play = ["--bundle", "squares.bundle", "--keys", "keys", "--pattern", "96x64", "--frames", "2"];
+    // No camera's frames and no NPU: whatever is said, the CPU prepares them.
+    for choice in ["auto", "off", "nowhere/librga.so"] {
+        assert_eq!(lines(&run(&scene, &[&play[..], &["--rga", choice]].concat())).len(), 2, "{choice}");
+    }
+    assert!(complaint(&run(&scene, &[&play[..], &["--rga", ""]].concat()), 2).contains("--rga"));
+    std::fs::write(scene.path("demo.toml"), "rga = \"off\"\n").unwrap();
+    assert_eq!(lines(&run(&scene, &[&play[..], &["--config", "demo.toml"]].concat())).len(), 2);
+    std::fs::write(scene.path("demo.toml"), "rga = \"\"\n").unwrap();
+    let said = complaint(&run(&scene, &[&play[..], &["--config", "demo.toml"]].concat()), 1);
+    assert!(said.contains("rga: nothing"), "{said}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_does_not_hide_why_the_run_failed() {
+    let scene = Scene::new(&[]);
+    std::fs::create_dir_all(scene.path("pictures")).unwrap();
+    std::fs::write(scene.path("pictures/b.png"), "no picture").unwrap();
+    let play = ["--bundle", "squares.bundle", "--keys", "keys", "--report", "/dev/full"];
+    let said = complaint(&run(&scene, &[&play[..], &["--images", "pictures"]].concat()), 1);
+    assert!(said.contains("error: 1 picture: nothing in it can be used"), "{said}");
+    assert!(said.contains("note: /dev/full"), "{said}");
+    let said = complaint(&run(&scene, &[&play[..], &["--pattern", "96x64", "--frames", "1"]].concat()), 1);
+    assert!(said.contains("error: /dev/full"), "{said}");
+}
+
+#[test]
+fn standard_output_on_a_full_disk_costs_the_lines_only() {
+    let scene = Scene::new(&signed::right());
+    let mut command = command(&scene, &["--bundle", "squares.bundle", "--keys", "keys", "--frames", "5"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let said = complaint(&output, 0);
+    assert!(said.contains("going on without a sink: JSON lines to standard output"), "{said}");
+    assert!(said.contains("5 frames shown"), "{said}");
 }
 
 #[test]

@@ -11,24 +11,60 @@ use super::Image;
 
 /// Decodes to RGB and tells how the EXIF data wants the image turned.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
-    length(bytes).ok_or("JPEG: the file ends before the image does (no end marker)")?;
-    let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let rgb = decoder.decode().map_err(|e| format!("JPEG: {e}"))?;
-    let (width_px, height_px) = decoder.dimensions().ok_or("JPEG: no dimensions")?;
+    let mut rgb = Vec::new();
+    let (decoder, [width_px, height_px]) = read(bytes, None, &mut rgb)?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     Ok((Image { width_px, height_px, rgb }, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
-/// As [`decode`], for an image of a camera's Motion JPEG, which may leave out the Huffman tables that all of them share.
+/// Decodes to RGB, into memory that is used again, and gives width and height, which must be those that are expected, if any are.
+/// As the image lies: a frame of video is not turned.
+pub(crate) fn decode_into(
+    bytes: &[u8],
+    expected_px: Option<[usize; 2]>,
+    rgb: &mut Vec<u8>,
+) -> Result<[usize; 2], String> {
+    read(bytes, expected_px, rgb).map(|(_, sides_px)| sides_px)
+}
+
+type Decoder<'b> = JpegDecoder<ZCursor<&'b [u8]>>;
+
+fn read<'b>(
+    bytes: &'b [u8],
+    expected_px: Option<[usize; 2]>,
+    rgb: &mut Vec<u8>,
+) -> Result<(Decoder<'b>, [usize; 2]), String> {
+    length(bytes).ok_or("JPEG: the file ends before the image does (no end marker)")?;
+    let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|e| format!("JPEG: {e}"))?;
+    let (width_px, height_px) = decoder.dimensions().ok_or("JPEG: no dimensions")?;
+    if let Some([width, height]) = expected_px.filter(|expected| *expected != [width_px, height_px]) {
+        return Err(format!("JPEG: {width_px}x{height_px} pixels where {width}x{height} were expected"));
+    }
+    rgb.resize(decoder.output_buffer_size().ok_or("JPEG: more pixels than memory can hold")?, 0);
+    decoder.decode_into(rgb).map_err(|e| format!("JPEG: {e}"))?;
+    Ok((decoder, [width_px, height_px]))
+}
+
+/// As [`decode_into`], for an image of a camera's Motion JPEG, which may leave out the Huffman tables that all of them share; it
+/// is then put together in `scratch`.
 #[cfg(feature = "v4l2")]
-pub(crate) fn decode_motion(bytes: &[u8]) -> Result<Image, String> {
+pub(crate) fn decode_motion(
+    bytes: &[u8],
+    expected_px: [usize; 2],
+    rgb: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
+) -> Result<(), String> {
     if has_tables(bytes) {
-        return decode(bytes).map(|(image, _)| image);
+        return decode_into(bytes, Some(expected_px), rgb).map(|_| ());
     }
     let length = length(bytes).ok_or("JPEG: the image has no end marker")?;
-    let marked = [&bytes[..2], &MOTION, &bytes[2..length]].concat();
-    decode(&marked).map(|(image, _)| image)
+    scratch.clear();
+    for part in [&bytes[..2], &MOTION, &bytes[2..length]] {
+        scratch.extend_from_slice(part);
+    }
+    decode_into(scratch, Some(expected_px), rgb).map(|_| ())
 }
 
 /// The segment by which AVI files mark images that leave the tables out (Library of Congress, "MJPEG", fdd000063); the

@@ -15,7 +15,7 @@ const CHUNK: usize = 1 << 16;
 /// No image of a camera is larger.
 const MAX_IMAGE: usize = 1 << 26;
 
-/// A file of video. Each frame is an allocation of the JPEG decoder's.
+/// A file of video.
 #[derive(Debug)]
 pub struct MjpegFile {
     path: PathBuf,
@@ -100,10 +100,10 @@ impl Source for MjpegFile {
             }
             Found::Image(length) => {
                 self.used = length;
-                Ok(match jpeg::decode(&self.pending[..length]) {
-                    Ok((image, _)) => {
-                        (shot.width_px, shot.height_px) = (image.width_px, image.height_px);
-                        (shot.format, shot.bytes) = (Format::Rgb, image.rgb);
+                Ok(match jpeg::decode_into(&self.pending[..length], None, &mut shot.bytes) {
+                    Ok(sides_px) => {
+                        [shot.width_px, shot.height_px] = sides_px;
+                        shot.format = Format::Rgb;
                         Arrival::Frame
                     }
                     Err(reason) => Arrival::Broken(format!("frame {number}: {reason}")),

@@ -4,13 +4,14 @@
 mod dma;
 mod mjpeg;
 mod pattern;
+mod standby;
 mod stills;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
 mod y4m;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artifact::Fault;
 
@@ -20,13 +21,14 @@ use crate::{Error, Frame};
 pub use dma::ShotDma;
 pub use mjpeg::MjpegFile;
 pub use pattern::Pattern;
+pub use standby::{Handover, Hunt, Look, Standby};
 pub use stills::{Still, Stills};
 pub use y4m::Y4mFile;
 
 /// Something that gives frames, one after the other.
 pub trait Source: Send {
-    /// Waits for the next frame, for at most `patience`, and reads it into `shot`, whose memory is used again; not where a frame is
-    /// an image file, whose decoder brings its own: Motion JPEG, from files or cameras, and pictures.
+    /// Waits for the next frame, for at most `patience`, and reads it into `shot`, whose memory is used again; not by pictures, each
+    /// of which brings its own. The decoder of Motion JPEG needs some beside it.
     ///
     /// # Errors
     /// [`Error::Input`] when the source cannot give another frame, now or later.
@@ -102,6 +104,10 @@ pub struct Shot {
     pub format: Format,
     /// Rows without padding.
     pub bytes: Vec<u8>,
+    /// When the frame was taken, where the source knows that.
+    pub taken_at: Option<Instant>,
+    /// When waiting for the frame was over and reading it began, where the source waits for frames.
+    pub read_from: Option<Instant>,
     /// The same frame where the camera put it, for devices to read it there; absent where it is in no DMA-BUF.
     pub dma: Option<ShotDma>,
 }

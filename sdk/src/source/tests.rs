@@ -107,6 +107,22 @@ fn damaged_jpegs_cost_themselves_only() {
 }
 
 #[test]
+fn memory_of_motion_jpeg_is_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = jpeg([0, 255, 0]);
+    let path = written(&folder, "a.mjpeg", &[&whole[..], &whole, &whole].concat());
+    let (mut source, mut shot) = (open_video(&path).unwrap(), Shot::default());
+    assert_eq!(source.next(&mut shot, PATIENCE).unwrap(), Arrival::Frame);
+    let place = shot.bytes.as_ptr();
+    for number in 1..3 {
+        shot.bytes.fill(0);
+        assert_eq!(source.next(&mut shot, PATIENCE).unwrap(), Arrival::Frame);
+        assert_eq!((shot.number, shot.bytes.as_ptr()), (number, place));
+        assert!(shot.bytes[1] > 240, "a green pixel, not what was there before: {:?}", &shot.bytes[..3]);
+    }
+}
+
+#[test]
 fn the_pattern_moves_and_repeats_itself() {
     let mut source = Pattern::new(63, 31);
     let (mut first, mut second) = (Shot::default(), Shot::default());

@@ -1,19 +1,25 @@
-//! `camera-probe REPORT.json`: what the camera source makes of a real driver. Opens the first camera in each format that it
-//! offers, counts frames, compares their brightness and their DMA-BUFs, and, where the driver is the kernel's `vivid`, has it
-//! damage, lose and withhold frames, fail, and go away. Exit code 1: something was not as it must be.
+//! `camera-probe REPORT.json FORMAT…`: what the camera source makes of a real driver. Opens the first camera in each of these
+//! formats, which it must have, counts frames, compares their brightness and their DMA-BUFs, and, where the driver is the
+//! kernel's `vivid`, has it damage, lose and withhold frames, fail, and go away.
+//!
+//! `camera-probe --control NAME VALUE`: sets a control of the first camera. `camera-probe --drawn PICTURE LINES`: whether a
+//! picture shows what one of the JSON lines says. Exit code 1: something was not as it must be.
 
-use std::fs::File;
+mod control;
+mod drawn;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use repedge::frame::Samples;
-use repedge::source::v4l2::{Camera, LentDma, LentPixels, Pixels, Settings, Wish, first_camera};
+use repedge::source::v4l2::{Camera, Formats, LentDma, LentPixels, Pixels, Settings, Wish, first_camera};
 use repedge::source::{Arrival, Format, Shot, Source};
 use serde_json::{Value, json};
-use v4l2r::bindings::v4l2_queryctrl;
-use v4l2r::ioctl::{self, CtrlId, QueryCtrlFlags};
+use v4l2r::ioctl;
+
+use control::control;
 
 /// Frames taken in each format.
 const FRAMES: usize = 20;
@@ -21,17 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// Nothing here takes longer, even in an emulator.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Formats that can be asked for, by V4L2's names.
+const FORMATS: [(&str, Pixels); 4] =
+    [("NV12", Pixels::Nv12), ("NM12", Pixels::Nv12Planes), ("YUYV", Pixels::Yuyv), ("MJPG", Pixels::Jpeg)];
 
 fn main() -> ExitCode {
-    let Some(path) = std::env::args_os().nth(1) else {
-        eprintln!("usage: camera-probe REPORT.json");
-        return ExitCode::from(2);
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args[..] {
+        ["--control", name, value] => set(name, value),
+        ["--drawn", picture, lines] => drawn::check(Path::new(picture), Path::new(lines)),
+        [report, ref formats @ ..] if !report.starts_with("--") => write(Path::new(report), formats),
+        _ => {
+            eprintln!(
+                "usage: camera-probe REPORT.json FORMAT... | --control NAME VALUE | --drawn PICTURE LINES"
+            );
+            return ExitCode::from(2);
+        }
     };
-    let outcome = probe().and_then(|report| {
-        let text = serde_json::to_string_pretty(&report)?;
-        std::fs::write(&path, text + "\n")
-            .with_context(|| format!("cannot write {}", Path::new(&path).display()))
-    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -41,29 +54,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn probe() -> Result<Value> {
+fn set(name: &str, value: &str) -> Result<()> {
+    let found = first_camera()?.context("there is no camera")?;
+    control(&found.path, name, value.parse().with_context(|| format!("{value:?} is no value"))?)
+}
+
+fn write(path: &Path, formats: &[&str]) -> Result<()> {
+    let text = serde_json::to_string_pretty(&probe(formats)?)?;
+    std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn probe(wanted: &[&str]) -> Result<Value> {
     let found = first_camera()?.context("there is no camera")?;
     eprintln!("{found:?}");
-    let mut formats = Vec::new();
-    for (pixels, size) in [
-        (None, (640, 480)),
-        (Some(Pixels::Nv12), (640, 360)),
-        (Some(Pixels::Yuyv), (640, 360)),
-        (Some(Pixels::Jpeg), (640, 360)),
-    ] {
-        let wish = Wish { width_px: size.0, height_px: size.1, pixels, ..Wish::default() };
-        formats.push(match open(wish) {
-            Ok(mut camera) => capture(&mut camera).with_context(|| format!("{pixels:?}"))?,
-            Err(error) => json!({ "wish": format!("{pixels:?}"), "refused": error.to_string() }),
-        });
-        eprintln!("{}", formats[formats.len() - 1]);
+    let is_vivid = found.card == "vivid";
+    let mut formats = vec![capture(&mut open(Wish::default())?).context("any format")?];
+    for name in wanted {
+        let format = in_format(name).with_context(|| format!("format {name}"))?;
+        // vivid exports its buffers; other drivers need not.
+        ensure!(!is_vivid || format["dma_bufs"] != 0, "format {name}: no DMA-BUF of a frame");
+        eprintln!("{format}");
+        formats.push(format);
     }
-    let captured = formats.iter().filter(|format| format["frames"].is_u64()).count();
-    ensure!(captured >= 2, "only {captured} formats gave frames");
-    let faults = if found.card == "vivid" { faults(&found.path)? } else { Value::Null };
-    Ok(
-        json!({ "path": found.path, "card": found.card, "bus": found.bus, "formats": formats, "faults": faults }),
-    )
+    let faults = if is_vivid { faults(&found.path)? } else { Value::Null };
+    Ok(json!({
+        "path": found.path, "card": found.card, "bus": found.bus, "driver": found.driver, "formats": formats,
+        "faults": faults,
+    }))
+}
+
+/// Takes frames in the format of this name and no other.
+fn in_format(name: &str) -> Result<Value> {
+    let pixels = FORMATS.iter().find(|(other, _)| *other == name).map(|(_, pixels)| *pixels);
+    let formats = Formats::only(&[pixels.context("no format that we read")?]);
+    let mut camera = open(Wish { width_px: 640, height_px: 360, formats, ..Wish::default() })?;
+    let is_set = camera.describe().ends_with(&format!("640x360 pixels as {name}"));
+    ensure!(is_set, "the camera was set to something else: {}", camera.describe());
+    capture(&mut camera)
 }
 
 fn open(wish: Wish) -> Result<Camera> {
@@ -232,22 +259,4 @@ fn faults(path: &Path) -> Result<Value> {
         "damaged": damaged, "lost_of_dropped_half": lost, "stuck": stuck, "unstuck": unstuck, "failed": failed,
         "disconnect": { "told": told, "late": late, "away_ms": away_ms, "numbers": [before, number], "frames_after": more },
     }))
-}
-
-/// Sets the control of this name, through a file of its own, which is closed before it returns.
-fn control(path: &Path, name: &str, value: i32) -> Result<()> {
-    let file = File::options().read(true).write(true).open(path)?;
-    let mut id = 0;
-    loop {
-        let asked = CtrlId::new(id)?;
-        let next: v4l2_queryctrl = ioctl::queryctrl(&file, asked, QueryCtrlFlags::NEXT)
-            .with_context(|| format!("vivid has no control {name:?}"))?;
-        id = next.id;
-        let text: Vec<u8> = next.name.iter().copied().take_while(|byte| *byte != 0).collect();
-        if text == name.as_bytes() {
-            ioctl::s_ctrl(&file, id, value).with_context(|| format!("setting {name:?}"))?;
-            eprintln!("{name}: {value}");
-            return Ok(());
-        }
-    }
 }

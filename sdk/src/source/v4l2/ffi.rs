@@ -1,5 +1,7 @@
 //! The unions of V4L2's structures: which member counts is said by another field. Here that field is looked at, and nothing else
-//! is done. All other unsafe code of the camera is that of `v4l2r`.
+//! is done. Beside that, the clock that drivers go by. All other unsafe code of the camera is that of `v4l2r`.
+
+use std::time::Duration;
 
 use v4l2r::QueueType;
 use v4l2r::bindings::{
@@ -47,4 +49,12 @@ pub(super) fn pace(queue: QueueType, fps: u32) -> v4l2_streamparm {
     let timeperframe = v4l2_fract { numerator: 1, denominator: fps };
     let capture = v4l2_captureparm { timeperframe, ..v4l2_captureparm::default() };
     v4l2_streamparm { type_: queue as u32, parm: v4l2_streamparm__bindgen_ty_1 { capture } }
+}
+
+/// The time by `CLOCK_MONOTONIC`, which most drivers go by, and [`std::time::Instant`] too.
+pub(super) fn monotonic() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a timespec that may be written. This clock is there on every Linux, so that the call does not fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -8,7 +8,7 @@ use v4l2r::nix::errno::Errno;
 
 use super::node::{self, Identity, Node};
 use super::watch::{Hub, Unopened};
-use super::{Found, Settings};
+use super::{Found, Settings, kind, offer};
 
 /// Where Linux tells of every video device.
 const CLASS: &str = "/sys/class/video4linux";
@@ -39,7 +39,8 @@ impl Finder {
         match (known, named) {
             (None, Some(path)) => Ok(path.to_owned()),
             (None, None) => {
-                let first = cameras().map_err(Unopened::Unfit)?.into_iter().next();
+                let cameras = kind::in_order(cameras().map_err(Unopened::Unfit)?, &self.settings.kinds);
+                let first = cameras.into_iter().next();
                 first.map(|found| found.path).ok_or_else(|| Unopened::Absent(no_camera()))
             }
             (Some(known), _) => {
@@ -58,8 +59,9 @@ impl Hub for Finder {
 
     fn open(&mut self) -> Result<Node, Unopened> {
         let path = self.path()?;
-        let (node, Identity { card, bus }) = Node::open(&path, &self.settings.wish)?;
-        self.known = Some(Found { path, card, bus });
+        let Settings { wish, kinds, .. } = &self.settings;
+        let (node, Identity { card, bus, driver }) = Node::open(&path, wish, kinds)?;
+        self.known = Some(Found { path, card, bus, driver });
         Ok(node)
     }
 
@@ -115,12 +117,12 @@ fn nodes() -> Vec<PathBuf> {
     numbers.into_iter().map(|number| Path::new(DEVICES).join(format!("video{number}"))).collect()
 }
 
-/// The camera at a path; none where it is no camera, or offers no format, as a socket without a sensor does.
+/// The camera at a path; none where it is no camera, or offers nothing that we read: a socket without a sensor, a raw sensor.
 fn look(path: &Path) -> Result<Option<Found>, Errno> {
     let file = node::open_file(path).map_err(|error| node::errno_of(&error))?;
-    let (Identity { card, bus }, queue) = node::identify(&file)?;
-    let offers = queue.is_some_and(|queue| node::offers_anything(&file, queue));
-    Ok(offers.then(|| Found { path: path.to_owned(), card, bus }))
+    let (Identity { card, bus, driver }, queue) = node::identify(&file)?;
+    let is_camera = queue.is_some_and(|queue| offer::is_readable(&node::offers(&file, queue)));
+    Ok(is_camera.then(|| Found { path: path.to_owned(), card, bus, driver }))
 }
 
 fn no_camera() -> Fault {
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     fn camera(path: &str, card: &str, bus: &str) -> Found {
-        Found { path: path.into(), card: card.into(), bus: bus.into() }
+        Found { path: path.into(), card: card.into(), bus: bus.into(), driver: "uvcvideo".into() }
     }
 
     #[test]

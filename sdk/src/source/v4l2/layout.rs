@@ -146,20 +146,26 @@ impl Layout {
         Some(DmaLayout { width_px, height_px, packing, color })
     }
 
-    /// Puts the pixels of `planes` into `shot`.
+    /// Puts the pixels of `planes` into `shot`, with the help of `scratch`, whose memory is used again.
     ///
     /// # Errors
-    /// A sentence, when the planes do not hold all rows or no whole image.
-    pub(super) fn unpack(&self, planes: Planes<'_>, shot: &mut Shot) -> Result<(), String> {
+    /// A sentence, when the planes do not hold all rows, or no whole image of the camera's size.
+    pub(super) fn unpack(
+        &self,
+        planes: Planes<'_>,
+        shot: &mut Shot,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), String> {
         if let Some(frame) = self.look(planes)? {
             copy(&frame, shot);
             return Ok(());
         }
         // Some drivers put bytes in front of an image, and all leave the rest of the buffer as it was.
         let bytes = &planes[0][jpeg::start(planes[0])..];
-        let image = jpeg::decode_motion(bytes)?;
-        (shot.width_px, shot.height_px) = (image.width_px, image.height_px);
-        (shot.format, shot.bytes) = (Format::Rgb, image.rgb);
+        let sides_px = [self.width_px, self.height_px];
+        jpeg::decode_motion(bytes, sides_px, &mut shot.bytes, scratch)?;
+        [shot.width_px, shot.height_px] = sides_px;
+        shot.format = Format::Rgb;
         Ok(())
     }
 }
@@ -206,7 +212,7 @@ mod tests {
 
     fn unpacked(format: DriverFormat, planes: Planes<'_>) -> Result<Shot, String> {
         let mut shot = Shot { bytes: vec![9; 3], ..Shot::default() };
-        format.layout().unwrap().unpack(planes, &mut shot)?;
+        format.layout().unwrap().unpack(planes, &mut shot, &mut Vec::new())?;
         shot.picture().unwrap();
         Ok(shot)
     }
@@ -243,11 +249,38 @@ mod tests {
     #[test]
     fn a_shots_memory_is_used_again() {
         let layout = format(Code::NV12, [4, 2], [8, 0]).layout().unwrap();
-        let (buffer, mut shot) = ([7; 24], Shot::default());
-        layout.unpack([&buffer, &[]], &mut shot).unwrap();
+        let (buffer, mut shot, mut scratch) = ([7; 24], Shot::default(), Vec::new());
+        layout.unpack([&buffer, &[]], &mut shot, &mut scratch).unwrap();
         let place = shot.bytes.as_ptr();
-        layout.unpack([&buffer, &[]], &mut shot).unwrap();
-        assert_eq!(shot.bytes.as_ptr(), place);
+        layout.unpack([&buffer, &[]], &mut shot, &mut scratch).unwrap();
+        assert_eq!((shot.bytes.as_ptr(), scratch.capacity()), (place, 0));
+    }
+
+    #[test]
+    fn memory_of_jpeg_is_used_again() {
+        let layout = format(Code::MJPG, [16, 8], [0, 0]).layout().unwrap();
+        let (mut shot, mut scratch) = (Shot::default(), Vec::new());
+        let (whole, bare) = (image(), without_tables(image()));
+        // Once with its tables and once without, so that both memories have their size.
+        layout.unpack([&whole, &[]], &mut shot, &mut scratch).unwrap();
+        layout.unpack([&bare, &[]], &mut shot, &mut scratch).unwrap();
+        let places = [shot.bytes.as_ptr(), scratch.as_ptr()];
+        for buffer in [&whole[..], &bare, &whole[..200], &whole] {
+            let _ = layout.unpack([buffer, &[]], &mut shot, &mut scratch);
+            assert_eq!([shot.bytes.as_ptr(), scratch.as_ptr()], places);
+        }
+    }
+
+    #[test]
+    fn a_jpeg_of_another_size_than_the_cameras_is_damaged() {
+        for bytes in [image(), without_tables(image())] {
+            for sides_px in [[8, 16], [16, 16], [32, 8]] {
+                let said = unpacked(format(Code::MJPG, sides_px, [0, 0]), [&bytes, &[]]).unwrap_err();
+                let [width, height] = sides_px;
+                let expected = format!("16x8 pixels where {width}x{height} were expected");
+                assert!(said.contains(&expected), "{said}");
+            }
+        }
     }
 
     #[test]
@@ -285,6 +318,15 @@ mod tests {
         bytes.into_inner()
     }
 
+    /// The image without its Huffman tables.
+    fn without_tables(mut bytes: Vec<u8>) -> Vec<u8> {
+        while let Some(at) = bytes.windows(2).position(|mark| mark == [0xff, 0xc4]) {
+            let length = usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
+            bytes.drain(at..at + 2 + length);
+        }
+        bytes
+    }
+
     #[test]
     fn jpeg_is_decoded_wherever_it_begins_and_whatever_follows() {
         let format = format(Code::MJPG, [16, 8], [0, 0]);
@@ -299,11 +341,7 @@ mod tests {
 
     #[test]
     fn jpeg_without_tables_is_what_cameras_send_as_mjpeg() {
-        let mut bytes = image();
-        while let Some(at) = bytes.windows(2).position(|mark| mark == [0xff, 0xc4]) {
-            let length = usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
-            bytes.drain(at..at + 2 + length);
-        }
+        let bytes = without_tables(image());
         let shot = unpacked(format(Code::MJPG, [16, 8], [0, 0]), [&bytes, &[]]).unwrap();
         assert!(shot.bytes.iter().all(|value| value.abs_diff(90) <= 2));
     }
@@ -317,7 +355,7 @@ mod tests {
         ) {
             let Ok(layout) = format(code, sides, strides).layout() else { return Ok(()) };
             let mut shot = Shot::default();
-            if layout.unpack([&first, &second], &mut shot).is_ok() {
+            if layout.unpack([&first, &second], &mut shot, &mut Vec::new()).is_ok() {
                 prop_assert!(shot.picture().is_ok());
             }
         }

@@ -16,15 +16,17 @@
 
 mod ffi;
 mod find;
+mod kind;
 mod layout;
 mod node;
 mod offer;
+mod search;
 mod watch;
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Arrival, Rewound, Shot, ShotDma, Source, Supply};
 use crate::Error;
@@ -32,13 +34,18 @@ use crate::frame::YuvFrame;
 use find::Finder;
 use watch::{Taken, Watched};
 
-pub use offer::{Pixels, Wish};
+pub use kind::Kind;
+pub use offer::{Formats, Pixels, Wish};
+pub use search::Search;
 
 /// Which camera, and what of it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Its node, such as `/dev/video0` or a link in `/dev/v4l/by-id`; the first camera where it is left open.
     pub path: Option<PathBuf>,
+    /// The kinds of cameras that the device has: the first camera is one of the first kind that is there. Others are taken too,
+    /// after these.
+    pub kinds: Vec<Kind>,
     /// Size, speed and format. It gives what comes nearest.
     pub wish: Wish,
     /// A stream without frames for so long is begun anew, and after as long again the camera is opened anew.
@@ -48,7 +55,7 @@ pub struct Settings {
 impl Default for Settings {
     /// The first camera with what [`Wish::default`] wants; five seconds.
     fn default() -> Self {
-        Self { path: None, wish: Wish::default(), stuck_after: Duration::from_secs(5) }
+        Self { path: None, kinds: Vec::new(), wish: Wish::default(), stuck_after: Duration::from_secs(5) }
     }
 }
 
@@ -61,10 +68,12 @@ pub struct Found {
     pub card: String,
     /// Where it is plugged in, as its driver says.
     pub bus: String,
+    /// The driver's name.
+    pub driver: String,
 }
 
 /// The camera with the lowest number, if there is any. Nodes of metadata, outputs, converters and codecs, and nodes that offer no
-/// format, are passed over.
+/// format that we read, are passed over.
 ///
 /// # Errors
 /// [`Error::Input`] when there are video devices and this user may open none of them.
@@ -76,13 +85,15 @@ pub fn first_camera() -> Result<Option<Found>, Error> {
 ///
 /// It tells what happens to it by [`Arrival::Broken`], once each: frames that are damaged, a stream that is stuck, being
 /// unplugged. While it is away frames are [`Arrival::Late`]. Numbers of frames go on when it is back; those that the driver passed
-/// over are counted. Frames as NV12 and YUYV are copied without an allocation; as MJPEG, each is one of the decoder's. Those that a
-/// device wrote in one plane are [shared as DMA-BUF](Shot::dma) too, of so many buffers at a time that the driver has enough left;
-/// not those of USB cameras, which the driver writes.
+/// over are counted. Frames are copied, or decoded, into memory that is used again; an image of another size than the camera's
+/// counts as damaged. Those that a device wrote in one plane are [shared as DMA-BUF](Shot::dma) too, of so many buffers at a time
+/// that the driver has enough left; not those of USB cameras, which the driver writes.
 #[derive(Debug)]
 pub struct Camera {
     watched: Watched<Finder>,
     taken_at: Option<Duration>,
+    /// Where JPEG that comes in parts is put together.
+    scratch: Vec<u8>,
     /// Its driver's words for what it was set to at first.
     setting: String,
 }
@@ -128,7 +139,7 @@ impl Camera {
         let stuck_after = settings.stuck_after;
         let watched = Watched::open(Finder::new(settings), stuck_after).map_err(Error::Input)?;
         let setting = watched.device().map(|node| node.format().to_string()).unwrap_or_default();
-        Ok(Self { watched, taken_at: None, setting })
+        Ok(Self { watched, taken_at: None, scratch: Vec::new(), setting })
     }
 
     /// As [`Source::next`], without a copy: `look` sees the frame where it lies. What it does with the DMA-BUFs must have
@@ -157,14 +168,15 @@ impl Camera {
 
 impl Source for Camera {
     fn next(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
-        let taken_at = &mut self.taken_at;
+        let Self { watched, taken_at, scratch, .. } = self;
         // The driver may need it for the next frame.
         shot.dma = None;
-        Ok(self.watched.next(patience, &mut |taken, layout, number| {
+        Ok(watched.next(patience, &mut |taken, layout, number| {
             *taken_at = Some(taken.taken_at);
+            (shot.taken_at, shot.read_from) = (moment(taken.taken_at), Some(Instant::now()));
             shot.number = number;
             shot.name.clear();
-            layout.unpack(taken.planes, shot)?;
+            layout.unpack(taken.planes, shot, scratch)?;
             shot.dma = taken.whole.zip(layout.dma()).map(|(fd, layout)| ShotDma::new(Arc::clone(fd), layout));
             Ok(())
         }))
@@ -186,5 +198,29 @@ impl Source for Camera {
     fn describe(&self) -> String {
         let found = self.found().map(|Found { path, card, .. }| format!("{} ({card})", path.display()));
         format!("{}, {}", found.unwrap_or_else(|| "a camera".into()), self.setting)
+    }
+}
+
+/// Frames that a driver keeps are younger: what seems older is by another clock than ours.
+const OLDEST: Duration = Duration::from_secs(2);
+
+/// The moment that a driver calls `at`; none where it goes by another clock.
+fn moment(at: Duration) -> Option<Instant> {
+    let age = ffi::monotonic().checked_sub(at).filter(|age| *age < OLDEST)?;
+    Instant::now().checked_sub(age)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drivers_time_is_a_moment_unless_it_is_by_another_clock() {
+        let age = Duration::from_millis(30);
+        let (before, now) = (Instant::now(), ffi::monotonic());
+        let taken = moment(now - age).unwrap();
+        assert!(taken + age >= before && taken + age <= Instant::now());
+        assert_eq!(moment(now + Duration::from_secs(3600)), None, "the time of day");
+        assert_eq!(moment(now.saturating_sub(OLDEST)), None, "a clock that began later");
     }
 }

@@ -26,6 +26,7 @@ use v4l2r::{PixelFormat, QueueType};
 
 use super::LentDma;
 use super::ffi;
+use super::kind::{self, Kind};
 use super::layout::{DriverFormat, Layout};
 use super::offer::{self, Choice, Code, Offer, Size, Sizes, Wish};
 use super::watch::{Device, Failure, State, Taken, Unopened, Waited};
@@ -46,6 +47,8 @@ pub(super) struct Identity {
     pub(super) card: String,
     /// Where it is plugged in.
     pub(super) bus: String,
+    /// The driver's name.
+    pub(super) driver: String,
 }
 
 /// A node that streams.
@@ -98,7 +101,8 @@ pub(super) fn identify(file: &File) -> Result<(Identity, Option<QueueType>), Err
     let capability: v4l2_capability = ioctl::querycap(file).map_err(Errno::from)?;
     let capability = Capability::from(capability);
     let queue = capture_queue(capability.device_caps());
-    Ok((Identity { card: capability.card, bus: capability.bus_info }, queue))
+    let Capability { card, bus_info: bus, driver, .. } = capability;
+    Ok((Identity { card, bus, driver }, queue))
 }
 
 /// The queue of a node that streams video from a camera. Nodes of metadata, and those of converters and codecs, which have
@@ -124,11 +128,6 @@ pub(super) fn offers(file: &File, queue: QueueType) -> Vec<Offer> {
         sizes: sizes(file, format.pixelformat.into()),
     };
     formats.map(offer).collect()
-}
-
-/// Whether a node offers any format.
-pub(super) fn offers_anything(file: &File, queue: QueueType) -> bool {
-    ioctl::enum_fmt::<v4l2_fmtdesc>(file, queue, 0).is_ok()
 }
 
 fn sizes(file: &File, format: PixelFormat) -> Sizes {
@@ -169,11 +168,12 @@ fn most_fps(file: &File, format: PixelFormat, [width, height]: [u32; 2]) -> Opti
 }
 
 impl Node {
-    /// Sets up and starts the stream of the camera at `path`.
+    /// Sets up and starts the stream of the camera at `path`, in the formats that its kind is preferred in where the wish leaves
+    /// them open.
     ///
     /// # Errors
     /// That it is not there, or why it cannot be used.
-    pub(super) fn open(path: &Path, wish: &Wish) -> Result<(Self, Identity), Unopened> {
+    pub(super) fn open(path: &Path, wish: &Wish, kinds: &[Kind]) -> Result<(Self, Identity), Unopened> {
         let file = open_file(path).map_err(|error| unopened(path, "opening it", errno_of(&error)))?;
         let (identity, queue) = identify(&file).map_err(|errno| unopened(path, "VIDIOC_QUERYCAP", errno))?;
         let queue = queue.ok_or_else(|| {
@@ -181,7 +181,8 @@ impl Node {
             let hint = "pass another node, or none to have the first camera taken";
             Unopened::Unfit(Fault::new(found, "a node that captures video", hint))
         })?;
-        let choice = offer::choose(&offers(&file, queue), wish).map_err(|fault| within(path, fault))?;
+        let wish = kind::wish_of(&identity.driver, wish, kinds);
+        let choice = offer::choose(&offers(&file, queue), &wish).map_err(|fault| within(path, fault))?;
         let node = Self::start(path, file, queue, choice, wish.fps, Writer::on(&identity.bus))?;
         Ok((node, identity))
     }
@@ -472,12 +473,12 @@ mod tests {
     #[test]
     fn what_is_no_camera_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let missing = Node::open(&folder.path().join("video9"), &Wish::default()).unwrap_err();
+        let missing = Node::open(&folder.path().join("video9"), &Wish::default(), &[]).unwrap_err();
         assert!(
             matches!(&missing, Unopened::Absent(fault) if fault.to_string().contains("video9")),
             "{missing:?}"
         );
-        let other = Node::open(Path::new("/dev/null"), &Wish::default()).unwrap_err();
+        let other = Node::open(Path::new("/dev/null"), &Wish::default(), &[]).unwrap_err();
         assert!(matches!(&other, Unopened::Unfit(fault) if fault.found.contains("QUERYCAP")), "{other:?}");
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Code(pub(super) [u8; 4]);
 /// (NV12 and NM12 in "YUV planar formats", YUYV in "Packed YUV formats", MJPG and JPEG in "Compressed Formats").
 const READABLE: [(Code, Pixels); 5] = [
     (Code::NV12, Pixels::Nv12),
-    (Code::NM12, Pixels::Nv12),
+    (Code::NM12, Pixels::Nv12Planes),
     (Code::YUYV, Pixels::Yuyv),
     (Code::MJPG, Pixels::Jpeg),
     (Code::JPEG, Pixels::Jpeg),
@@ -24,10 +24,48 @@ const READABLE: [(Code, Pixels); 5] = [
 pub enum Pixels {
     /// Y, and U with V in turn at half the size: 12 bits a pixel.
     Nv12,
+    /// The same, with Y in one piece of memory and U and V in another, as some ISPs give it.
+    Nv12Planes,
     /// Y, U, Y, V: 16 bits a pixel.
     Yuyv,
     /// JPEG images. They are decoded to RGB on the CPU.
     Jpeg,
+}
+
+/// How pixels may come, the preferred way first; any way, the cheapest first, where nothing is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Formats([Option<Pixels>; 4]);
+
+impl Formats {
+    /// These and no others. What is named again counts where it was named first.
+    pub fn only(wanted: &[Pixels]) -> Self {
+        let mut formats = Self::default();
+        wanted.iter().for_each(|pixels| formats.add(*pixels));
+        formats
+    }
+
+    /// All, these before the others.
+    pub fn first(wanted: &[Pixels]) -> Self {
+        let mut formats = Self::only(wanted);
+        READABLE.iter().for_each(|(_, pixels)| formats.add(*pixels));
+        formats
+    }
+
+    /// Whether nothing is named.
+    pub fn is_any(self) -> bool {
+        self == Self::default()
+    }
+
+    fn add(&mut self, pixels: Pixels) {
+        if let Some(free) = self.0.iter_mut().find(|place| place.is_none_or(|other| other == pixels)) {
+            *free = Some(pixels);
+        }
+    }
+
+    /// How much is preferred to these; none where they are not wanted.
+    fn place(self, pixels: Pixels) -> Option<usize> {
+        if self.is_any() { Some(0) } else { self.0.iter().position(|wanted| *wanted == Some(pixels)) }
+    }
 }
 
 /// What is wanted of a camera. It gives what comes nearest.
@@ -39,14 +77,14 @@ pub struct Wish {
     pub height_px: u32,
     /// Frames a second.
     pub fps: u32,
-    /// How they come; the best of what there is where it is left open.
-    pub pixels: Option<Pixels>,
+    /// How they come. Of what has the same size and speed, what is preferred is taken.
+    pub formats: Formats,
 }
 
 impl Default for Wish {
     /// 640×480 at 30 frames a second, which nearly every camera has.
     fn default() -> Self {
-        Self { width_px: 640, height_px: 480, fps: 30, pixels: None }
+        Self { width_px: 640, height_px: 480, fps: 30, formats: Formats::default() }
     }
 }
 
@@ -101,25 +139,31 @@ impl fmt::Display for Code {
     }
 }
 
-/// Takes the size nearest to the wished one, at the wished speed if it can be had, in the best format that has it.
+/// Takes the size nearest to the wished one, at the wished speed if it can be had, in the preferred format that has it, or the
+/// best where none is.
 ///
 /// # Errors
 /// When the camera offers nothing that we read; lists what it offers.
 pub(super) fn choose(offers: &[Offer], wish: &Wish) -> Result<Choice, Fault> {
     let candidates = offers.iter().filter_map(|offer| {
         let (rank, pixels) = offer.code.rank()?;
-        let wanted = wish.pixels.is_none_or(|wanted| wanted == pixels);
-        let size = offer.sizes.nearest(wish, pixels).filter(|_| wanted)?;
+        let place = wish.formats.place(pixels)?;
+        let size = offer.sizes.nearest(wish, pixels)?;
         let slower_by = size.most_fps.map_or(0, |most| wish.fps.saturating_sub(most));
-        let key = (distance(size.sides_px, wish), slower_by, rank);
+        let key = (distance(size.sides_px, wish), slower_by, place, rank);
         Some((key, Choice { code: offer.code, sides_px: size.sides_px }))
     });
     candidates.min_by_key(|(key, _)| *key).map(|(_, choice)| choice).ok_or_else(|| refusal(offers, wish))
 }
 
+/// Whether there is anything that we read. Raw sensors, and sockets without one, are no cameras to us.
+pub(super) fn is_readable(offers: &[Offer]) -> bool {
+    choose(offers, &Wish::default()).is_ok()
+}
+
 fn refusal(offers: &[Offer], wish: &Wish) -> Fault {
     let names: Vec<_> = offers.iter().map(|offer| offer.code.to_string()).collect();
-    let wanted = READABLE.iter().filter(|(_, pixels)| wish.pixels.is_none_or(|wanted| wanted == *pixels));
+    let wanted = READABLE.iter().filter(|(_, pixels)| wish.formats.place(*pixels).is_some());
     let wanted: Vec<_> = wanted.map(|(code, _)| code.to_string()).collect();
     let found = if names.is_empty() { "nothing".into() } else { names.join(", ") };
     Fault::new(
@@ -199,15 +243,51 @@ mod tests {
             listed(Code::YUYV, &[([640, 480], 30), ([1920, 1080], 5)]),
             listed(Code::MJPG, &[([640, 480], 30), ([1280, 720], 60), ([1920, 1080], 30)]),
         ];
-        let wish = |width_px, height_px, fps| Wish { width_px, height_px, fps, pixels: None };
+        let wish = |width_px, height_px, fps| Wish { width_px, height_px, fps, ..Wish::default() };
         assert_eq!(chosen(&offers, &wish(640, 480, 30)), ("YUYV".into(), [640, 480]));
         assert_eq!(chosen(&offers, &wish(1920, 1080, 30)), ("MJPG".into(), [1920, 1080]));
         assert_eq!(chosen(&offers, &wish(1920, 1080, 5)), ("YUYV".into(), [1920, 1080]));
         assert_eq!(chosen(&offers, &wish(1300, 700, 30)), ("MJPG".into(), [1280, 720]));
-        let yuyv = Wish { pixels: Some(Pixels::Yuyv), ..wish(1280, 720, 30) };
+        let yuyv = Wish { formats: Formats::only(&[Pixels::Yuyv]), ..wish(1280, 720, 30) };
         assert_eq!(chosen(&offers, &yuyv).0, "YUYV");
-        let nv12 = Wish { pixels: Some(Pixels::Nv12), ..yuyv };
-        assert!(choose(&offers, &nv12).unwrap_err().to_string().contains("one of NV12, NM12 with"));
+        let nv12 = Wish { formats: Formats::only(&[Pixels::Nv12]), ..yuyv };
+        assert!(choose(&offers, &nv12).unwrap_err().to_string().contains("one of NV12 with"));
+    }
+
+    #[test]
+    fn at_one_size_and_speed_what_is_preferred_wins_and_nothing_else_is_taken() {
+        let all = [Code::NM12, Code::NV12, Code::YUYV, Code::MJPG];
+        let mut offers = all.map(|code| listed(code, &[([640, 480], 30)])).to_vec();
+        let (nv12, planes, yuyv, jpeg) = (Pixels::Nv12, Pixels::Nv12Planes, Pixels::Yuyv, Pixels::Jpeg);
+        let wish = |wanted: &[Pixels]| Wish { formats: Formats::only(wanted), ..Wish::default() };
+        assert_eq!(chosen(&offers, &wish(&[yuyv, nv12])).0, "YUYV");
+        assert_eq!(chosen(&offers, &wish(&[jpeg, yuyv])).0, "MJPG");
+        assert_eq!(chosen(&offers, &wish(&[planes, nv12])).0, "NM12");
+        assert_eq!(chosen(&offers, &wish(&[])).0, "NV12");
+        offers.truncate(2);
+        assert_eq!(chosen(&offers, &wish(&[yuyv, nv12])).0, "NV12");
+        let error = choose(&offers, &wish(&[yuyv, jpeg])).unwrap_err().to_string();
+        assert!(error.contains("one of YUYV, MJPG, JPEG with"), "{error}");
+        // A larger image in a format that is preferred less is nearer than a smaller one.
+        offers.push(listed(Code::YUYV, &[([320, 240], 30)]));
+        assert_eq!(chosen(&offers, &wish(&[yuyv, nv12])), ("NV12".into(), [640, 480]));
+    }
+
+    #[test]
+    fn preferences_name_each_format_once() {
+        let (nv12, planes, yuyv, jpeg) = (Pixels::Nv12, Pixels::Nv12Planes, Pixels::Yuyv, Pixels::Jpeg);
+        assert_eq!(Formats::only(&[yuyv, yuyv, nv12, yuyv]), Formats([Some(yuyv), Some(nv12), None, None]));
+        assert_eq!(Formats::first(&[jpeg]), Formats([jpeg, nv12, planes, yuyv].map(Some)));
+        assert!(Formats::only(&[]).is_any() && !Formats::first(&[]).is_any());
+    }
+
+    #[test]
+    fn nodes_of_raw_sensors_and_empty_sockets_are_no_cameras() {
+        let raw = listed(Code(*b"BG10"), &[([1920, 1080], 30)]);
+        assert!(!is_readable(&[]) && !is_readable(std::slice::from_ref(&raw)));
+        let odd = listed(Code::NV12, &[([641, 481], 30)]);
+        assert!(!is_readable(std::slice::from_ref(&odd)));
+        assert!(is_readable(&[raw, odd, listed(Code::YUYV, &[([640, 480], 30)])]));
     }
 
     #[test]
@@ -246,7 +326,7 @@ mod tests {
         fn what_is_chosen_is_offered_and_nothing_listed_is_nearer(
             offers in prop::collection::vec(offer(), 0..6), wished in sides(), fps in 1u32..120,
         ) {
-            let wish = Wish { width_px: wished[0], height_px: wished[1], fps, pixels: None };
+            let wish = Wish { width_px: wished[0], height_px: wished[1], fps, ..Wish::default() };
             let Ok(choice) = choose(&offers, &wish) else { return Ok(()) };
             let offer = |code| offers.iter().filter(move |offer: &&Offer| offer.code == code);
             let is_offered = offer(choice.code).any(|offer| match &offer.sizes {

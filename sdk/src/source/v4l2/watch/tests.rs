@@ -129,7 +129,7 @@ fn next(watched: &mut Watched<FakeHub>, patience: Duration) -> (Arrival, u64) {
     let (mut shot, mut found) = (Shot::default(), 0);
     let arrival = watched.next(patience, &mut |taken, layout, number| {
         found = number;
-        layout.unpack(taken.planes, &mut shot)
+        layout.unpack(taken.planes, &mut shot, &mut Vec::new())
     });
     (arrival, found)
 }
