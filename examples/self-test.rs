@@ -1,8 +1,10 @@
-//! `self-test`: runs a bundle on this device and judges whether it finds what it should, fast enough for the board. Exit
-//! codes: 0 pass, 1 fail, 2 wrong usage.
+//! `self-test`: runs a bundle on this device and judges whether it finds what it should, on the board's NPU and fast enough for
+//! the board. Exit codes: 0 pass, 1 fail, 2 wrong usage.
 
 #[path = "self-test/clocks.rs"]
 mod clocks;
+#[path = "self-test/verify.rs"]
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use examples::console;
 use examples::device::DeviceArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 use repedge::Detector;
-use repedge::selftest::{self, Clocks, Length, Outcome, Plan, Report, Verdict};
+use repedge::selftest::{self, Clocks, Length, Npu, Outcome, Plan, Report, Verdict};
 
 use clocks::FixedClocks;
 
@@ -61,6 +63,9 @@ struct Args {
 
 /// Where the program begins, also when it is called by its name in `board-programs`.
 pub fn main() -> ExitCode {
+    if verify::is_asked() {
+        return verify::main();
+    }
     match run(&Args::parse()) {
         Ok(Verdict::Pass) => ExitCode::SUCCESS,
         Ok(Verdict::Fail) => ExitCode::FAILURE,
@@ -73,7 +78,12 @@ fn run(args: &Args) -> Result<Verdict> {
     let old = args.compare.as_deref().map(read_report).transpose()?;
     let mut detector = args.device.open(&args.bundle)?;
     let length = if args.quick { Length::Quick } else { Length::Lasting(args.duration) };
-    let plan = Plan { board: board.name.clone(), length, budget_fps: budget_fps(&board, &detector) };
+    let plan = Plan {
+        board: board.name.clone(),
+        length,
+        budget_fps: budget_fps(&board, &detector),
+        npu: board.npu.as_ref().map(npu_of),
+    };
     let fixed = FixedClocks::fix(args.clocks(&board), &args.root)?;
     let bar = progress_bar();
     let mut outcome = selftest::run(&mut detector, &plan, |tenths| bar.set_position(tenths))?;
@@ -164,6 +174,15 @@ fn budget_fps(board: &Board, detector: &Detector) -> Option<f64> {
     };
     let side_px = u32::try_from(manifest.preprocess.width_px).ok()?;
     Some(board.budget(&manifest.model, side_px, precision, backend)?.inference_fps)
+}
+
+/// What the self-test asks of the board's NPU.
+fn npu_of(npu: &boards::Npu) -> Npu {
+    Npu {
+        runtime_library: npu.runtime_library.to_string(),
+        minimum_runtime: npu.minimum_runtime.to_string(),
+        load_file: npu.load_file.clone(),
+    }
 }
 
 fn progress_bar() -> ProgressBar {

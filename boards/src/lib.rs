@@ -50,6 +50,13 @@ impl Board {
         Self::parse(name, embedded(name)?)
     }
 
+    /// Whether a device tree with these names may be this board's. Where either has none, nothing speaks against it.
+    pub fn fits_names<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
+        let mut names = names.into_iter().peekable();
+        let is_ours = |name: &str| self.compatible.iter().any(|ours| name.starts_with(ours));
+        self.compatible.is_empty() || names.peek().is_none() || names.any(is_ours)
+    }
+
     /// Reads and validates the text of `boards/folder/board.toml`.
     ///
     /// # Errors
@@ -142,9 +149,38 @@ mod tests {
     }
 
     #[test]
+    fn a_sector_beyond_every_card_is_named_with_its_line() {
+        let error = error_of("qemu-virt", "boot_sector = 2048", "boot_sector = 9223372036854775807");
+        let line =
+            embedded("qemu-virt").unwrap().lines().position(|line| line == "boot_sector = 2048").unwrap();
+        let start = format!("boards/qemu-virt/board.toml:{}: boot_sector = 9223372036854775807", line + 1);
+        assert!(error.starts_with(&start) && error.contains("to 8388607"), "{error}");
+    }
+
+    #[test]
     fn a_fault_in_a_base_is_named_there() {
         let error = Board::parse("x", "inherit = \"rockchip-linx\"\n").unwrap_err().to_string();
         assert!(error.starts_with("boards/x/board.toml:1: ") && error.contains("did you mean"), "{error}");
+    }
+
+    #[test]
+    fn a_board_is_told_by_the_names_of_its_device_tree() {
+        let fits =
+            |board: &str, names: &[&str]| Board::find(board).unwrap().fits_names(names.iter().copied());
+        let rock = ["radxa,rock-5a", "rockchip,rk3588s"];
+        let pi = ["raspberrypi,5-model-b", "brcm,bcm2712"];
+        assert!(fits("rk3588", &rock) && fits("rpi5", &pi));
+        assert!(!fits("rpi5", &rock) && !fits("rk3588", &pi) && !fits("rk3568", &rock));
+        assert!(fits("rk3588", &[]) && fits("qemu-virt", &["linux,dummy-virt"]));
+        // Whatever a package may be flashed to is told from the others.
+        for name in names() {
+            let board = Board::find(name).unwrap();
+            assert_eq!(board.compatible.is_empty(), !board.flash.methods.contains(&Method::Ssh), "{name}");
+            let Some(npu) = board.npu else { continue };
+            assert_eq!(board.compatible, [format!("rockchip,{}", npu.chip)], "{name}");
+        }
+        let error = error_of("rk3588", "rockchip,rk3588", "rk3588");
+        assert!(error.contains("compatible") && error.contains("vendor and chip"), "{error}");
     }
 
     #[test]

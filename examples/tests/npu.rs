@@ -1,4 +1,4 @@
-//! `detect-image` and `camera-demo` on a machine with an NPU, which the stand-in library plays: found as the real one is, through the
+//! The programs on a machine with an NPU, which the stand-in library plays: found as the real one is, through the
 //! dynamic linker's path.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -6,6 +6,7 @@
 mod common;
 #[path = "../../sdk/tests/common/npu.rs"]
 mod npu;
+mod reports;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,11 @@ fn scene(scenario: &Scenario) -> tempfile::TempDir {
     dir
 }
 
+/// On a runtime as new as the boards' files ask.
+fn on_new_runtime(name: &str) -> Scenario {
+    Scenario { runtime: "2.5.0 (stand-in)".into(), ..npu::scenario(name) }
+}
+
 /// The bundle that guests of `cargo xtask test-board` run on the NPU that the stand-in plays there, without computing: its
 /// model replays what this one computes for a red picture.
 fn guest_bundle(folder: &Path) -> PathBuf {
@@ -37,7 +43,7 @@ fn guest_bundle(folder: &Path) -> PathBuf {
     let picture = fs::read(picture).unwrap();
     let square = |x, y| ExpectedBox { class: 0, score: 0.99, box_px: [x, y, x + 32.0, y + 32.0] };
     let squares = vec![square(0.0, 0.0), square(32.0, 0.0), square(0.0, 32.0), square(32.0, 32.0)];
-    let model = npu::replay(npu::scenario("guest"), &[0], &[255]).pack();
+    let model = npu::replay(on_new_runtime("guest"), &[0], &[255]).pack();
     let manifest = Manifest {
         check_images: vec![CheckImage::new("red.png", squares, &picture)],
         ..common::manifest(vec![npu::payload(&model)])
@@ -92,6 +98,84 @@ fn guests_get_the_bundle_that_is_made_here_and_it_passes() {
     let report = report(&command.output().unwrap());
     assert_eq!((&report["verdict"], &report["backend"]), (&"pass".into(), &"rknn".into()));
     assert_eq!(report["accuracy"]["found"], 4);
+}
+
+/// What an installer runs on a board with an NPU.
+fn self_test(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
+    command.args(["squares.bundle", "--board", "rk3588", "--quick", "--allow-unsigned", "--state", "state"]);
+    command.args(["--json", "report.json", "--junit", "report.xml"]).args(args).current_dir(dir);
+    command.env("LD_LIBRARY_PATH", dir).output().unwrap()
+}
+
+/// Expects that the self-test fails because the CPU runs in place of the NPU and no more; gives the reason.
+fn failure_to_use_the_npu(dir: &Path) -> String {
+    let output = self_test(dir, &[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let report = reports::read(&dir.join("report.json"));
+    assert_eq!((&report["verdict"], &report["backend"]), (&"fail".into(), &"tract".into()));
+    let reason = report["fallback"].as_str().unwrap().to_owned();
+    let npu = boards::Board::find("rk3588").unwrap().npu.unwrap();
+    let remedy = format!("{}, as new as the model and at least {}", npu.runtime_library, npu.minimum_runtime);
+    for part in ["failed: tract ran in place of the NPU of rk3588", &reason, &remedy, "verdict: fail"] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    let xml = fs::read_to_string(dir.join("report.xml")).unwrap();
+    assert!(xml.contains("failures=\"1\""), "{xml}");
+    assert!(xml.contains("name=\"engine\"><failure message=\"tract ran in place of the NPU"), "{xml}");
+    reason
+}
+
+#[test]
+fn a_board_whose_runtime_is_missing_fails_its_self_test_unless_the_cpu_was_asked_for() {
+    let dir = scene(&npu::scenario("no runtime"));
+    fs::remove_file(dir.path().join("librknnrt.so")).unwrap();
+    // Found and no libraries: the linker looks no further, where a runtime may be.
+    for name in ["librknnrt.so", "librknnmrt.so"] {
+        fs::write(dir.path().join(name), "no library").unwrap();
+    }
+    let reason = failure_to_use_the_npu(dir.path());
+    assert!(reason.contains("no NPU runtime on this machine"), "{reason}");
+
+    let asked_for = self_test(dir.path(), &["--backend", "tract"]);
+    let said = String::from_utf8_lossy(&asked_for.stdout).into_owned();
+    assert_eq!(asked_for.status.code(), Some(0), "{said}");
+    assert!(said.contains("the NPU of rk3588 is not judged"), "{said}");
+    assert_eq!(reports::read(&dir.path().join("report.json"))["backend"], "tract");
+}
+
+#[test]
+fn a_board_whose_runtime_is_older_than_the_model_fails_its_self_test() {
+    let dir = scene(&Scenario { toolkit: "7.0.0".into(), ..npu::scenario("newer than the runtime") });
+    let reason = failure_to_use_the_npu(dir.path());
+    assert!(reason.contains("7.0.0") && reason.contains("2.3.2"), "{reason}");
+}
+
+#[test]
+fn a_board_whose_npu_gives_up_on_the_way_fails_its_self_test() {
+    let dir =
+        scene(&npu::scenario("dead in test").with_fault("rknn_run", 1, u64::MAX - 1, Action::Error(-3)));
+    let reason = failure_to_use_the_npu(dir.path());
+    assert!(reason.contains("3 frames in a row"), "{reason}");
+}
+
+#[test]
+fn a_board_whose_npu_runs_passes_its_self_test() {
+    let dir = scene(&on_new_runtime("tested"));
+    let output = self_test(dir.path(), &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(reports::read(&dir.path().join("report.json"))["backend"], "rknn");
+}
+
+#[test]
+fn a_board_whose_runtime_is_older_than_its_file_asks_fails_its_self_test() {
+    let dir = scene(&npu::scenario("on an old runtime"));
+    let output = self_test(dir.path(), &[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("librknnrt.so 2.3.2, which is older than 2.5.0: install"), "{said}");
+    assert_eq!(reports::read(&dir.path().join("report.json"))["backend"], "rknn");
 }
 
 #[test]

@@ -3,12 +3,13 @@
 
 #[path = "../../sdk/tests/common/mod.rs"]
 mod common;
+mod reports;
 mod signed;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-use repedge::selftest::REPORT_SCHEMA;
+use reports::read as report;
 use serde_json::Value;
 use signed::Scene;
 
@@ -21,15 +22,6 @@ fn code(output: &Output, expected: i32) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(expected), "{stderr}{}", String::from_utf8_lossy(&output.stdout));
     stderr
-}
-
-fn report(path: &Path) -> Value {
-    let report: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let schema: Value = serde_json::from_str(REPORT_SCHEMA).unwrap();
-    let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let faults: Vec<String> = validator.iter_errors(&report).map(|fault| fault.to_string()).collect();
-    assert!(faults.is_empty(), "{faults:?} in {report:#}");
-    report
 }
 
 #[test]
@@ -138,16 +130,77 @@ fn other_boards_bundles_and_wrong_usage_are_refused() {
     assert!(code(&refused, 1).contains("another board"));
 }
 
+/// What a package holds whose model runs on the CPU although the board has an NPU.
+#[test]
+fn a_bundle_without_a_model_for_the_npu_passes_and_it_is_told_that_the_npu_was_not_tested() {
+    let scene = Scene::new(&signed::right());
+    let run = ["squares.bundle", "--board", "rk3588", "--keys", "keys", "--quick", "--json=r.json"];
+    let output = self_test(&scene, &run);
+    code(&output, 0);
+    assert_eq!(report(&scene.path("r.json"))["backend"], "tract");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("the NPU of rk3588 is not judged: the bundle has no model for it"), "{said}");
+}
+
+/// The bundle that the repository ships.
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/repyolov5p.bundle");
+
+/// Writes `board.json`: this machine, of which so many inferences a second of the shipped model are asked.
+fn board_with_budget(scene: &Scene, inference_fps: f64) {
+    let bundle = artifact::Bundle::open(SHIPPED.as_ref(), &artifact::Trust::anyone()).unwrap();
+    let manifest = bundle.manifest();
+    let budget = boards::Budget {
+        models: vec![manifest.model.clone()],
+        input_px: u32::try_from(manifest.preprocess.width_px).unwrap(),
+        activation: boards::Activation::Silu,
+        precision: boards::Precision::Int8,
+        backend: boards::Backend::Tract,
+        npu_cores: None,
+        inference_fps,
+    };
+    let board = boards::Board { budgets: vec![budget], ..boards::Board::find("host").unwrap() };
+    std::fs::write(scene.path("board.json"), serde_json::to_string(&board).unwrap()).unwrap();
+}
+
+/// The budgets are such that no machine is that fast, or that slow.
+#[test]
+fn a_board_below_its_budget_fails_and_one_above_passes() {
+    let scene = Scene::new(&[]);
+    let run = |length: &[&str]| {
+        let run = [SHIPPED, "--board", "board.json", "--allow-unsigned", "--json=r.json", "--junit=r.xml"];
+        self_test(&scene, &[&run[..], length].concat())
+    };
+    let judged = || (report(&scene.path("r.json")), std::fs::read_to_string(scene.path("r.xml")).unwrap());
+
+    board_with_budget(&scene, 99_999.0);
+    let output = run(&["--duration", "200ms"]);
+    code(&output, 1);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("inferences a second, the board's budget for this model is 99999.0"), "{said}");
+    let (report, xml) = judged();
+    assert_eq!((&report["verdict"], &report["accuracy"]["verdict"]), (&"fail".into(), &"pass".into()));
+    assert!(xml.contains("name=\"speed\"><failure message="), "{xml}");
+
+    let output = run(&["--quick"]);
+    code(&output, 0);
+    assert!(judged().1.contains("name=\"speed\"><skipped message="), "a quick run measures no speed");
+
+    board_with_budget(&scene, 0.001);
+    code(&run(&["--duration", "200ms"]), 0);
+    let (report, xml) = judged();
+    assert_eq!(report["verdict"], "pass");
+    assert!(xml.contains("name=\"speed\"></testcase>"), "{xml}");
+}
+
 #[test]
 fn the_bundle_that_the_repository_ships_passes() {
     let scene = Scene::new(&[]);
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/models/repyolov5p.bundle");
     let output =
-        self_test(&scene, &[shipped, "--board", "host", "--quick", "--allow-unsigned", "--json=r.json"]);
+        self_test(&scene, &[SHIPPED, "--board", "host", "--quick", "--allow-unsigned", "--json=r.json"]);
     code(&output, 0);
     let accuracy = &report(&scene.path("r.json"))["accuracy"];
     assert!(accuracy["images"].as_u64() > Some(3) && accuracy["expected"].as_u64() > Some(9), "{accuracy}");
-    let bundle = artifact::Bundle::open(shipped.as_ref(), &artifact::Trust::anyone()).unwrap();
+    let bundle = artifact::Bundle::open(SHIPPED.as_ref(), &artifact::Trust::anyone()).unwrap();
     let payloads = &bundle.manifest().payloads;
     assert!(payloads.iter().all(|payload| payload.length <= 3_000_000), "{payloads:?}");
 }
@@ -336,7 +389,7 @@ fn other_programs_read_the_verdict_as_junit_and_csv() {
         ["squares.bundle", "--board", "host", "--keys", "keys", "--quick", "--junit=r.xml", "--csv=r.csv"];
     code(&self_test(&scene, &run), 1);
     let xml = std::fs::read_to_string(scene.path("r.xml")).unwrap();
-    assert!(xml.contains("tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"1\""), "{xml}");
+    assert!(xml.contains("tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\""), "{xml}");
     assert!(xml.contains("name=\"accuracy\"><failure message=\"the model finds 0 of 1 known boxes"), "{xml}");
     let csv = std::fs::read_to_string(scene.path("r.csv")).unwrap();
     let lines: Vec<_> = csv.lines().collect();

@@ -1,12 +1,15 @@
-//! `cargo xtask boards`: the boards there are, as a table or as JSON. Knows no board by name.
+//! `cargo xtask boards`: the boards there are, as a table or as JSON, or all that is known of one. Knows no board by name.
 
 use anyhow::{Context, Result};
-use boards::{Board, Budget};
+use boards::{Board, Budget, Camera, Clock};
+use serde::Serialize;
 
 /// Arguments of `cargo xtask boards`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print every board whole, as JSON, instead of a table.
+    /// Say all about this board [default: a line about each].
+    board: Option<String>,
+    /// Print boards whole, as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -14,11 +17,16 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When a board file is wrong.
+/// When a board file is wrong, or there is no such board.
 pub fn run(args: &Args) -> Result<()> {
-    let boards = boards::names().map(Board::find).collect::<Result<Vec<_>, _>>()?;
+    let boards = match &args.board {
+        Some(name) => vec![Board::find(name)?],
+        None => boards::names().map(Board::find).collect::<Result<Vec<_>, _>>()?,
+    };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&boards).context("cannot write JSON")?);
+    } else if args.board.is_some() {
+        boards.iter().for_each(|board| print!("{}", sheet(board)));
     } else {
         print!("{}", table(&boards));
     }
@@ -44,7 +52,7 @@ fn row(board: &Board) -> [String; 8] {
     let floor = target.and_then(|target| target.glibc_floor);
     [
         board.name.clone(),
-        format!("{:?}", board.tier).to_lowercase(),
+        word(&board.tier),
         target.map_or_else(none, |target| target.triple.clone()),
         floor.map_or_else(none, |floor| floor.to_string()),
         board.npu.as_ref().map_or_else(none, |npu| format!("{} x{}", npu.chip, npu.cores)),
@@ -54,14 +62,75 @@ fn row(board: &Board) -> [String; 8] {
     ]
 }
 
+/// A line for each thing that is on the board, and for each that is asked of it.
+fn sheet(board: &Board) -> String {
+    let lines = identity(board).into_iter().chain(hardware(board)).chain(demands(board));
+    let lines: String = lines.map(|(name, fact)| format!("  {name:<11}{fact}\n")).collect();
+    format!("{}: {}\n{lines}", board.name, board.description)
+}
+
+type Fact = (&'static str, String);
+
+fn identity(board: &Board) -> Vec<Fact> {
+    let mut facts = vec![("chip", board.soc.clone()), ("tier", word(&board.tier))];
+    if let Some(target) = &board.target {
+        let floor = target.glibc_floor.map_or_else(String::new, |floor| format!(", glibc {floor} or newer"));
+        facts.push(("target", format!("{}{floor}", target.triple)));
+    }
+    facts.push(("engines", joined(&board.backends)));
+    facts.push(("precisions", joined(&board.precisions)));
+    facts
+}
+
+fn hardware(board: &Board) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    if let Some(npu) = &board.npu {
+        facts.push(("NPU", format!("{} x{}", npu.chip, npu.cores)));
+        facts.push(("runtime", format!("{} {} or newer", npu.runtime_library, npu.minimum_runtime)));
+        facts.extend(npu.load_file.iter().map(|file| ("NPU load", file.display().to_string())));
+    }
+    facts.extend(board.cameras.iter().map(|camera| ("camera", describe_camera(camera))));
+    facts.extend(
+        board.display.iter().map(|display| ("display", format!("DRM driver {}", display.drm_driver))),
+    );
+    facts
+}
+
+fn demands(board: &Board) -> Vec<Fact> {
+    let clocks = board.clocks.iter().map(|(name, clock)| ("clock", describe_clock(name, clock)));
+    let methods = Some(joined(&board.flash.methods)).filter(|methods| !methods.is_empty());
+    let methods = methods.into_iter().map(|methods| ("flash", methods));
+    let budgets =
+        board.budgets.iter().map(|it| ("budget", format!("{} with {}", budget(it), word(&it.activation))));
+    clocks.chain(methods).chain(budgets).collect()
+}
+
+fn describe_camera(camera: &Camera) -> String {
+    format!("{} by {}, gives {}", camera.driver, word(&camera.bus), joined(&camera.formats))
+}
+
+fn describe_clock(name: &str, clock: &Clock) -> String {
+    let asked = match (clock.frequency_mhz, &clock.governor) {
+        (Some(mhz), _) => format!("{mhz} MHz"),
+        (None, Some(governor)) => governor.clone(),
+        (None, None) => "as it is".into(),
+    };
+    format!("{name} at {asked}: {}", clock.path.display())
+}
+
 fn budget(budget: &Budget) -> String {
     let model = budget.models.first().map_or("", String::as_str);
     format!("{model} {} px {}/s", budget.input_px, budget.inference_fps)
 }
 
-/// Unit variants as their files spell them.
-fn joined<T: std::fmt::Debug>(list: &[T]) -> String {
-    list.iter().map(|item| format!("{item:?}").to_lowercase()).collect::<Vec<_>>().join(" ")
+/// Unit variants as their files spell them, one after the other.
+fn joined<T: Serialize>(list: &[T]) -> String {
+    list.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A unit variant as its file spells it.
+fn word<T: Serialize>(item: &T) -> String {
+    serde_json::to_value(item).ok().and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -79,5 +148,29 @@ mod tests {
         {
             assert!(line.contains(word), "{word} in {line}");
         }
+    }
+
+    #[test]
+    fn a_sheet_tells_what_is_on_a_board_and_what_is_asked_of_it() {
+        let sheet_of = |name: &str| sheet(&Board::find(name).unwrap());
+        let rk3588 = sheet_of("rk3588");
+        for line in [
+            "  NPU        rk3588 x3",
+            "  runtime    librknnrt.so 2.5 or newer",
+            "  NPU load   /sys/kernel/debug/rknpu/load",
+            "  camera     rkisp by mipi-csi, gives nv12",
+            "  display    DRM driver rockchip",
+            "  precisions int8 fp16",
+            "  clock      npu at 1000 MHz: /sys/class/devfreq/fdab0000.npu",
+            "  budget     yolov5s 640 px 66.1/s with relu",
+        ] {
+            assert!(rk3588.lines().any(|found| found == line), "no {line:?} in {rk3588}");
+        }
+        assert!(sheet_of("rpi5").contains("cpu0 at performance: "));
+        let host = sheet_of("host");
+        assert!(
+            !host.contains("NPU  ") && !host.contains("flash") && host.contains("uvcvideo by usb"),
+            "{host}"
+        );
     }
 }

@@ -29,6 +29,9 @@ pub struct Board {
     pub description: String,
     /// The chip that makes it what it is.
     pub soc: String,
+    /// How names begin of which its device tree has one, vendor and chip; none where it has none of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compatible: Vec<String>,
     /// What has been done to know that it works.
     pub tier: Tier,
     /// Processor a program must be built for.

@@ -23,6 +23,10 @@ const TRIPLES: [(Arch, &str); 5] = [
 ];
 /// The oldest glibc that Rust's standard library runs on.
 const OLDEST_GLIBC: Version = Version::new(2, 17);
+/// Sectors of a GPT: protective MBR, header and 128 entries.
+const GPT_SECTORS: u64 = 34;
+/// The last of the first 4 GiB, which every disk has: what starts behind it is a slip, and its bytes may overflow.
+const LAST_SECTOR: u64 = (4 << 30) / Layout::SECTOR_BYTES - 1;
 
 fn target_fits_the_processor(board: &Board) -> Result<(), Finding> {
     let Some(target) = &board.target else { return Ok(()) };
@@ -73,16 +77,21 @@ fn usb_has_its_numbers(board: &Board) -> Result<(), Finding> {
 }
 
 fn disks_have_a_layout(board: &Board) -> Result<(), Finding> {
-    let holds = !board.flash.methods.contains(&Method::Sd) || board.flash.layout.is_some();
-    require(holds, || Finding::new("flash.methods", "the method sd and no [flash.layout]", "both"))
+    let writes_disks = |method: &&Method| matches!(method, Method::Usb | Method::Sd);
+    let Some(method) = board.flash.methods.iter().find(writes_disks) else { return Ok(()) };
+    require(board.flash.layout.is_some(), || {
+        let found = format!("the method {method:?} and no [flash.layout]").to_lowercase();
+        let finding = Finding::new("flash.methods", found, "both, or neither");
+        finding
+            .help("an image in a layout of the vendor's own is for the vendor's tool: leave the method out")
+    })
 }
 
 fn boot_loaders_lie_apart(board: &Board) -> Result<(), Finding> {
     let Some(Layout { idbloader_sector, uboot_sector, boot_sector, boot_mib }) = board.flash.layout else {
         return Ok(());
     };
-    // A GPT takes the first 34 sectors.
-    let mut free = 34;
+    let mut free = GPT_SECTORS;
     let all = [
         ("idbloader_sector", idbloader_sector),
         ("uboot_sector", uboot_sector),
@@ -90,11 +99,11 @@ fn boot_loaders_lie_apart(board: &Board) -> Result<(), Finding> {
     ];
     for (name, sector) in all {
         let Some(sector) = sector else { continue };
-        require(sector >= free, || {
+        require((free..=LAST_SECTOR).contains(&sector), || {
             let finding = Finding::new(
                 format!("flash.layout.{name}"),
                 format!("{name} = {sector}"),
-                format!("{free} or more, after what lies before it"),
+                format!("{free}, after what lies before it, to {LAST_SECTOR}, the last of 4 GiB"),
             );
             finding.help(format!("sectors have {} bytes", Layout::SECTOR_BYTES))
         })?;

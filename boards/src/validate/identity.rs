@@ -7,6 +7,7 @@ pub const CHECKS: &[Check] = &[
     ("name is plain", name_is_plain),
     ("description is one line", description_is_one_line),
     ("the chip is named", soc_is_one_line),
+    ("names of the device tree are vendor and chip", names_of_the_device_tree_are_plain),
     ("backends are listed once", backends_are_listed_once),
     ("precisions are listed once", precisions_are_listed_once),
     ("an NPU has a backend", an_npu_has_a_backend),
@@ -39,6 +40,19 @@ fn description_is_one_line(board: &Board) -> Result<(), Finding> {
 fn soc_is_one_line(board: &Board) -> Result<(), Finding> {
     require(is_one_line(&board.soc), || {
         Finding::new("soc", format!("soc = {:?}", board.soc), "one line of text")
+    })
+}
+
+fn names_of_the_device_tree_are_plain(board: &Board) -> Result<(), Finding> {
+    let is_plain = |part: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !part.is_empty() && part.chars().all(plain)
+    };
+    let is_name =
+        |name: &str| name.split_once(',').is_some_and(|(vendor, chip)| is_plain(vendor) && is_plain(chip));
+    require(board.compatible.iter().all(|name| is_name(name)), || {
+        let found = format!("compatible = {:?}", board.compatible);
+        Finding::new("compatible", found, "vendor and chip of each, such as \"rockchip,rk3588\"")
     })
 }
 

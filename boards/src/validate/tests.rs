@@ -133,6 +133,21 @@ fn flashing_is_checked() {
     assert_eq!(layout(|layout| layout.uboot_sector = Some(64)), apart);
     assert_eq!(layout(|layout| layout.boot_sector = 64), apart);
     assert_eq!(layout(|layout| layout.boot_mib = 0), apart);
+    assert_eq!(layout(|layout| layout.boot_sector = u64::MAX), apart);
+    assert_eq!(layout(|layout| layout.uboot_sector = Some(u64::MAX)), apart);
+}
+
+#[test]
+fn an_image_that_nobody_can_make_is_no_way_of_flashing() {
+    let (check, error) = failed(Board::find("rv1106").unwrap(), |board| {
+        board.flash.methods.push(Method::Usb);
+        board.flash.usb = rk3588().flash.usb;
+    });
+    assert_eq!(check, "writing disks needs a layout");
+    assert!(
+        error.contains("the method usb and no [flash.layout]") && error.contains("vendor's tool"),
+        "{error}"
+    );
 }
 
 #[test]

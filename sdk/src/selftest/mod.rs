@@ -1,9 +1,11 @@
-//! Whether a bundle runs on this device as it should: what it finds on pictures where that is known, how long each stage
-//! takes, and whether that is fast enough. A fast wrong answer fails. Never changes the device's state.
+//! Whether a bundle runs on this device as it should: on the NPU where it is made for one, what it finds on pictures where that
+//! is known, how long each stage takes, and whether that is fast enough. A fast wrong answer fails. Never changes the device's
+//! state.
 
 mod accuracy;
 mod compare;
 mod csv;
+mod engine;
 mod junit;
 mod readings;
 mod report;
@@ -16,6 +18,8 @@ use crate::{Detector, Error, Image};
 pub use accuracy::Accuracy;
 pub use compare::compare;
 pub use csv::csv;
+use engine::Engine;
+pub use engine::Npu;
 pub use junit::junit;
 pub use readings::{Clocks, FixedClock, Readings};
 pub use report::{Judged, Judgement, Outcome, REPORT_SCHEMA, Report, Verdict};
@@ -30,6 +34,15 @@ pub struct Plan {
     pub length: Length,
     /// Inferences a second that the board must reach with this model; none where that is not known.
     pub budget_fps: Option<f64>,
+    /// The board's NPU: models for it must run there; none where the board has none.
+    pub npu: Option<Npu>,
+}
+
+impl Plan {
+    /// What the kernel tells of the device now.
+    fn read(&self) -> Readings {
+        Readings::now(self.npu.as_ref().and_then(|npu| npu.load_file.as_deref()))
+    }
 }
 
 /// How long to run for the timings.
@@ -41,15 +54,18 @@ pub enum Length {
     Lasting(Duration),
 }
 
-/// Checks what `detector` finds, times it, and judges both. `progress` is told the tenths of the run that are done.
+/// Checks what `detector` finds, times it, and judges both, and which engine ran. `progress` is told the tenths of the run
+/// that are done.
 ///
 /// # Errors
 /// [`Error::Backend`], [`Error::Npu`] or [`Error::Artifact`] when the model cannot run at all.
 pub fn run(detector: &mut Detector, plan: &Plan, mut progress: impl FnMut(u64)) -> Result<Outcome, Error> {
     let images = check_images(detector)?;
     let accuracy = accuracy::check(detector, &images)?;
-    let timing = timing::measure(detector, &images, plan.length, &mut progress)?;
-    Ok(Outcome::judge(plan, detector.backend(), accuracy, &timing))
+    let timing = timing::measure(detector, &images, plan, &mut progress)?;
+    // Only now: the CPU may have taken over on the way.
+    let (engine, runtime) = (Engine::of(detector, plan), detector.npu_runtime());
+    Ok(Outcome::judge(plan, engine, runtime.as_deref(), accuracy, &timing))
 }
 
 /// The bundle's own pictures, decoded, in order.

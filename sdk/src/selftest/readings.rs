@@ -44,17 +44,17 @@ pub struct Readings {
 }
 
 impl Readings {
-    /// Reads this machine.
-    pub fn now() -> Self {
-        Self::under(Path::new("/"))
+    /// Reads this machine, and in `npu_load` the load of its NPU, where its kernel tells that.
+    pub fn now(npu_load: Option<&Path>) -> Self {
+        Self::under(Path::new("/"), npu_load)
     }
 
     /// Reads the `proc` and `sys` that stand in `root`.
-    fn under(root: &Path) -> Self {
+    fn under(root: &Path, npu_load: Option<&Path>) -> Self {
         Self {
             clocks: clocks(root),
             temperature_c: temperature_c(root),
-            npu_load: npu_load(root),
+            npu_load: npu_load.and_then(|file| load_in(&below(root, file))),
             rss_bytes: rss_bytes(root),
             power_w: power_w(root),
         }
@@ -103,8 +103,8 @@ fn temperature_c(root: &Path) -> Option<f64> {
 }
 
 /// From lines such as `NPU load:  Core0: 12%, Core1:  0%,`.
-fn npu_load(root: &Path) -> Option<Vec<f64>> {
-    let text = fs::read_to_string(root.join("sys/kernel/debug/rknpu/load")).ok()?;
+fn load_in(file: &Path) -> Option<Vec<f64>> {
+    let text = fs::read_to_string(file).ok()?;
     let percents: Vec<f64> =
         text.split('%').filter_map(|part| part.rsplit([' ', ':']).next()?.parse().ok()).collect();
     (!percents.is_empty()).then_some(percents)
@@ -121,6 +121,10 @@ fn power_w(root: &Path) -> Option<f64> {
     let sensors = entries(&root.join("sys/class/hwmon"));
     let microwatts = sensors.iter().filter_map(|sensor| real(&sensor.join("power1_input")));
     microwatts.map(|it| it / 1e6).reduce(|a, b| a + b)
+}
+
+fn below(root: &Path, file: &Path) -> PathBuf {
+    root.join(file.strip_prefix("/").unwrap_or(file))
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -156,15 +160,22 @@ mod tests {
         dir
     }
 
+    const LOAD: &str = "/sys/kernel/debug/npu/busy";
+
+    /// Reads a machine whose board's file names [`LOAD`].
+    fn read(machine: &tempfile::TempDir) -> Readings {
+        Readings::under(machine.path(), Some(Path::new(LOAD)))
+    }
+
     #[test]
     fn nothing_is_read_where_there_is_nothing() {
-        assert_eq!(Readings::under(machine(&[]).path()), Readings::default());
+        assert_eq!(read(&machine(&[])), Readings::default());
         let unreadable = [
             ("sys/class/thermal/thermal_zone0/temp", "hot"),
-            ("sys/kernel/debug/rknpu/load", "NPU load: unknown"),
+            ("sys/kernel/debug/npu/busy", "NPU load: unknown"),
             ("proc/self/status", "VmRSS: much"),
         ];
-        assert_eq!(Readings::under(machine(&unreadable).path()), Readings::default());
+        assert_eq!(read(&machine(&unreadable)), Readings::default());
     }
 
     #[test]
@@ -174,11 +185,12 @@ mod tests {
             ("sys/class/devfreq/fdab0000.npu/cur_freq", "1000000000\n"),
             ("sys/class/thermal/thermal_zone0/temp", "41250\n"),
             ("sys/class/thermal/thermal_zone1/temp", "38000\n"),
-            ("sys/kernel/debug/rknpu/load", "NPU load:  Core0: 12%, Core1:  0%, Core2: 100%,\n"),
+            ("sys/kernel/debug/npu/busy", "NPU load:  Core0: 12%, Core1:  0%, Core2: 100%,\n"),
             ("proc/self/status", "Name:\tx\nVmRSS:\t    2048 kB\n"),
             ("sys/class/hwmon/hwmon0/power1_input", "1500000\n"),
         ]);
-        let found = Readings::under(board.path());
+        let found = read(&board);
+        assert_eq!(Readings::under(board.path(), None).npu_load, None, "no board's file names one");
         let clocks = found.clocks.clone().unwrap();
         assert_eq!(clocks.cpu_hz["policy0"], 1_800_000_000);
         assert_eq!(clocks.devfreq_hz["fdab0000.npu"], 1_000_000_000);
@@ -191,6 +203,6 @@ mod tests {
 
     #[test]
     fn this_process_has_memory() {
-        assert!(Readings::now().rss_bytes.is_some_and(|bytes| bytes > 1 << 20));
+        assert!(Readings::now(None).rss_bytes.is_some_and(|bytes| bytes > 1 << 20));
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use artifact::BackendKind;
 use serde::{Deserialize, Serialize};
 
+use super::engine::{self, Engine};
 use super::timing::{LAPS, Lap, Timing};
 use super::{Accuracy, Clocks, Length, Percentiles, Plan, Stages};
 
@@ -37,6 +38,9 @@ pub struct Report {
     pub board: String,
     /// The engine that ran.
     pub backend: BackendKind,
+    /// Why the board's NPU did not, where that engine ran in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Passes when nothing that was judged failed.
     pub verdict: Verdict,
     /// Whether it finds what it should; none where the bundle has no check images.
@@ -95,21 +99,25 @@ pub enum Judged {
 impl Outcome {
     pub(super) fn judge(
         plan: &Plan,
-        backend: BackendKind,
+        engine: Engine,
+        runtime: Option<&str>,
         accuracy: Option<Accuracy>,
         timing: &Timing,
     ) -> Self {
         let speed = Speed::of(&timing.laps, |lap| lap.fps);
         let inference = Speed::of(&timing.laps, |lap| lap.inference_fps);
         let judgements = vec![
+            Judgement { name: "engine", result: engine::judge(plan, &engine, runtime) },
             Judgement { name: "accuracy", result: judge_accuracy(accuracy.as_ref()) },
             Judgement { name: "speed", result: judge_speed(plan, &inference) },
         ];
         let has_failed = judgements.iter().any(|it| matches!(it.result, Judged::Failed(_)));
         let readings = &timing.readings;
+        let (backend, fallback) = engine.told();
         let report = Report {
             board: plan.board.clone(),
             backend,
+            fallback,
             verdict: Verdict::of(!has_failed),
             accuracy,
             stages: timing.stages,
@@ -217,7 +225,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::selftest::Readings;
+    use crate::selftest::{Npu, Readings};
 
     fn timing(laps_fps: [f64; LAPS]) -> Timing {
         let none = Percentiles { p50_us: 1, p90_us: 2, p95_us: 3, p99_us: 4, max_us: 5 };
@@ -227,14 +235,14 @@ mod tests {
     }
 
     fn plan(length: Length, budget_fps: Option<f64>) -> Plan {
-        Plan { board: "rk3588".into(), length, budget_fps }
+        Plan { board: "rk3588".into(), length, budget_fps, npu: None }
     }
 
     const LONG: Length = Length::Lasting(Duration::from_secs(30));
     const NOISY: [f64; LAPS] = [28.0, 32.0, 28.0, 32.0, 28.0, 32.0, 28.0, 32.0, 28.0, 32.0];
 
     fn judge(plan: &Plan, accuracy: Option<Accuracy>, laps_fps: [f64; LAPS]) -> Outcome {
-        Outcome::judge(plan, BackendKind::Rknn, accuracy, &timing(laps_fps))
+        Outcome::judge(plan, Engine::Due(BackendKind::Rknn), None, accuracy, &timing(laps_fps))
     }
 
     fn accuracy(verdict: Verdict) -> Option<Accuracy> {
@@ -265,9 +273,32 @@ mod tests {
     fn what_is_not_judged_is_told() {
         let outcome = judge(&plan(Length::Quick, None), None, NOISY);
         assert_eq!((outcome.report.verdict, outcome.report.throttled), (Verdict::Pass, None));
-        assert!(outcome.judgements.iter().all(|it| matches!(it.result, Judged::NotJudged(_))));
+        let results: Vec<_> = outcome.judgements.iter().map(|it| (it.name, &it.result)).collect();
+        assert!(
+            matches!(
+                results[..],
+                [
+                    ("engine", Judged::Passed),
+                    ("accuracy", Judged::NotJudged(_)),
+                    ("speed", Judged::NotJudged(_))
+                ]
+            ),
+            "{results:?}"
+        );
         let text = outcome.to_string();
         assert!(text.contains("no check images") && text.contains("no budget"), "{text}");
+    }
+
+    #[test]
+    fn a_right_answer_of_the_cpu_in_place_of_the_npu_fails() {
+        let npu =
+            Npu { runtime_library: "librknnrt.so".into(), minimum_runtime: "2.5".into(), load_file: None };
+        let plan = Plan { npu: Some(npu), ..plan(LONG, Some(10.0)) };
+        let engine = Engine::InPlaceOfNpu { ran: BackendKind::Tract, fallback: "of its age".into() };
+        let outcome = Outcome::judge(&plan, engine, None, accuracy(Verdict::Pass), &timing([100.0; LAPS]));
+        assert_eq!(outcome.report.verdict, Verdict::Fail);
+        let text = outcome.to_string();
+        assert!(text.starts_with("rk3588, tract: ") && text.contains("because of its age"), "{text}");
     }
 
     #[test]

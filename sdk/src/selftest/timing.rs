@@ -7,7 +7,7 @@ use artifact::Fault;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{Length, Readings};
+use super::{Length, Plan, Readings};
 use crate::{Detection, Detector, Error, Image, StageTimes};
 
 /// Parts of a run.
@@ -80,11 +80,11 @@ pub(super) struct Timing {
     pub readings: Readings,
 }
 
-/// Shows `images` in turn for as long as `length` says; a gray one where there are none.
+/// Shows `images` in turn for as long as `plan` says; a gray one where there are none.
 pub(super) fn measure(
     detector: &mut Detector,
     images: &[Image],
-    length: Length,
+    plan: &Plan,
     progress: &mut impl FnMut(u64),
 ) -> Result<Timing, Error> {
     let gray = gray(detector);
@@ -96,12 +96,12 @@ pub(super) fn measure(
     }
     let mut recorder = Recorder::new()?;
     let mut laps = [Lap::default(); LAPS];
-    let mut readings = Readings::now();
+    let mut readings = plan.read();
     let mut frames = 0;
     for (index, lap) in laps.iter_mut().enumerate() {
         let begun = Instant::now();
         let (mut lap_frames, mut inference_us) = (0, 0);
-        while !is_over(length, lap_frames, begun.elapsed()) {
+        while !is_over(plan.length, lap_frames, begun.elapsed()) {
             let shown = show(detector, next(), |_| ())?;
             recorder.record(shown.times, shown.lost);
             recorder.record_npu(detector.npu_time());
@@ -114,7 +114,7 @@ pub(super) fn measure(
             inference_fps: per_second(Duration::from_micros(inference_us)),
         };
         frames += lap_frames;
-        readings = readings.highest(&Readings::now());
+        readings = readings.highest(&plan.read());
         progress(index as u64 + 1);
     }
     Ok(Timing { stages: recorder.stages(), frames, dropped: recorder.lost, laps, readings })
