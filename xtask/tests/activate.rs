@@ -1,5 +1,5 @@
-//! `examples/package/activate` on this machine, below a folder that plays a board: new versions, failing ones, the way
-//! back, and a kill before and after every step it takes.
+//! `examples/package/activate` on this machine, below a folder that plays a board: new versions, failing ones, damaged ones,
+//! what the device demands of them, the way back, and a kill before and after every step it takes.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -11,10 +11,11 @@ use std::process::{Command, Output};
 const ACTIVATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package/activate");
 
 /// A self-test that passes while the file `fails` beside its program is not there, and that takes what nobody signed only
-/// alone, as the real one.
+/// alone, as the real one. A signature is the name of the file of its key.
 const SELF_TEST: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$REPEDGE_ROOT/self-tests"
+if [ "$1" = --verify-file ]; then [ "$3 $5" = "--signature --keys" ] && [ -e "$6/$(cat "$4")" ]; exit; fi
 case "$*" in *--allow-unsigned*--commit* | *--allow-unsigned*--keys* | *--keys*--allow-unsigned*) exit 2 ;; esac
 [ ! -e "$here/fails" ] || exit 1
 "#;
@@ -73,9 +74,23 @@ impl Device {
             fs::write(package.join(name), text).unwrap();
         }
         fs::write(package.join("board.json"), "{}").unwrap();
+        fs::create_dir(package.join("keys")).unwrap();
+        fs::write(package.join("flags"), "# words\nREPEDGE_FLAGS=\n").unwrap();
         for mark in marks {
             fs::write(package.join("bin").join(mark), "").unwrap();
         }
+    }
+
+    /// As [`Self::install`], of a bundle that nobody signed.
+    fn install_unsigned(&self, version: &str) {
+        self.install(version, &[]);
+        self.write("usr/lib/repedge/package/flags", "# words\nREPEDGE_FLAGS=--allow-unsigned\n");
+    }
+
+    fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -92,16 +107,39 @@ impl Device {
     }
 
     /// As [`Self::activate`], killed at a step; whether it got that far.
-    fn activate_killed(&self, variable: &str, at: usize) -> bool {
-        let output = self.command(&[]).env(variable, at.to_string()).output().unwrap();
+    fn activate_killed(&self, arguments: &[&str], variable: &str, at: usize) -> bool {
+        let output = self.command(arguments).env(variable, at.to_string()).output().unwrap();
         !output.status.success()
+    }
+
+    /// As [`Self::activate`], where it must succeed.
+    fn expect(&self, arguments: &[&str]) {
+        let output = self.activate(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    }
+
+    /// What [`Self::activate`] says where it must fail.
+    fn refusal(&self, arguments: &[&str]) -> String {
+        let output = self.activate(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", said(&output));
+        said(&output)
+    }
+
+    /// The version that runs.
+    fn current(&self) -> Option<String> {
+        self.linked("current")
+    }
+
+    /// The version before that.
+    fn previous(&self) -> Option<String> {
+        self.linked(&format!("before/{}", self.current()?))
     }
 
     /// The version that a link names, which must be there and whole.
     fn linked(&self, link: &str) -> Option<String> {
         let target = fs::read_link(self.path("var/lib/repedge").join(link)).ok()?;
         let version = target.file_name().unwrap().to_str().unwrap().to_owned();
-        let folder = self.path("var/lib/repedge").join(target);
+        let folder = self.path("var/lib/repedge/versions").join(&version);
         assert_eq!(fs::read_to_string(folder.join("model.bundle")).unwrap(), format!("model of {version}"));
         assert!(folder.join("bin/self-test").is_file() && folder.join("board.json").is_file());
         Some(version)
@@ -137,20 +175,19 @@ fn a_version_that_passes_runs_and_the_one_before_is_kept() {
         assert!(output.status.success(), "{}", said(&output));
         assert!(said(&output).contains(&format!("version {version} runs")), "{}", said(&output));
     }
-    assert_eq!(device.linked("current").as_deref(), Some("1.0+c"));
-    assert_eq!(device.linked("previous").as_deref(), Some("1.0+b"));
+    assert_eq!(device.current().as_deref(), Some("1.0+c"));
+    assert_eq!(device.previous().as_deref(), Some("1.0+b"));
     assert_eq!(device.versions(), ["1.0+b", "1.0+c"]);
 }
 
 #[test]
 fn a_version_tests_itself_before_the_switch_and_forbids_others_only_when_asked() {
-    let signed = ("", "--keys ROOT/etc/repedge/keys", true);
+    let signed = ("", "--keys ROOT/var/lib/repedge/versions/1.0+a/keys", true);
     let unsigned = ("--allow-unsigned", "--allow-unsigned", false);
     for (flags, trust, commits) in [signed, unsigned] {
         let device = Device::new();
         device.install("1.0+a", &[]);
-        fs::create_dir_all(device.path("etc/repedge")).unwrap();
-        fs::write(device.path("etc/repedge/flags"), format!("# words\nREPEDGE_FLAGS={flags}\n")).unwrap();
+        device.write("usr/lib/repedge/package/flags", &format!("# words\nREPEDGE_FLAGS={flags}\n"));
         for arguments in [&[][..], &["--self-test", "--json", "x"], &["--commit"]] {
             let output = device.activate(arguments);
             assert!(output.status.success(), "{arguments:?}: {}", said(&output));
@@ -181,7 +218,7 @@ fn what_fails_its_self_test_commits_nothing() {
     let output = device.activate(&["--commit"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("accepted as before"), "{}", said(&output));
-    assert_eq!(device.linked("current").as_deref(), Some("1.0+a"));
+    assert_eq!(device.current().as_deref(), Some("1.0+a"));
 }
 
 #[test]
@@ -213,7 +250,7 @@ fn a_version_that_fails_leaves_the_old_one_running() {
     let output = device.activate(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("version 1.0+a runs"), "{}", said(&output));
-    assert_eq!(device.linked("current").as_deref(), Some("1.0+a"));
+    assert_eq!(device.current().as_deref(), Some("1.0+a"));
     assert_eq!(device.versions(), ["1.0+a"]);
     let first = Device::new();
     first.install("1.0+a", &["fails"]);
@@ -226,17 +263,21 @@ fn a_version_that_fails_leaves_the_old_one_running() {
 fn a_rollback_goes_back_and_forth_if_the_self_test_lets_it() {
     let device = Device::new();
     device.install("1.0+a", &[]);
-    assert_eq!(device.activate(&["--rollback"]).status.code(), Some(1));
-    assert!(device.activate(&[]).status.success());
-    assert_eq!(device.activate(&["--rollback"]).status.code(), Some(1));
+    assert!(device.refusal(&["--rollback"]).contains("no version runs"));
+    device.expect(&[]);
+    let said_alone = device.refusal(&["--rollback"]);
+    assert!(
+        said_alone.contains("no version before this one") && said_alone.contains("1.0+a runs"),
+        "{said_alone}"
+    );
     device.install("1.0+b", &[]);
     assert!(device.activate(&[]).status.success());
     for (now, before) in [("1.0+a", "1.0+b"), ("1.0+b", "1.0+a")] {
         assert!(device.activate(&["--rollback"]).status.success());
-        assert_eq!(device.linked("current").as_deref(), Some(now));
-        assert_eq!(device.linked("previous").as_deref(), Some(before));
+        assert_eq!(device.current().as_deref(), Some(now));
+        assert_eq!(device.previous().as_deref(), Some(before));
     }
-    fs::write(device.path("var/lib/repedge/previous/bin/fails"), "").unwrap();
+    device.write("var/lib/repedge/versions/1.0+a/bin/fails", "");
     let output = device.activate(&["--rollback"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("version 1.0+b runs"), "{}", said(&output));
@@ -246,7 +287,9 @@ fn a_rollback_goes_back_and_forth_if_the_self_test_lets_it() {
 fn wrong_usage_and_wrong_versions_are_refused() {
     let device = Device::new();
     device.install("1.0+a", &[]);
-    assert_eq!(device.activate(&["--forward"]).status.code(), Some(2));
+    for arguments in [&["--forward"][..], &["--verify"]] {
+        assert_eq!(device.activate(arguments).status.code(), Some(2));
+    }
     for version in ["", "../x", "a b", ".hidden", "a/b"] {
         device.install(version, &[]);
         let output = device.activate(&[]);
@@ -269,23 +312,205 @@ fn a_kill_at_any_step_leaves_a_version_that_runs_and_can_be_mended() {
                     assert!(device.activate(&[]).status.success());
                 }
                 device.install(new, &[]);
-                let killed = device.activate_killed(variable, at);
-                let current = device.linked("current");
+                let killed = device.activate_killed(&[], variable, at);
+                let current = device.current();
                 assert!([Some(old), Some(new)].contains(&current.as_deref()), "{variable}={at}: {current:?}");
-                device.linked("previous");
+                device.previous();
                 if !killed {
                     break;
                 }
                 kills += 1;
                 let output = device.activate(&[]);
                 assert!(output.status.success(), "{variable}={at}: {}", said(&output));
-                assert_eq!(device.linked("current").as_deref(), Some(new), "{variable}={at}");
-                assert_eq!(device.linked("previous").as_deref(), Some(old), "{variable}={at}");
+                assert_eq!(device.current().as_deref(), Some(new), "{variable}={at}");
+                assert_eq!(device.previous().as_deref(), Some(old), "{variable}={at}");
                 assert_eq!(device.versions(), [old, new], "{variable}={at}");
                 let left: Vec<_> = names(&device.path("var/lib/repedge"));
-                assert_eq!(left, [".lock", "current", "previous", "versions"], "{variable}={at}");
+                assert_eq!(left, [".lock", "before", "current", "versions"], "{variable}={at}");
             }
         }
     }
     assert!(kills > 30, "only {kills} steps were found to kill at");
+}
+
+/// Kills the way back, also the one after a way back, at every step there is: both links are the old ones or the new ones.
+#[test]
+fn a_kill_at_any_step_of_a_rollback_leaves_a_way_on() {
+    let mut kills = 0;
+    for variable in ["KILL_BEFORE", "KILL_AFTER"] {
+        for earlier in [&[][..], &["--rollback"]] {
+            for at in 1.. {
+                let device = Device::new();
+                for version in ["1.0+z", "1.0+a", "1.0+b"] {
+                    device.install(version, &[]);
+                    device.expect(&[]);
+                }
+                earlier.iter().for_each(|argument| device.expect(&[argument]));
+                let (from, to) = (device.current().unwrap(), device.previous().unwrap());
+                let killed = device.activate_killed(&["--rollback", &from], variable, at);
+                let links = (device.current().unwrap(), device.previous().unwrap());
+                let old = (from.clone(), to.clone());
+                let new = (to, from.clone());
+                assert!(links == old || links == new, "{variable}={at}: {links:?}");
+                if !killed {
+                    break;
+                }
+                kills += 1;
+                // It is done again where it was not done, and says so where it was.
+                let output = device.activate(&["--rollback", &from]);
+                assert_eq!(output.status.success(), links == old, "{variable}={at}: {}", said(&output));
+                let links = (device.current().unwrap(), device.previous().unwrap());
+                assert_eq!(links, new, "{variable}={at}");
+            }
+        }
+    }
+    assert!(kills > 15, "only {kills} steps were found to kill at");
+}
+
+#[test]
+fn only_the_version_that_was_meant_is_taken_back_or_committed() {
+    let device = Device::new();
+    for version in ["1.0+a", "1.0+b"] {
+        device.install(version, &[]);
+        device.expect(&[]);
+    }
+    let before = fs::read(device.path("self-tests")).unwrap();
+    for argument in ["--rollback", "--commit"] {
+        let said = device.refusal(&[argument, "1.0+a"]);
+        assert!(said.contains("1.0+a was meant") && said.contains("version 1.0+b runs"), "{said}");
+    }
+    assert_eq!(fs::read(device.path("self-tests")).unwrap(), before);
+    device.expect(&["--commit", "1.0+b"]);
+    device.expect(&["--rollback", "1.0+b"]);
+    assert_eq!(device.current().as_deref(), Some("1.0+a"));
+}
+
+#[test]
+fn without_the_version_before_there_is_no_way_back() {
+    let device = Device::new();
+    for version in ["1.0+a", "1.0+b"] {
+        device.install(version, &[]);
+        device.expect(&[]);
+    }
+    fs::remove_dir_all(device.path("var/lib/repedge/versions/1.0+a")).unwrap();
+    let said = device.refusal(&["--rollback"]);
+    assert!(said.contains("no version before this one") && said.contains("1.0+b runs"), "{said}");
+}
+
+/// Damages a version that runs, and kills what mends it at every step there is.
+#[test]
+fn a_damaged_version_is_mended_by_its_own_package() {
+    let mut kills = 0;
+    for variable in ["KILL_BEFORE", "KILL_AFTER"] {
+        for at in 1.. {
+            let device = Device::new();
+            device.install("1.0+a", &["mark"]);
+            device.expect(&[]);
+            let version = "var/lib/repedge/versions/1.0+a";
+            device.write(&format!("{version}/model.bundle"), "damaged");
+            device.write(&format!("{version}/bin/more"), "");
+            fs::remove_file(device.path(version).join("bin/mark")).unwrap();
+            let unusable = fs::Permissions::from_mode(0o644);
+            fs::set_permissions(device.path(version).join("bin/self-test"), unusable).unwrap();
+            let killed = device.activate_killed(&[], variable, at);
+            assert!(device.path(version).join("bin/self-test").is_file(), "{variable}={at}");
+            device.expect(&[]);
+            assert_eq!(device.current().as_deref(), Some("1.0+a"), "{variable}={at}");
+            assert_eq!(names(&device.path(version).join("bin")), ["mark", "self-test"], "{variable}={at}");
+            assert_eq!(device.versions(), ["1.0+a"], "{variable}={at}");
+            if !killed {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills > 15, "only {kills} steps were found to kill at");
+}
+
+#[test]
+fn an_unsigned_package_does_not_loosen_what_a_device_demands() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.expect(&[]);
+    device.install_unsigned("1.0+b");
+    let said = device.refusal(&[]);
+    assert!(said.contains("takes signed ones only") && said.contains("version 1.0+a runs"), "{said}");
+    assert_eq!((device.current().as_deref(), device.versions().len()), (Some("1.0+a"), 1));
+    device.write("etc/repedge/allow-unsigned", "");
+    device.expect(&[]);
+    assert_eq!(device.current().as_deref(), Some("1.0+b"));
+
+    // Also where nothing runs yet, if the device has keys of its own.
+    let device = Device::new();
+    device.write("etc/repedge/keys/owner.pub", "key");
+    device.install_unsigned("1.0+a");
+    assert!(device.refusal(&[]).contains("no version runs"));
+}
+
+#[test]
+fn a_version_comes_back_with_its_own_settings() {
+    let device = Device::new();
+    device.install_unsigned("1.0+a");
+    device.expect(&[]);
+    device.install("1.0+b", &["fails"]);
+    device.refusal(&[]);
+    let flags = |device: &Device| fs::read_to_string(device.path("var/lib/repedge/current/flags")).unwrap();
+    assert!(flags(&device).contains("--allow-unsigned"), "a version that failed has changed what runs");
+
+    device.install("1.0+b", &[]);
+    device.write("usr/lib/repedge/package/keys/ours.pub", "key");
+    device.write("etc/repedge/keys/owner.pub", "the owner's");
+    device.expect(&[]);
+    assert!(!flags(&device).contains("--allow-unsigned"));
+    assert_eq!(names(&device.path("var/lib/repedge/current/keys")), ["device-owner.pub", "ours.pub"]);
+    fs::write(device.path("self-tests"), "").unwrap();
+    device.expect(&["--rollback", "1.0+b"]);
+    let tests = fs::read_to_string(device.path("self-tests")).unwrap();
+    assert!(tests.contains("--allow-unsigned") && !tests.contains("--keys"), "{tests}");
+}
+
+#[test]
+fn a_package_is_verified_by_the_version_that_runs() {
+    let device = Device::new();
+    let package = device.path("package.deb");
+    let verify = ["--verify", package.to_str().unwrap()];
+    device.install_unsigned("1.0+a");
+    device.expect(&[]);
+    assert!(said(&device.activate(&verify)).contains("demands no signatures"));
+    device.install("1.0+b", &[]);
+    device.write("usr/lib/repedge/package/keys/ours.pub", "key");
+    device.expect(&[]);
+    // What is installed and does not run has no say.
+    device.install("1.0+c", &[]);
+    device.write("usr/lib/repedge/package/keys/another.pub", "key");
+
+    assert!(device.refusal(&verify).contains("no signature beside it"));
+    device.write("package.deb.minisig", "another.pub");
+    assert!(device.refusal(&verify).contains("not signed by a key that this device trusts"));
+    device.write("package.deb.minisig", "ours.pub");
+    device.expect(&verify);
+    device.write("package.deb.minisig", "owner.pub");
+    device.refusal(&verify);
+    device.write("etc/repedge/keys/owner.pub", "key");
+    device.expect(&verify);
+    fs::remove_file(device.path("package.deb.minisig")).unwrap();
+    device.write("etc/repedge/allow-unsigned", "");
+    device.expect(&verify);
+}
+
+#[test]
+fn a_package_of_another_board_is_refused() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.expect(&[]);
+    device.install("1.0+b", &[]);
+    device.write("usr/lib/repedge/package/compatible", "rockchip,rk3568\nrockchip,rk3566\n");
+    device.write("proc/device-tree/compatible", "radxa,rock-5a\0rockchip,rk3588s\0");
+    let said = device.refusal(&[]);
+    for part in ["rockchip,rk3568 rockchip,rk3566", "radxa,rock-5a rockchip,rk3588s", "version 1.0+a runs"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    device.write("usr/lib/repedge/package/compatible", "rockchip,rk3588\n");
+    device.expect(&[]);
+    assert_eq!(device.current().as_deref(), Some("1.0+b"));
 }

@@ -8,8 +8,27 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
 /// The last line of every plan.
 const NOTHING_DONE: &str = "nothing was done: this was --dry-run";
+
+/// A package that says this of itself.
+fn deb(control: &str) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(control.len() as u64);
+    header.as_old_mut().name[..9].copy_from_slice(b"./control");
+    header.set_cksum();
+    let mut files = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    files.append(&header, control.as_bytes()).unwrap();
+    let control = files.into_inner().unwrap().finish().unwrap();
+    let mut members = ar::Builder::new(Vec::new());
+    for (name, bytes) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.gz", &control)] {
+        members.append(&ar::Header::new(name.into(), bytes.len() as u64), bytes).unwrap();
+    }
+    members.into_inner().unwrap()
+}
 
 /// A folder with a package, an image, and an `ssh` that leaves a mark.
 struct Desk {
@@ -19,7 +38,7 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
-        fs::write(desk.path("x.deb"), b"!<arch>\ndebian-binary   ").unwrap();
+        fs::write(desk.path("x.deb"), deb("Package: repedge\nVersion: 1.0\nBoard: rk3588\n")).unwrap();
         fs::write(desk.path("x.img"), vec![7; 1 << 20]).unwrap();
         let ssh = desk.path("ssh");
         fs::write(&ssh, format!("#!/bin/sh\ntouch '{}'\n", desk.path("connected").display())).unwrap();
@@ -67,6 +86,24 @@ fn over_ssh_nobody_is_connected_to() {
     let plan = desk.plan(&["rk3588", "--ssh", "root@board.invalid", "--package", "@x.deb", "--dry-run"]);
     for part in ["1. ask root@board.invalid", "is a rk3588", "x.deb to /var/tmp", "self-test.json"] {
         assert!(plan.contains(part), "{part}: {plan}");
+    }
+    assert!(
+        plan.contains("which has no signature beside it") && plan.contains("first version is trusted"),
+        "{plan}"
+    );
+    desk.expect_unchanged();
+}
+
+#[test]
+fn a_package_of_another_board_goes_nowhere() {
+    let desk = Desk::new();
+    for flags in [&["--dry-run"][..], &[]] {
+        let arguments =
+            [&["rk3568", "--ssh", "root@board.invalid", "--package", "@x.deb"][..], flags].concat();
+        let output = desk.flash(&arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("x.deb is for rk3588, not for rk3568"), "{said}");
     }
     desk.expect_unchanged();
 }

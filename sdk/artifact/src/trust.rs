@@ -1,11 +1,13 @@
 //! What a device accepts: whose bundles, made for which board, and none older than it has already moved on from.
 //! Nobody is trusted unless a caller says so.
 
+mod detached;
 mod keys;
 mod minimum;
 
 use crate::{Error, Fault, Manifest, rknn};
 
+pub use detached::signer_of_file;
 pub use keys::KeyRing;
 pub use minimum::{minimum_security_version, raise_minimum_security_version};
 

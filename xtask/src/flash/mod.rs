@@ -10,6 +10,7 @@ mod usb;
 mod write;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +19,7 @@ use serde_json::Value;
 
 use crate::workspace::Workspace;
 use sd::{Consent, Kernel};
-use ssh::{Package, Ssh};
+use ssh::{Judged, Package, Shell, Ssh};
 use write::DiskImage;
 
 pub use usb::Usb;
@@ -89,17 +90,36 @@ fn over_ssh(args: &Args, board: &Board, destination: &str, folder: &Path) -> Res
         Some(file) => Package::open(file)?,
         None => Package::find(board, folder)?,
     };
+    package.expect(board)?;
     let report = folder.join("self-test.json");
     if args.dry_run {
-        plan::print(&plan::over_ssh(&board.name, destination, &package.file, &report));
+        plan::print(&plan::over_ssh(&board.name, destination, &package, &report));
         return Ok(());
     }
     let mut shell = Ssh::connect(destination, args.ssh_config.as_deref())?;
-    let done = ssh::flash(board, &package, &mut shell)?;
-    save(&report, &done.report)?;
-    println!("{} runs version {}, verified: {}", board.name, done.version, ssh::summary(&done.report));
-    println!("{}", report.display());
+    println!("{}", judge(board, &package, &mut shell, &report)?);
     Ok(())
+}
+
+/// Has a board judge a package, and keeps the report in `file`, good or bad; says what runs.
+fn judge(board: &Board, package: &Package, shell: &mut dyn Shell, file: &Path) -> Result<String> {
+    // That of another version must not be taken for that of this one.
+    remove(file)?;
+    let Judged { report, result } = ssh::flash(board, package, shell)?;
+    let Some(report) = report else { return Err(result.err().context("a version passed without a report")?) };
+    save(file, &report)?;
+    let version = result.inspect_err(|_| eprintln!("{}", file.display()))?;
+    let summary = ssh::summary(&report);
+    Ok(format!("{} runs version {version}, verified: {summary}\n{}", board.name, file.display()))
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn onto_card(args: &Args, device: &Path, file: &Path) -> Result<()> {

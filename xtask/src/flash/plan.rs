@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::sd::Card;
+use super::ssh::Package;
 use crate::bmap::Bmap;
 
 /// The last line, which tells a plan from a report.
@@ -19,15 +20,25 @@ fn text(steps: &[String]) -> String {
 }
 
 /// The steps of installing a package over ssh.
-pub fn over_ssh(board: &str, destination: &str, package: &Path, report: &Path) -> Vec<String> {
+pub fn over_ssh(board: &str, destination: &str, package: &Package, report: &Path) -> Vec<String> {
+    let signature = match &package.signature {
+        Some(signature) => format!("with its signature {}", signature.display()),
+        None => "which has no signature beside it".into(),
+    };
     vec![
         format!("ask {destination} over ssh what it is, and stop unless it is a {board}"),
-        format!("copy {} to /var/tmp there and compare digests", package.display()),
+        format!(
+            "copy {} to /var/tmp there and compare digests, {signature}",
+            package.file.display()
+        ),
+        "have the board do the rest by itself, also when the connection breaks:".into(),
+        "verify the signature with the keys that the board has, where it demands signatures; a first version is trusted as it comes"
+            .into(),
         "install it: the package tests the new version before it switches to it".into(),
         "stop the demo, run the whole self-test, start the demo and see that it stays up".into(),
-        "let the board go back to the version before if the self-test or the demo fails".into(),
-        "else have it accept no lower security version any more, if the bundle is signed".into(),
-        format!("fetch the self-test's report to {}", report.display()),
+        "go back to the version before if the self-test or the demo fails".into(),
+        "else accept no lower security version any more, if the bundle is signed".into(),
+        format!("fetch the self-test's report to {}, good or bad", report.display()),
     ]
 }
 

@@ -15,7 +15,11 @@ use anyhow::{Context, Result, ensure};
 use boards::{Board, Method};
 
 use crate::bmap::{self, Bmap};
+use crate::system::{E2FSPROGS, GENIMAGE, Need};
 pub use parts::Sources;
+
+/// What disk images are made with.
+pub const TOOLS: [Need; 2] = [GENIMAGE, E2FSPROGS];
 
 /// What a disk image is for. Both are laid out as the board's file says; they differ in how they get there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -9,12 +9,16 @@ use boards::{Board, Layout};
 
 use super::archive;
 use super::identity::{ContentDigest, Uuid};
-use crate::tree::{Content, Node, Tree};
+use crate::tree::{Content, Kind, Node, Tree};
 
 /// Where the package lies on a device.
 const PACKAGE: &str = "usr/lib/repedge/package";
 /// Where versions that were put into service lie.
 const STATE: &str = "var/lib/repedge";
+/// The keys that a root filesystem's maker trusts on every device.
+const DEVICE_KEYS: &str = "etc/repedge/keys/";
+/// What the device's owner makes to run what nobody signed all the same.
+const ALLOW_UNSIGNED: &str = "etc/repedge/allow-unsigned";
 const UNIT: &str = "repedge-camera-demo.service";
 
 /// The parts that come from the user's board support package; a command that takes them has an `--image`.
@@ -221,7 +225,19 @@ fn put_into_service(root: &mut Tree, package: &Path) -> Result<()> {
     if version.is_empty() || !version.chars().all(is_plain) {
         bail!("{} says {version:?}, expected one plain version", file.display());
     }
-    root.copy(PACKAGE, &format!("{STATE}/versions/{version}"))?;
+    let folder = format!("{STATE}/versions/{version}");
+    root.copy(PACKAGE, &folder)?;
+    let keys = device_keys(root);
+    let flags = fs::read_to_string(package.join(PACKAGE).join("flags")).unwrap_or_default();
+    if flags.contains("--allow-unsigned") && !keys.is_empty() && root.get(ALLOW_UNSIGNED).is_none() {
+        bail!(
+            "the package is not signed, and --rootfs has keys in {DEVICE_KEYS}: a board with keys takes signed packages only\n  \
+             help: build it with --sign, or put an empty {ALLOW_UNSIGNED} into the root filesystem"
+        );
+    }
+    for (name, key) in keys {
+        root.put(&format!("{folder}/keys/device-{name}"), key)?;
+    }
     root.put(&format!("{STATE}/current"), Node::symlink(format!("versions/{version}")))?;
     let unit = format!("usr/lib/systemd/system/{UNIT}");
     if root.get(&unit).is_some() {
@@ -229,6 +245,18 @@ fn put_into_service(root: &mut Tree, package: &Path) -> Result<()> {
         root.put(&wanted, Node::symlink(format!("/{unit}")))?;
     }
     Ok(())
+}
+
+/// The public keys of the device, with their names.
+fn device_keys(root: &Tree) -> Vec<(String, Node)> {
+    let below = root.nodes().filter_map(|(path, node)| Some((path.strip_prefix(DEVICE_KEYS)?, node)));
+    let keys = below.filter(|(name, _)| name.ends_with(".pub") && !name.contains('/'));
+    // By content alone: whoever may run the programs may read what verifies.
+    let plain = keys.filter_map(|(name, node)| match &node.kind {
+        Kind::File(content) => Some((name.to_owned(), Node::file(content.clone(), 0o644))),
+        _ => None,
+    });
+    plain.collect()
 }
 
 fn loaders_tree(loaders: &[Loader]) -> Result<Tree> {

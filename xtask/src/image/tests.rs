@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use boards::Board;
@@ -231,6 +231,41 @@ fn a_tar_keeps_owners_devices_and_second_names() {
     assert_eq!(cat(&root, "/usr/bin/do"), b"su");
     let null = stat("/dev/null");
     assert!(null.contains("character special") && null.contains("01:03"), "{null}");
+}
+
+#[test]
+fn a_version_in_service_has_the_keys_of_the_device_too() {
+    let bench = Bench::new();
+    let keys = bench.folder.path().join("rootfs/etc/repedge/keys");
+    fs::create_dir_all(keys.join("old.pub")).unwrap();
+    fs::write(keys.join("vendor.pub"), "a key").unwrap();
+    fs::set_permissions(keys.join("vendor.pub"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(keys.join("notes"), "no key").unwrap();
+    let board = Board::find("rk3588").unwrap();
+    let parts = bench.sources.read(&board, Some(&bench.package()), bench.folder.path()).unwrap();
+    let place = "var/lib/repedge/versions/0.1.0+0123456789ab/keys/";
+    let found = parts.root.nodes().filter_map(|(path, _)| path.strip_prefix(place)).collect::<Vec<_>>();
+    assert_eq!(found, ["device-vendor.pub"]);
+    assert_eq!(
+        parts.root.get(&format!("{place}device-vendor.pub")).unwrap().mode,
+        0o644,
+        "the service may read it"
+    );
+}
+
+#[test]
+fn a_board_with_keys_gets_no_unsigned_package() {
+    let bench = Bench::new();
+    let rootfs = bench.folder.path().join("rootfs/etc/repedge");
+    fs::create_dir_all(rootfs.join("keys")).unwrap();
+    fs::write(rootfs.join("keys/vendor.pub"), "a key").unwrap();
+    let package = bench.package();
+    fs::write(package.join("usr/lib/repedge/package/flags"), "REPEDGE_FLAGS=--allow-unsigned\n").unwrap();
+    let board = Board::find("rk3588").unwrap();
+    let error = bench.sources.read(&board, Some(&package), bench.folder.path()).unwrap_err().to_string();
+    assert!(error.contains("not signed") && error.contains("allow-unsigned"), "{error}");
+    fs::write(rootfs.join("allow-unsigned"), "").unwrap();
+    bench.sources.read(&board, Some(&package), bench.folder.path()).unwrap();
 }
 
 #[test]

@@ -124,6 +124,29 @@ fn a_ring_is_the_pub_files_of_a_folder() {
 }
 
 #[test]
+fn a_file_is_verified_by_the_signature_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let package = write("a.deb", b"package");
+    let signature = write("a.deb.minisig", KEY.sign(b"package").unwrap().as_bytes());
+    assert_eq!(signer_of_file(&package, &signature, &ring()).unwrap(), "test.pub");
+    let refusal = |package: &std::path::Path, signature: &std::path::Path, keys: &KeyRing| {
+        signer_of_file(package, signature, keys).unwrap_err().to_string()
+    };
+    let error = refusal(&write("b.deb", b"changed"), &signature, &ring());
+    assert!(error.contains("b.deb: a signature by none of the 1") && error.contains("--sign"), "{error}");
+    let foreign = write("foreign.minisig", OTHER.sign(b"package").unwrap().as_bytes());
+    assert!(refusal(&package, &foreign, &ring()).contains("none of the 1 trusted keys"));
+    assert!(refusal(&package, &write("none.minisig", b"none"), &ring()).contains("not minisign's"));
+    assert!(refusal(&package, &signature, &KeyRing::default()).contains("trusts no key"));
+    assert!(refusal(&package, &dir.path().join("missing"), &ring()).contains("missing"));
+}
+
+#[test]
 fn the_minimum_only_rises() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state/minimum");

@@ -11,9 +11,8 @@ use super::shell::Shell;
 /// What all scripts begin with. `REPEDGE_ROOT` is how the package's own scripts are led elsewhere, in tests.
 pub const PRELUDE: &str = r#"
 root="${REPEDGE_ROOT:-}"
-package="$root/usr/lib/repedge/package"
 current="$root/var/lib/repedge/current"
-unit=repedge-camera-demo.service
+flash="$root/var/lib/repedge/flash"
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi
 runs() { basename "$(readlink "$current" 2>/dev/null)" 2>/dev/null; }
 "#;
@@ -21,9 +20,16 @@ runs() { basename "$(readlink "$current" 2>/dev/null)" 2>/dev/null; }
 const QUESTIONS: &str = r#"
 say() { printf '%s=%s\n' "$1" "$2"; }
 say arch "$(dpkg --print-architecture 2>/dev/null)"
-say compatible "$(tr '\0' ' ' < /proc/device-tree/compatible 2>/dev/null)"
+say compatible "$(tr '\0' ' ' < "$root/proc/device-tree/compatible" 2>/dev/null)"
 say runs "$(runs)"
 if [ -z "$as_root" ] || sudo -n true 2>/dev/null; then say root yes; else say root no; fi
+if [ ! -e "$flash/outcome" ]; then
+    say flash none
+elif flock -n -s "$flash/lock" true; then
+    say flash ended
+else
+    say flash under-way
+fi
 "#;
 
 /// What a board is and runs.
@@ -37,6 +43,19 @@ pub struct Facts {
     pub runs: String,
     /// Whether we may install.
     may_install: bool,
+    /// Whether a flash was begun that nobody was told the end of.
+    pub flash: Flash,
+}
+
+/// A flash that was begun before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flash {
+    /// There is none.
+    None,
+    /// The board is at it.
+    UnderWay,
+    /// It has ended.
+    Ended,
 }
 
 /// Asks a board.
@@ -54,6 +73,11 @@ pub fn ask(shell: &mut dyn Shell) -> Result<Facts> {
         compatible: take("compatible")?.split_whitespace().map(str::to_owned).collect(),
         runs: take("runs")?,
         may_install: take("root")? == "yes",
+        flash: match take("flash")?.as_str() {
+            "none" => Flash::None,
+            "ended" => Flash::Ended,
+            _ => Flash::UnderWay,
+        },
     })
 }
 
@@ -79,20 +103,13 @@ impl Facts {
         );
         let expected = target.debian_arch();
         ensure!(self.arch == expected, "wrong device: it is {}, {} is {expected}", self.arch, board.name);
-        if let Some(npu) = &board.npu
-            && !self.compatible.is_empty()
-        {
-            // A device tree names the chip behind its vendor, such as `rockchip,rk3588s`.
-            let chips = self.compatible.iter().filter_map(|name| name.split_once(',')).map(|(_, chip)| chip);
-            let mut ours = chips.filter(|chip| chip.starts_with(&npu.chip));
-            ensure!(
-                ours.next().is_some(),
-                "wrong device: its device tree says {}, {} is a {}",
-                self.compatible.join(" "),
-                board.name,
-                npu.chip
-            );
-        }
+        ensure!(
+            board.fits_names(self.compatible.iter().map(String::as_str)),
+            "wrong device: its device tree says {}, that of {} says {}",
+            self.compatible.join(" "),
+            board.name,
+            board.compatible.join(" or ")
+        );
         ensure!(
             self.may_install,
             "the user may not install: log in as root, or allow `sudo` without a password for this user"
@@ -102,8 +119,13 @@ impl Facts {
 
     /// What runs, for a person.
     pub fn running(&self) -> String {
-        if self.runs.is_empty() { "no version".into() } else { format!("version {}", self.runs) }
+        named(&self.runs)
     }
+}
+
+/// A version that runs, for a person; an empty one is none.
+pub fn named(version: &str) -> String {
+    if version.is_empty() { "no version".into() } else { format!("version {version}") }
 }
 
 #[cfg(test)]
@@ -116,6 +138,7 @@ mod tests {
             compatible: vec!["radxa,rock-5b".into(), "rockchip,rk3588".into()],
             runs: String::new(),
             may_install: true,
+            flash: Flash::None,
         }
     }
 
@@ -132,6 +155,14 @@ mod tests {
         );
         assert!(refusal(Facts { arch: String::new(), ..facts() }).contains("no dpkg"));
         assert!(refusal(Facts { may_install: false, ..facts() }).contains("may not install"));
+        let pi = Board::find("rpi5").unwrap();
+        let error = facts().expect(&pi).unwrap_err().to_string();
+        assert!(
+            error.contains("says radxa,rock-5b rockchip,rk3588, that of rpi5 says brcm,bcm2712"),
+            "{error}"
+        );
+        let names = vec!["raspberrypi,5-model-b".into(), "brcm,bcm2712".into()];
+        Facts { compatible: names, ..facts() }.expect(&pi).unwrap();
         assert!(facts().expect(&Board::find("host").unwrap()).is_err());
     }
 

@@ -1,151 +1,57 @@
-//! Installs a package on a board over ssh and lets the board judge it: it goes back to the version before by itself when
-//! its self-test or its unit fails, also when the cable is pulled meanwhile. Only then may the new one forbid older security
-//! versions. Every error says which version runs.
+//! Installs a package on a board over ssh and lets the board judge it: from the first step on it needs nobody, goes back to the
+//! version before when its self-test or its unit fails, and writes down how it ended for who comes next. Only a version that
+//! passed may forbid older security versions. Every error says which version runs.
 
 mod board;
+mod outcome;
+mod package;
 mod shell;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use boards::Board;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::bars;
-use board::{Facts, PRELUDE, fields};
+use board::{Facts, PRELUDE};
+pub use outcome::summary;
+pub use package::Package;
 pub use shell::{Shell, Ssh};
 
 /// Prints the folder that the package is copied to.
 const MAKE_FOLDER: &str = "mktemp -d /var/tmp/repedge-flash.XXXXXX";
-/// Reads the package from standard input and prints the digest of what is on the disk then.
-const COPY: &str = r#"cat > "$folder/package.deb" && sync && sha256sum < "$folder/package.deb""#;
 const CLEAN_UP: &str = r#"$as_root rm -rf "$folder""#;
+/// What the board does by itself.
+const JOB: &str = include_str!("job.sh");
+/// Exit code with which it says that another one is under way.
+const UNDER_WAY: i32 = 75;
 
-/// Installs, puts the new version into service if the package's own scripts did not, and tells which runs.
-const INSTALL: &str = r#"
-trap '' HUP PIPE
-runs >"$folder/before"
-# The package commits a version whose service runs; here the whole self-test comes before that.
-$as_root env DEBIAN_FRONTEND=noninteractive REPEDGE_FLASH_COMMITS=1 dpkg --install --force-confold "$folder/package.deb" >"$folder/log" 2>&1
-code=$?
-version="$(cat "$package/VERSION" 2>/dev/null)"
-if [ "$code" = 0 ] && [ "$(runs)" != "$version" ]; then
-    $as_root "$package/activate" >>"$folder/log" 2>&1
-    code=$?
-fi
-# Below what the package's scripts say dpkg says that they failed.
-tail -n 12 "$folder/log" >&2
-printf 'code=%s\nversion=%s\nruns=%s\n' "$code" "$version" "$(runs)"
-"#;
-
-/// Judges the version in service, and goes back if it fails. It ends by itself when nobody listens any more. What forbids
-/// older versions comes last, because a board that goes back needs one of them.
-const TRY: &str = r#"
-trap '' HUP PIPE
-activate() { $as_root "$package/activate" "$@" >>"$folder/log" 2>&1 </dev/null; }
-go_back() {
-    before="$(cat "$folder/before")"
-    if [ -z "$before" ]; then
-        outcome=first
-    elif [ "$before" = "$(runs)" ]; then
-        outcome=same
-    elif activate --rollback; then
-        outcome=back
-    else
-        outcome=stuck
-    fi
-    $as_root systemctl restart "$unit" >>"$folder/log" 2>&1
-}
-: >"$folder/log"
-outcome=passed
-failed=
-$as_root systemctl stop "$unit" >>"$folder/log" 2>&1
-activate --self-test --json "$folder/report.json"
-code=$?
-if [ "$code" != 0 ]; then
-    failed=self-test
-    go_back
-elif ! activate --start; then
-    failed=unit
-    go_back
-elif ! activate --commit; then
-    failed=commit
-fi
-$as_root chmod a+r "$folder/report.json" 2>/dev/null
-tail -n 5 "$folder/log" >&2
-printf 'code=%s\noutcome=%s\nfailed=%s\nruns=%s\n' "$code" "$outcome" "$failed" "$(runs)"
-"#;
-
-/// A package to install.
+/// What a board made of a version.
 #[derive(Debug)]
-pub struct Package {
-    /// The `.deb`.
-    pub file: PathBuf,
-    bytes: u64,
-    sha256: String,
-}
-
-/// What a board said of itself after a package was installed.
-#[derive(Debug)]
-pub struct Done {
-    /// The version in service.
-    pub version: String,
-    /// The report of its self-test.
-    pub report: Value,
-}
-
-impl Package {
-    /// Reads a package to know its digest.
-    ///
-    /// # Errors
-    /// When it cannot be read or is no Debian package.
-    pub fn open(file: &Path) -> Result<Self> {
-        let read = || -> io::Result<([u8; 21], String, u64)> {
-            let mut input = File::open(file)?;
-            let mut magic = [0; 21];
-            input.read_exact(&mut magic)?;
-            let mut hasher = Sha256::new_with_prefix(magic);
-            let bytes = io::copy(&mut input, &mut hasher)? + magic.len() as u64;
-            let digest = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok((magic, digest, bytes))
-        };
-        let (magic, sha256, bytes) = read().with_context(|| format!("cannot read {}", file.display()))?;
-        ensure!(&magic == b"!<arch>\ndebian-binary", "{} is no Debian package", file.display());
-        Ok(Self { file: file.to_owned(), bytes, sha256 })
-    }
-
-    /// The package that `build-board` left in a board's folder.
-    ///
-    /// # Errors
-    /// When there is none, or several.
-    pub fn find(board: &Board, folder: &Path) -> Result<Self> {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
-        let packages: Vec<_> = entries.filter(is_package).collect();
-        match &packages[..] {
-            [one] => Self::open(one),
-            [] => {
-                bail!("no package in {}: `cargo xtask build-board {}` makes it", folder.display(), board.name)
-            }
-            _ => bail!("several packages in {}: choose one with `--package FILE`", folder.display()),
-        }
-    }
+pub struct Judged {
+    /// The report of its self-test, whatever that says; none where it did not come so far.
+    pub report: Option<Value>,
+    /// The version that passed and runs, or why it does not.
+    pub result: Result<String>,
 }
 
 /// Installs a package on a board and lets it judge itself.
 ///
 /// # Errors
-/// When it is another board, copying or installing fails, or the new version fails its self-test; says which version runs.
-pub fn flash(board: &Board, package: &Package, shell: &mut dyn Shell) -> Result<Done> {
-    let facts = board::ask(shell).context("nothing was changed")?;
-    facts
-        .expect(board)
-        .with_context(|| format!("nothing was changed, the board runs {}", facts.running()))?;
+/// When it is another board, or copying fails, or the connection breaks; says what runs, or what the board does by itself.
+pub fn flash(board: &Board, package: &Package, shell: &mut dyn Shell) -> Result<Judged> {
+    package.expect(board)?;
+    let mut facts = expected(board, shell)?;
+    let earlier = outcome::of_earlier(&facts, shell);
+    let earlier = earlier.context("nothing was changed; an earlier flash goes on on the board by itself")?;
+    if let Some(told) = earlier {
+        eprintln!("an earlier flash, whose connection broke, ended so: {told}");
+        facts = expected(board, shell)?;
+    }
     eprintln!("{} runs {}", board.name, facts.running());
     let mut visit = Visit { shell, before: facts, folder: String::new() };
     visit.copy(package).with_context(|| {
@@ -155,9 +61,17 @@ pub fn flash(board: &Board, package: &Package, shell: &mut dyn Shell) -> Result<
             visit.left_over()
         )
     })?;
-    let done = visit.install().and_then(|()| visit.judge());
-    visit.clean_up();
-    done
+    visit.start(package)?;
+    visit.follow(package)
+}
+
+/// What a board says of itself, if it is the one that was meant.
+fn expected(board: &Board, shell: &mut dyn Shell) -> Result<Facts> {
+    let facts = board::ask(shell).context("nothing was changed")?;
+    facts
+        .expect(board)
+        .with_context(|| format!("nothing was changed, the board runs {}", facts.running()))?;
+    Ok(facts)
 }
 
 /// A board that is being flashed.
@@ -194,14 +108,8 @@ impl Visit<'_> {
         );
         self.folder = folder.to_owned();
         let bar = bars::bytes("copying", package.bytes);
-        let file =
-            File::open(&package.file).with_context(|| format!("cannot open {}", package.file.display()))?;
-        let answer = self.script(COPY, &mut bar.wrap_read(file))?;
-        if answer.code != 0 {
-            self.clean_up();
-            bail!("the board could not store the package: {}", answer.err);
-        }
-        let found = answer.out.split_whitespace().next().unwrap_or_default().to_owned();
+        let open = |file| File::open(file).with_context(|| format!("cannot open {}", package.file.display()));
+        let found = self.store("package.deb", &mut bar.wrap_read(open(&package.file)?))?;
         if found != package.sha256 {
             self.clean_up();
             bail!(
@@ -211,72 +119,66 @@ impl Visit<'_> {
             );
         }
         bars::finish(&bar, "verified");
-        Ok(())
-    }
-
-    fn install(&mut self) -> Result<()> {
-        eprintln!("installing; the board tests the new version before it runs it");
-        let answer = self.script(INSTALL, &mut io::empty()).with_context(|| {
-            format!(
-                "the connection broke during the installation. The board switches versions in one step: it runs {} or the \
-                 new one, whole. Flash it again",
-                self.before.running()
-            )
-        })?;
-        let said = fields(&answer.out);
-        let field = |name: &str| said.get(name).cloned().unwrap_or_default();
-        let (code, version, runs) = (field("code"), field("version"), field("runs"));
-        ensure!(
-            code == "0" && !version.is_empty() && runs == version,
-            "version {version} was not put into service, the board runs {}: {}",
-            if runs.is_empty() { "no version".into() } else { format!("version {runs}") },
-            answer.err
-        );
-        Ok(())
-    }
-
-    fn judge(&mut self) -> Result<Done> {
-        eprintln!("running the self-test");
-        let answer = self.script(TRY, &mut io::empty()).with_context(|| {
-            format!(
-                "the connection broke during the self-test. The board ends it by itself: it keeps the new version if that \
-                 passes, and goes back to {} if not",
-                self.before.running()
-            )
-        })?;
-        let said = fields(&answer.out);
-        let field = |name: &str| said.get(name).map_or("", String::as_str);
-        let report = self.report();
-        let version = field("runs");
-        let state = state_of(field("outcome"), version);
-        match (field("failed"), report) {
-            ("", report) if field("outcome") == "passed" => {
-                Ok(Done { version: version.to_owned(), report: report? })
-            }
-            ("commit", _) => bail!(
-                "version {version} passed its self-test and runs, but lower security versions are accepted as before: {}\n  \
-                 help: run `/usr/lib/repedge/package/activate --commit` on the board",
-                answer.err
-            ),
-            ("self-test", Ok(report)) => {
-                bail!("the new version failed its self-test: {}; {state}: {}", summary(&report), answer.err)
-            }
-            ("self-test", Err(_)) => {
-                bail!(
-                    "the new version's self-test ended with code {}; {state}: {}",
-                    field("code"),
-                    answer.err
-                )
-            }
-            _ => bail!("the new version's service did not come up; {state}: {}", answer.err),
+        if let Some(signature) = &package.signature {
+            self.store("package.deb.minisig", &mut open(signature)?)?;
         }
+        self.store("job", &mut JOB.as_bytes())?;
+        Ok(())
     }
 
-    /// The report that the self-test left.
-    fn report(&mut self) -> Result<Value> {
-        let answer = self.script(r#"cat "$folder/report.json""#, &mut io::empty())?;
-        ensure!(answer.code == 0, "the self-test left no report: {}", answer.err);
-        serde_json::from_str(&answer.out).context("the self-test's report is no JSON")
+    /// Writes a file into our folder; gives the digest of what is on the disk then.
+    fn store(&mut self, name: &str, input: &mut dyn Read) -> Result<String> {
+        let script = format!(r#"cat > "$folder/{name}" && sync && sha256sum < "$folder/{name}""#);
+        let answer = self.script(&script, input)?;
+        if answer.code != 0 {
+            self.clean_up();
+            bail!("the board could not store the package: {}", answer.err);
+        }
+        Ok(answer.out.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
+    /// Has the board begin; it needs us no more then.
+    fn start(&mut self, package: &Package) -> Result<()> {
+        let version = &package.version;
+        // The version was checked when the package was opened.
+        let script = format!(r#"$as_root sh "$folder/job" start {version}"#);
+        let answer = self.script(&script, &mut io::empty()).with_context(|| {
+            format!(
+                "the connection broke as the board was to begin: it runs {} as before, or installs and judges version {version} \
+                 by itself. Flash it again: that waits for it and says how it ended",
+                self.before.running()
+            )
+        })?;
+        if answer.code == 0 {
+            return Ok(());
+        }
+        self.clean_up();
+        if answer.code == UNDER_WAY {
+            bail!(
+                "nothing was changed: another flash of this board has just begun. Flash it again: that waits for it"
+            );
+        }
+        bail!("nothing was installed, the board runs {} as before: {}", self.before.running(), answer.err)
+    }
+
+    fn follow(&mut self, package: &Package) -> Result<Judged> {
+        let version = &package.version;
+        eprintln!("the board installs and judges version {version} by itself; this waits for it");
+        let outcome = outcome::follow(self.shell).with_context(|| {
+            format!(
+                "the connection broke while the board installs and judges version {version}. It goes on by itself: it keeps \
+                 the new version if that passes, and goes back to {} if not. Flash it again: that waits for it and says how it \
+                 ended",
+                self.before.running()
+            )
+        })?;
+        if !outcome.trust().is_empty() {
+            eprintln!("{}", outcome.trust());
+        }
+        let report = if outcome.is_tested() { Some(outcome::report(self.shell)) } else { None };
+        let judged = outcome.judge(report.as_ref().and_then(|report| report.as_ref().ok()));
+        outcome::forget(self.shell);
+        Ok(Judged::of(judged, report))
     }
 
     /// Removes our folder; a failure leaves a file that the board's own clean-up of /var/tmp removes.
@@ -285,21 +187,17 @@ impl Visit<'_> {
     }
 }
 
-/// What a board does after a version has failed, by the outcome that its script gives.
-fn state_of(outcome: &str, version: &str) -> String {
-    let why_it_stays = match outcome {
-        "back" => return format!("the board went back and runs version {version}"),
-        "first" => "the board has no earlier version to go back to",
-        "same" => "the board ran this version before",
-        _ => "the board could not go back to the version before",
-    };
-    format!("{why_it_stays}; version {version} stays in service and is not to be trusted")
-}
-
-/// A report in one line: its verdict, and what it measured.
-pub fn summary(report: &Value) -> String {
-    let verdict = report["verdict"].as_str().unwrap_or("no verdict");
-    let backend = report["backend"].as_str().unwrap_or("an unknown backend");
-    let fps = report["fps"].as_f64().map_or_else(String::new, |fps| format!(", {fps:.1} fps"));
-    format!("{verdict} on {backend}{fps}")
+impl Judged {
+    /// A version that passed is in service, also where its report did not reach us.
+    fn of(result: Result<String>, report: Option<Result<Value>>) -> Self {
+        match (result, report) {
+            (Ok(version), Some(Err(error))) => Self {
+                report: None,
+                result: Err(error.context(format!(
+                    "version {version} passed its self-test, runs and is committed; only its report was not fetched"
+                ))),
+            },
+            (result, report) => Self { report: report.and_then(Result::ok), result },
+        }
+    }
 }

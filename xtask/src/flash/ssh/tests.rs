@@ -7,13 +7,16 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::package::tests::deb;
 use super::*;
+use crate::flash::judge;
 use crate::system;
 
 /// The package's own scripts.
@@ -21,8 +24,9 @@ const ACTIVATE: &str = include_str!("../../../../examples/package/activate");
 const POSTINST: &str = include_str!("../../../../examples/package/postinst");
 
 /// Behaves as its version is called, takes together only what the real one does, and keeps a minimum as that one does: here
-/// it is a version, and every other is below it.
+/// it is a version, and every other is below it. A signature is the name of the file of its key.
 const SELF_TEST: &str = r#"#!/bin/sh
+if [ "$1" = --verify-file ]; then [ "$3 $5" = "--signature --keys" ] && [ -e "$6/$(cat "$4")" ]; exit; fi
 version="$(cat "$(dirname "$0")/../VERSION")"
 minimum="$REPEDGE_ROOT/minimum"
 for word; do
@@ -62,14 +66,23 @@ printf '{"verdict": "%s", "backend": "tract", "fps": 12.5}' "$verdict" >"$json"
 [ "$verdict" = pass ]
 "#;
 
-/// The package's version stands behind the magic of a Debian package. As the real one it runs the package's own script.
+/// The package's content says its version. As the real one it runs the package's own script.
 const DPKG: &str = r#"#!/bin/sh
 if [ "$1" = --print-architecture ]; then cat "$REPEDGE_ROOT/arch"; exit; fi
 for file; do :; done
 package="$REPEDGE_ROOT/usr/lib/repedge/package"
 units="$REPEDGE_ROOT/usr/lib/systemd/system"
-mkdir -p "$package/bin" "$units"
-sed -n '3p' "$file" >"$package/VERSION"
+touch "$REPEDGE_ROOT/installing"
+mkdir -p "$package/bin" "$package/keys" "$units"
+sed -n 's/^content of //p' "$file" | head -n 1 >"$package/VERSION"
+echo key >"$package/keys/ours.pub"
+case "$(cat "$package/VERSION")" in
+    unsigned) echo REPEDGE_FLAGS=--allow-unsigned >"$package/flags" ;;
+    *) echo REPEDGE_FLAGS= >"$package/flags" ;;
+esac
+case "$(cat "$package/VERSION")" in
+    slow-install*) while [ ! -e "$REPEDGE_ROOT/cut" ]; do /bin/sleep 0.1; done ;;
+esac
 cp "$REPEDGE_ROOT/self-test" "$package/bin/self-test"
 cp "$REPEDGE_ROOT/activate" "$package/activate"
 case "$(cat "$package/VERSION")" in
@@ -109,6 +122,11 @@ const DONE_BY: [&str; 4] = ["getent", "usermod", "udevadm", "sleep"];
 
 const SUDO: &str = "#!/bin/sh\n[ \"$1\" = -n ] && shift\nexec \"$@\"\n";
 const MKTEMP: &str = "#!/bin/sh\nmkdir -p \"$REPEDGE_ROOT/tmp\" && echo \"$REPEDGE_ROOT/tmp\"\n";
+/// Tells when somebody waits for a flash to end: nothing else waits for the lock like that.
+const FLOCK: &str = r#"#!/bin/sh
+[ "$1 $3" != "-s true" ] || touch "$REPEDGE_ROOT/following"
+exec /usr/bin/flock "$@"
+"#;
 
 const UNIT: &str = "repedge-camera-demo.service";
 
@@ -166,7 +184,9 @@ impl Loopback {
         loopback.script("root/activate", ACTIVATE);
         loopback.script("root/postinst", POSTINST);
         loopback.script("root/self-test", SELF_TEST);
-        for (name, text) in [("dpkg", DPKG), ("systemctl", SYSTEMCTL), ("sudo", SUDO), ("mktemp", MKTEMP)] {
+        let programs =
+            [("dpkg", DPKG), ("systemctl", SYSTEMCTL), ("sudo", SUDO), ("mktemp", MKTEMP), ("flock", FLOCK)];
+        for (name, text) in programs {
             loopback.script(&format!("bin/{name}"), text);
         }
         for name in DONE_BY {
@@ -181,9 +201,18 @@ impl Loopback {
         let versions = format!("root/var/lib/repedge/versions/{version}");
         self.script(&format!("{versions}/bin/self-test"), SELF_TEST);
         fs::write(self.path(&versions).join("VERSION"), format!("{version}\n")).unwrap();
+        self.script(&format!("{versions}/activate"), ACTIVATE);
+        fs::create_dir_all(self.path(&versions).join("keys")).unwrap();
+        fs::write(self.path(&versions).join("keys/ours.pub"), "key").unwrap();
         let link = self.path("root/var/lib/repedge").join(name);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
         let _ = fs::remove_file(&link);
-        symlink(format!("versions/{version}"), link).unwrap();
+        symlink(self.path(&versions), link).unwrap();
+    }
+
+    /// Until the board installs, and whoever sent the package waits for the end: only then is a cut one of both.
+    fn wait_until_followed(&self) {
+        wait_until(|| ["root/installing", "root/following"].iter().all(|file| self.path(file).exists()));
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -246,16 +275,40 @@ impl Loopback {
 
     fn package(&self, version: &str) -> Package {
         let file = self.path("package.deb");
-        let mut bytes = format!("!<arch>\ndebian-binary   \n{version}\n").into_bytes();
-        bytes.resize(600_000, b'x');
-        fs::write(&file, bytes).unwrap();
+        let mut content = format!("\ncontent of {version}\n").into_bytes();
+        content.resize(600_000, b'x');
+        let control = format!("Package: repedge\nVersion: {version}\nBoard: rk3588\n");
+        fs::write(&file, deb(&control, &content)).unwrap();
+        let signer = if version == "foreign" { "theirs.pub" } else { "ours.pub" };
+        fs::write(self.path("package.deb.minisig"), signer).unwrap();
+        if version == "unsigned" {
+            fs::remove_file(self.path("package.deb.minisig")).unwrap();
+        }
         Package::open(&file).unwrap()
     }
 
-    fn flash(&self, version: &str) -> Result<Done> {
+    fn connect(&self) -> Result<Ssh> {
+        Ssh::connect("board", Some(&self.path("ssh_config")))
+    }
+
+    /// The line that a flash ends with.
+    fn flash(&self, version: &str) -> Result<String> {
         let package = self.package(version);
-        let mut shell = Ssh::connect("board", Some(&self.path("ssh_config")))?;
-        flash(&self.board, &package, &mut shell)
+        judge(&self.board, &package, &mut self.connect()?, &self.path("self-test.json"))
+    }
+
+    /// How the last flash ended, where nobody was told yet.
+    fn earlier(&self) -> Option<String> {
+        let mut shell = self.connect().unwrap();
+        let facts = board::ask(&mut shell).unwrap();
+        outcome::of_earlier(&facts, &mut shell).unwrap()
+    }
+
+    /// The verdict of the report that was kept.
+    fn verdict(&self) -> Option<String> {
+        let report = fs::read(self.path("self-test.json")).ok()?;
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        Some(report["verdict"].as_str().unwrap().to_owned())
     }
 
     fn refusal(&self, version: &str) -> String {
@@ -314,7 +367,9 @@ fn connect(settings: &Path, client: TcpStream, network: &Arc<Network>) {
 }
 
 fn wait_until(holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
     while !holds() {
+        assert!(Instant::now() < end, "it never came");
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -323,21 +378,23 @@ fn wait_until(holds: impl Fn() -> bool) {
 #[ignore = "needs sshd of openssh-server"]
 fn a_good_version_goes_into_service() {
     let board = Loopback::new();
-    let done = board.flash("2").unwrap();
-    assert_eq!((done.version.as_str(), board.runs().as_str()), ("2", "2"));
-    assert_eq!(summary(&done.report), "pass on tract, 12.5 fps");
+    let told = board.flash("2").unwrap();
+    assert!(told.starts_with("rk3588 runs version 2, verified: pass on tract, 12.5 fps\n"), "{told}");
+    assert_eq!((board.runs().as_str(), board.verdict().as_deref()), ("2", Some("pass")));
     let asked =
         format!("daemon-reload\nenable --quiet {UNIT}\nrestart {UNIT}\nstop {UNIT}\nrestart {UNIT}\n");
     assert_eq!(board.systemctl(), asked);
     assert_eq!(board.self_tests(), "2 quick\n2\n2 quick commit\n", "older versions are forbidden last");
     assert_eq!(board.read("minimum"), "2\n");
     assert!(!board.path("root/tmp").exists(), "nothing is left in /var/tmp");
+    assert_eq!(board.earlier(), None);
 }
 
 #[test]
 #[ignore = "needs sshd of openssh-server"]
 fn a_version_that_fails_its_self_test_is_taken_back() {
     let board = Loopback::new();
+    fs::write(board.path("self-test.json"), r#"{"verdict": "pass"}"#).unwrap();
     let error = board.refusal("later-fails");
     assert!(
         error.contains(
@@ -346,16 +403,20 @@ fn a_version_that_fails_its_self_test_is_taken_back() {
         "{error}"
     );
     board.expect_as_before();
+    assert_eq!(board.verdict().as_deref(), Some("fail"), "the report of a version that failed is kept");
 }
 
 #[test]
 #[ignore = "needs sshd of openssh-server"]
 fn a_version_that_nobody_signed_goes_into_service_where_that_is_allowed() {
     let board = Loopback::new();
+    let error = board.refusal("unsigned");
+    assert!(error.contains("refused version unsigned and runs version 1 as before"), "{error}");
+    assert!(error.contains("no signature beside it") && error.contains("allow-unsigned"), "{error}");
     fs::create_dir_all(board.path("root/etc/repedge")).unwrap();
-    fs::write(board.path("root/etc/repedge/flags"), "# words\nREPEDGE_FLAGS=--allow-unsigned\n").unwrap();
-    assert_eq!(board.flash("2").unwrap().version, "2");
-    assert_eq!(board.self_tests(), "2 quick\n2\n");
+    fs::write(board.path("root/etc/repedge/allow-unsigned"), "").unwrap();
+    board.flash("unsigned").unwrap();
+    assert_eq!(board.self_tests(), "unsigned quick\nunsigned\n");
     assert!(!board.path("root/minimum").exists());
 }
 
@@ -363,7 +424,8 @@ fn a_version_that_nobody_signed_goes_into_service_where_that_is_allowed() {
 #[ignore = "needs sshd of openssh-server"]
 fn a_package_without_the_service_is_judged_by_its_self_test() {
     let board = Loopback::new();
-    assert_eq!(board.flash("no-service").unwrap().version, "no-service");
+    board.flash("no-service").unwrap();
+    assert_eq!(board.runs(), "no-service");
     let asked = format!("daemon-reload\nstop {UNIT}\ndisable --quiet {UNIT}\nstop {UNIT}\n");
     assert_eq!(board.systemctl(), asked);
 }
@@ -429,7 +491,7 @@ fn without_a_version_to_go_back_to_the_reason_is_said() {
 #[ignore = "needs sshd of openssh-server"]
 fn a_version_that_ran_before_stays_when_it_fails() {
     let board = Loopback::new();
-    board.link("previous", "1");
+    board.link("before/later-fails", "1");
     board.link("current", "later-fails");
     let error = board.refusal("later-fails");
     assert!(error.contains("the board ran this version before; version later-fails stays"), "{error}");
@@ -463,7 +525,7 @@ fn a_board_ends_its_self_test_by_itself_when_the_cable_is_pulled() {
         File::create(board.path("root/cut")).unwrap();
         flashing.join().unwrap()
     });
-    assert!(error.contains("the connection broke during the self-test"), "{error}");
+    assert!(error.contains("the connection broke while the board installs and judges"), "{error}");
     assert!(error.contains("goes back to version 1 if not"), "{error}");
     let asked = format!("stop {UNIT}\nrestart {UNIT}\n");
     wait_until(|| board.runs() == "1" && board.systemctl().ends_with(&asked));
@@ -520,16 +582,89 @@ fn who_may_not_log_in_is_told_how_to_find_out() {
 }
 
 #[test]
-fn what_is_no_package_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("a.deb");
-    fs::write(&file, "!<arch>\nsomething else entirely").unwrap();
-    assert!(Package::open(&file).unwrap_err().to_string().contains("is no Debian package"));
-    let board = Board::find("rk3588").unwrap();
-    assert!(
-        Package::find(&board, Path::new("/nonexistent"))
-            .unwrap_err()
-            .to_string()
-            .contains("build-board rk3588")
-    );
+#[ignore = "needs sshd of openssh-server"]
+fn a_package_that_somebody_else_signed_is_refused_before_it_is_installed() {
+    let board = Loopback::new();
+    fs::write(board.path("self-test.json"), r#"{"verdict": "pass"}"#).unwrap();
+    let error = board.refusal("foreign");
+    assert!(error.contains("refused version foreign and runs version 1 as before"), "{error}");
+    assert!(error.contains("not signed by a key that this device trusts"), "{error}");
+    assert_eq!((board.runs().as_str(), board.self_tests().as_str()), ("1", ""));
+    assert!(!board.path("root/installing").exists() && board.path("root/up").exists());
+    assert_eq!(board.verdict(), None, "a report of another version is left");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_first_package_is_trusted_as_it_comes() {
+    let board = Loopback::new();
+    fs::remove_file(board.path("root/var/lib/repedge/current")).unwrap();
+    board.flash("foreign").unwrap();
+    assert_eq!(board.runs(), "foreign");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_board_goes_on_when_the_cable_is_pulled_while_it_installs() {
+    for (version, runs, told) in [
+        ("slow-install", "slow-install", "version slow-install passed and runs"),
+        ("slow-install-fails", "1", "the board went back and runs version 1"),
+    ] {
+        let board = Loopback::new();
+        let error = thread::scope(|scope| {
+            let flashing = scope.spawn(|| board.refusal(version));
+            board.wait_until_followed();
+            board.network.cut();
+            flashing.join().unwrap()
+        });
+        assert!(error.contains("the connection broke while the board installs and judges"), "{error}");
+        // Who comes meanwhile waits, and is told.
+        let earlier = thread::scope(|scope| {
+            let asking = scope.spawn(|| board.earlier());
+            File::create(board.path("root/cut")).unwrap();
+            asking.join().unwrap()
+        });
+        assert!(earlier.as_deref().is_some_and(|earlier| earlier.contains(told)), "{earlier:?}");
+        assert_eq!((board.runs().as_str(), board.earlier()), (runs, None));
+        assert_eq!(board.read("minimum").trim(), if runs == "1" { "" } else { runs });
+        assert!(!board.path("root/tmp").exists(), "nothing is left in /var/tmp");
+    }
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_second_flash_waits_for_the_first_and_goes_on() {
+    let board = Loopback::new();
+    thread::scope(|scope| {
+        let flashing = scope.spawn(|| board.refusal("slow-install-fails"));
+        board.wait_until_followed();
+        board.network.cut();
+        flashing.join().unwrap();
+        let again = scope.spawn(|| board.flash("2"));
+        File::create(board.path("root/cut")).unwrap();
+        again.join().unwrap().unwrap();
+    });
+    assert_eq!((board.runs().as_str(), board.verdict().as_deref()), ("2", Some("pass")));
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_flash_that_a_power_cut_ended_is_told() {
+    let board = Loopback::new();
+    let flash = board.path("root/var/lib/repedge/flash");
+    fs::create_dir_all(&flash).unwrap();
+    for (name, text) in [("lock", ""), ("log", "installing\n"), ("outcome", "ended=\nversion=2\nbefore=1\n")]
+    {
+        fs::write(flash.join(name), text).unwrap();
+    }
+    let told = board.earlier().unwrap();
+    assert!(told.contains("it runs version 1, and nobody has seen the end"), "{told}");
+}
+
+#[test]
+fn a_version_whose_report_is_lost_runs_all_the_same() {
+    let judged = Judged::of(Ok("2".into()), Some(Err(anyhow::anyhow!("the connection was lost"))));
+    let error = format!("{:#}", judged.result.unwrap_err());
+    assert!(error.contains("version 2 passed its self-test, runs and is committed"), "{error}");
+    assert!(judged.report.is_none() && error.contains("the connection was lost"), "{error}");
 }

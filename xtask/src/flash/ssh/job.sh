@@ -1,0 +1,122 @@
+#!/bin/sh
+# Installs a package on the board and judges it, from the first step to the last without whoever sent it: the connection may
+# end at any time. Run as root, from a folder with `package.deb`.
+#
+#   job start VERSION   takes the lock of the board's flashes and goes on by itself; exit code 75: another one holds it
+#   job run VERSION     what it goes on with
+#
+# How far it came, and how it ended, stands in `outcome` below /var/lib/repedge/flash, beside the log and the report of the
+# self-test. An outcome that is there was read by nobody yet.
+set -u
+umask 022
+trap '' HUP PIPE
+
+here=$(dirname "$0")
+root=${REPEDGE_ROOT:-}
+state=$root/var/lib/repedge
+flash=$state/flash
+package=$root/usr/lib/repedge/package
+unit=repedge-camera-demo.service
+
+runs() { basename "$(readlink "$state/current" 2>/dev/null)" 2>/dev/null; }
+
+activate() { "$package/activate" "$@" </dev/null; }
+
+# Writes the outcome as far as it is known: `ended` is empty while this runs.
+tell() { # ENDED
+    printf 'ended=%s\nversion=%s\nbefore=%s\nruns=%s\ncode=%s\nway=%s\ntrust=%s\n' \
+        "$1" "$version" "$before" "$(runs)" "$code" "$way" "$trust" >"$flash/.outcome"
+    sync
+    mv "$flash/.outcome" "$flash/outcome"
+}
+
+# What installs a package is the version that runs, and so are the keys. A first one is trusted: nothing here could judge it.
+verify() {
+    if [ -z "$before" ]; then
+        trust='no version runs yet that could verify the package: it is trusted on this first use'
+        return 0
+    fi
+    said=$("$state/current/activate" --verify "$here/package.deb" 2>&1 </dev/null)
+    code=$?
+    printf '%s\n' "$said"
+    trust=$(printf '%s\n' "$said" | tail -n 1 | sed 's/^activate: //')
+    return $code
+}
+
+install() {
+    # The package commits a version whose service runs; here the whole self-test comes before that.
+    env DEBIAN_FRONTEND=noninteractive REPEDGE_FLASH_COMMITS=1 \
+        dpkg --install --force-confold "$here/package.deb" </dev/null
+    code=$?
+    if [ $code = 0 ] && [ "$(runs)" != "$version" ]; then
+        activate
+        code=$?
+    fi
+    [ $code = 0 ] && [ "$(runs)" = "$version" ]
+}
+
+go_back() {
+    if [ "$(runs)" != "$version" ]; then
+        way=other
+    elif [ -z "$before" ]; then
+        way=first
+    elif [ "$before" = "$version" ]; then
+        way=same
+    elif activate --rollback "$version"; then
+        way=back
+    else
+        way=stuck
+    fi
+    systemctl restart "$unit"
+}
+
+# What forbids older versions comes last, because a board that goes back needs one of them.
+judge() {
+    systemctl stop "$unit"
+    activate --self-test --json "$flash/report.json"
+    code=$?
+    if [ $code != 0 ]; then
+        go_back
+        tell self-test
+    elif ! activate --start; then
+        go_back
+        tell service
+    elif ! activate --commit "$version"; then
+        [ "$(runs)" = "$version" ] || way=other
+        tell commit
+    else
+        tell passed
+    fi
+}
+
+run() {
+    before=$(runs)
+    code=0
+    way=
+    trust=
+    tell ''
+    if ! verify; then
+        tell refused
+    elif ! install; then
+        tell install
+    else
+        judge
+    fi
+    rm -rf "$here"
+}
+
+start() {
+    mkdir -p "$flash"
+    exec 9>>"$flash/lock"
+    flock -n 9 || exit 75
+    rm -f "$flash/report.json" "$flash/outcome"
+    # A session of its own, which does not end with the connection's. The lock is held until it has ended, by it alone.
+    setsid sh "$0" run "$version" >"$flash/log" 2>&1 </dev/null &
+}
+
+version=${2:?}
+case $1 in
+    start) start ;;
+    run) (run) 9>&- ;;
+    *) exit 2 ;;
+esac
