@@ -11,7 +11,7 @@ start_demo() {
     for camera in /dev/video*; do
         [ ! -c "$camera" ] || chown repedge "$camera"
     done
-    cd /var/lib/repedge/current && . /etc/repedge/flags || return 1
+    cd /var/lib/repedge/current && . ./flags || return 1
     start-stop-daemon --start --chuid repedge:repedge --exec /var/lib/repedge/current/bin/camera-demo -- \
         --config /etc/repedge/camera-demo.toml "$@" $REPEDGE_FLAGS >/tmp/demo/lines 2>/tmp/demo/said &
     demo=$!

@@ -31,12 +31,16 @@ pub enum Need {
     Toolkit,
     /// Debian's tool that reads packages.
     Dpkg,
+    /// systemd's reader of units.
+    SystemdAnalyze,
     /// A browser without a window.
     Chromium,
     /// What tells of a file of video.
     Ffprobe,
     /// The emulator of whole machines, which `cargo xtask setup qemu` installs.
     Qemu,
+    /// Debian's MQTT broker and its clients.
+    Mosquitto,
     /// What disk images are made with.
     ImageTools,
     /// An ssh server that a test may start.
@@ -45,7 +49,7 @@ pub enum Need {
     Time,
 }
 
-const NEEDS: [(Need, &str); 12] = [
+const NEEDS: [(Need, &str); 14] = [
     (Need::SharedData, "../shared/data"),
     (Need::Python, "the Python venv of cargo xtask"),
     (Need::VendorHeader, "the crate rknn-sys-rs"),
@@ -53,8 +57,10 @@ const NEEDS: [(Need, &str); 12] = [
     (Need::Qemu, "qemu-system-aarch64 of cargo xtask setup qemu"),
     (Need::Toolkit, "rknn-toolkit2 of cargo xtask setup rknn"),
     (Need::Dpkg, "dpkg-deb"),
+    (Need::SystemdAnalyze, "systemd-analyze"),
     (Need::Chromium, "chromium"),
     (Need::Ffprobe, "ffprobe"),
+    (Need::Mosquitto, "mosquitto"),
     (Need::ImageTools, "genimage and e2fsprogs"),
     (Need::Sshd, "sshd of openssh-server"),
     (Need::Time, "the time of cargo xtask test --long"),

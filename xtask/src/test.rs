@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::check::Tree;
 use crate::ignored::{self, IgnoredTest, Need};
-use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
+use crate::system::{self, COMPILER, SSH, SSHD};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{aarch64, armhf, headers, libtorch, python, test_board, workspace};
+use crate::{aarch64, armhf, headers, image, libtorch, python, test_board, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
         return armhf::test(&workspace);
     }
     system::provide(&[COMPILER])?;
-    system::provide_optional(&IMAGE_TOOLS)?;
+    system::provide_optional(&image::TOOLS)?;
     headers::provide(&workspace)?;
     let bench = Bench {
         libtorch: libtorch::provide(&workspace)?,
@@ -75,10 +75,8 @@ pub fn run(args: &Args) -> Result<()> {
     run_inheriting(bench.plain()?.args(["--", "--ignored"]).args(ready.iter().map(|test| &test.function)))
 }
 
-/// What is tested: every package, with cameras, as the programs of boards have them.
-const WHAT: [&str; 3] = ["--workspace", "--features", "examples/camera"];
-/// What tests of disk images need.
-const IMAGE_TOOLS: [system::Need; 2] = [GENIMAGE, E2FSPROGS];
+/// What is tested: every package, with cameras and displays, as the programs of boards have them.
+const WHAT: [&str; 3] = ["--workspace", "--features", "examples/camera,examples/screen,camera-probe/camera"];
 /// What tests of flashing over ssh need. Only `cargo xtask setup flash` installs it: its package starts a server.
 const SSH_TOOLS: [system::Need; 2] = [SSH, SSHD];
 
@@ -107,12 +105,17 @@ impl Bench {
         available.extend(self.shared_data.as_ref().map(|_| Need::SharedData));
         available.extend(has_vendor_header(&self.workspace).then_some(Need::VendorHeader));
         available.extend(python::RKNN.is_there(&self.workspace).then_some(Need::Toolkit));
-        for (program, need) in
-            [("dpkg-deb", Need::Dpkg), ("chromium", Need::Chromium), ("ffprobe", Need::Ffprobe)]
-        {
+        for (program, need) in [
+            ("dpkg-deb", Need::Dpkg),
+            ("systemd-analyze", Need::SystemdAnalyze),
+            ("chromium", Need::Chromium),
+            ("ffprobe", Need::Ffprobe),
+        ] {
             available.extend(system::on_path(program).then_some(need));
         }
-        available.extend(system::are_met(&IMAGE_TOOLS).then_some(Need::ImageTools));
+        let broker = ["mosquitto", "mosquitto_passwd", "mosquitto_sub"];
+        available.extend(broker.into_iter().all(system::on_path).then_some(Need::Mosquitto));
+        available.extend(system::are_met(&image::TOOLS).then_some(Need::ImageTools));
         available.extend(system::are_met(&SSH_TOOLS).then_some(Need::Sshd));
         available.extend((self.patience == Patience::Long).then_some(Need::Time));
         available.extend(test_board::is_ready()?.then_some(Need::Qemu));

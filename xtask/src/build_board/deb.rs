@@ -49,12 +49,18 @@ pub fn write(board: &Board, programs: &Programs, package: &Package) -> Result<Ve
     ar.into_inner().context("cannot end the package")
 }
 
+/// The package's file: those of different boards lie beside each other.
+pub fn file_name(board: &Board, programs: &Programs, package: &Package) -> String {
+    format!("repedge-{}_{}_{}.deb", board.name, package.version, programs.debian_arch)
+}
+
 fn control_file(board: &Board, programs: &Programs, package: &Package) -> Result<String> {
     let installed_kib = installed_kib(&package.tree)?;
     Ok(format!(
         "Package: repedge\n\
          Version: {}\n\
          Architecture: {}\n\
+         Board: {}\n\
          Maintainer: RepEdge <repedge@example.invalid>\n\
          Section: video\n\
          Priority: optional\n\
@@ -64,6 +70,7 @@ fn control_file(board: &Board, programs: &Programs, package: &Package) -> Result
          Programs, model and settings for: {}.\n",
         package.version,
         programs.debian_arch,
+        board.name,
         depends(programs)?,
         board.name,
         board.description
@@ -160,7 +167,9 @@ mod tests {
             crate::workspace::capture(std::process::Command::new("dpkg-deb").arg(argument).arg(&path))
                 .unwrap()
         };
-        assert!(ask("--info").contains("Version: 1.0+abc"), "{}", ask("--info"));
+        for line in ["Package: repedge", "Version: 1.0+abc", "Board: rk3588"] {
+            assert!(ask("--info").contains(line), "{line}: {}", ask("--info"));
+        }
         assert!(ask("--contents").contains("./etc/x.toml"), "{}", ask("--contents"));
     }
 }

@@ -8,6 +8,10 @@ mod notice;
 mod package;
 pub mod programs;
 mod record;
+#[cfg(test)]
+mod reproducible;
+#[cfg(test)]
+mod service;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -89,34 +93,62 @@ pub fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// Names what is missing on this machine, or what is wrong with what was built.
 pub fn build(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
+    let folder = folder_of(workspace, &args.board)?;
+    build_in(workspace, args, &folder)?;
+    if args.image.is_some() && has_own_parts(&Board::find(&args.board)?, args) {
+        println!("boot it with: {}", test_board::boot_line(&folder));
+    }
+    Ok(folder)
+}
+
+/// Where `build-board` puts what it builds for a board, the disk image of the user's among it.
+///
+/// # Errors
+/// When cargo does not tell its target folder.
+pub fn folder_of(workspace: &Workspace, board: &str) -> Result<PathBuf> {
+    Ok(workspace.target_folder()?.join("boards").join(board))
+}
+
+/// Builds everything for a board, and puts it in the place of `folder`.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_in(workspace: &Workspace, args: &Args, folder: &Path) -> Result<()> {
     let board = Board::find(&args.board)?;
     // What is missing is said before anything is built, which takes minutes.
     expect_image(&board, args)?;
     model::expect_compiler(workspace, &board, args)?;
     let signer = args.sign.as_deref().map(Signer::read).transpose()?;
-    let folder = workspace.target_folder()?.join("boards").join(&board.name);
     let programs = programs::build(workspace, &board, &args.examples, args.with)?;
-    let bundle = model::provide(workspace, &board, args, signer.as_ref())?;
-    let own_key = signer.iter().map(|signer| signer.public.clone());
-    let keys: Vec<_> = own_key.chain(args.trusted.iter().cloned()).collect();
-    let given: Vec<_> = keys.iter().chain(&args.bundle).cloned().collect();
-    let changed_s = version::changed_s(workspace.root(), &given)?;
-    let package = package::compose(workspace, &board, &programs, &bundle, &keys, changed_s)?;
-    let staged = unpack::beside(&folder, "building");
+    let (package, bundle) = pack(workspace, &board, args, &programs, signer.as_ref())?;
+    let staged = unpack::beside(folder, "building");
     let job = Job { workspace, board: &board, args, programs: &programs, package: &package, signer };
     let image = job.write(&staged).inspect_err(|_| {
         // The error that stopped us matters more than one about the remains.
         let _ = fs::remove_dir_all(&staged);
     })?;
-    unpack::swap(&staged, &folder)?;
+    unpack::swap(&staged, folder)?;
     announce(&programs, &package, &bundle);
     if let Some(built) = image {
         built.tell();
-        if has_own_parts(&board, args) {
-            println!("boot it with: {}", test_board::boot_line(&folder));
-        }
     }
-    Ok(folder)
+    Ok(())
+}
+
+/// The package of these programs, with the bundle and the keys that `args` name.
+fn pack(
+    workspace: &Workspace,
+    board: &Board,
+    args: &Args,
+    programs: &Programs,
+    signer: Option<&Signer>,
+) -> Result<(Package, Bundle)> {
+    let bundle = model::provide(workspace, board, args, signer)?;
+    let own_key = signer.map(|signer| signer.public.clone());
+    let keys: Vec<_> = own_key.into_iter().chain(args.trusted.iter().cloned()).collect();
+    let date_s = version::date_s(workspace.root())?;
+    let package = package::compose(workspace, board, programs, &bundle, &keys, date_s)?;
+    Ok((package, bundle))
 }
 
 /// Whether the parts of the board's image are found instead of given.
@@ -152,10 +184,7 @@ impl Job<'_> {
         package.tree.write_to(&folder.join("root"))?;
         let outputs = [
             (format!("repedge-{}-{}.tar.gz", board.name, package.version), archive::tar_gz(&package.tree)?),
-            (
-                format!("repedge_{}_{}.deb", package.version, programs.debian_arch),
-                deb::write(board, programs, package)?,
-            ),
+            (deb::file_name(board, programs, package), deb::write(board, programs, package)?),
         ];
         let mut made = Made::default();
         for (name, bytes) in &outputs {
@@ -200,8 +229,8 @@ fn announce(programs: &Programs, package: &Package, bundle: &Bundle) {
     eprintln!("{}: {} bytes, needs {glibc}", programs.names.join(", "), programs.bytes.len());
     if !bundle.is_signed {
         eprintln!(
-            "the bundle is not signed: etc/repedge/flags tells the board to run it all the same; sign with --sign \
-             (`cargo xtask keys generate` makes a key)"
+            "the bundle is not signed: a board runs it only while it demands no signatures, as before the first signed \
+             version; sign with --sign (`cargo xtask keys generate` makes a key)"
         );
     }
 }

@@ -24,6 +24,8 @@ const WEIGHTS: &str = "examples/models/repyolov5p.safetensors";
 const IMAGES: [&str; 10] = ["data", "synth", "--seed", "1", "--train", "64", "--val", "64", "--test", "1"];
 /// What a bundle is computed by, beside its inputs.
 const CONVERTER: [&str; 5] = ["train-host", "sdk", "boards", "Cargo.lock", python::RKNN.requirements];
+/// Digits by which the names of kept bundles tell what they were made from.
+const KEY_DIGITS: usize = 16;
 /// No payload of the shipped model may be larger.
 const MOST_PAYLOAD_BYTES: u64 = 3_000_000;
 
@@ -80,10 +82,28 @@ pub fn provide(workspace: &Workspace, board: &Board, args: &Args, signer: Option
     }
     let is_signed = opened.is_signed() || signer.is_some();
     let bytes = match signer {
-        Some(signer) => signer.sign_bundle(&path, &workspace.target_folder()?)?,
+        Some(signer) => signed(&path, signer, &made_folder(workspace)?)?,
         None => fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?,
     };
     Ok(Bundle { bytes, is_signed, source })
+}
+
+/// The bundle with our signature, or the one that was signed before: minisign's signatures are random in part, so the same key
+/// and bundle would give another package each time.
+fn signed(bundle: &Path, signer: &Signer, made: &Path) -> Result<Vec<u8>> {
+    let read = |path: &Path| digest(path).with_context(|| format!("cannot read {}", path.display()));
+    let key = sha256_of(format!("{} {}", read(bundle)?, read(&signer.public)?).as_bytes());
+    let kept = made.join(format!("signed-{}.bundle", &key[..KEY_DIGITS]));
+    if !kept.is_file() {
+        make_room(&kept)?;
+        artifact::atomic::write(&kept, &signer.sign_bundle(bundle, made)?)?;
+    }
+    fs::read(&kept).with_context(|| format!("cannot read {}", kept.display()))
+}
+
+/// Where bundles are kept that are not made twice alike.
+fn made_folder(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(workspace.target_folder()?.join("boards/models"))
 }
 
 /// Checks that there is a compiler for the board's NPU if a bundle has to be made for it.
@@ -115,7 +135,7 @@ pub fn needs_compiler(board: &Board) -> bool {
 fn make(workspace: &Workspace, board: &Board, args: &Args) -> Result<PathBuf> {
     let target = if is_compiled(board, args) { board.name.as_str() } else { "host" };
     let key = key(workspace.root(), target)?;
-    let bundle = workspace.target_folder()?.join(format!("boards/models/{target}-{}.bundle", &key[..16]));
+    let bundle = made_folder(workspace)?.join(format!("{target}-{}.bundle", &key[..KEY_DIGITS]));
     if !bundle.is_file() {
         convert(workspace, &args.converter, target, &make_room(&bundle)?)?;
     }
@@ -173,7 +193,42 @@ impl Converter {
 
 #[cfg(test)]
 mod tests {
+    use signing::{KeyFiles, Protection};
+
     use super::*;
+
+    #[test]
+    fn a_bundle_that_is_signed_again_has_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let bundle = Workspace::find().unwrap().join("tests/boards/npu.bundle");
+        let signer = |name: &str| {
+            let files = KeyFiles::of(folder.path(), name);
+            files.generate(Protection::None).unwrap();
+            Signer::read(&files.private).unwrap()
+        };
+        let (ours, theirs) = (signer("ours"), signer("theirs"));
+        let first = signed(&bundle, &ours, &path("made")).unwrap();
+        fs::copy(&bundle, path("copy.bundle")).unwrap();
+        assert!(signed(&path("copy.bundle"), &ours, &path("made")).unwrap() == first);
+        assert!(signed(&bundle, &theirs, &path("made")).unwrap() != first);
+    }
+
+    #[test]
+    fn a_board_whose_npu_needs_a_compiler_names_the_set_up_or_does_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        let expect = |board: &str, args: &Args| {
+            expect_compiler(&workspace, &Board::find(board).unwrap(), args).map_err(|e| e.to_string())
+        };
+        let error = expect("rk3588", &Args::default()).unwrap_err();
+        for part in ["rk3588", "`cargo xtask setup rknn`", "--bundle", "--cpu-only"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        expect("rk3588", &Args { bundle: Some("cats.bundle".into()), ..Args::default() }).unwrap();
+        expect("rk3588", &Args { cpu_only: true, ..Args::default() }).unwrap();
+        expect("rpi5", &Args::default()).unwrap();
+    }
 
     #[test]
     fn a_bundle_is_made_anew_when_its_converter_changes() {

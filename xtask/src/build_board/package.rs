@@ -55,7 +55,7 @@ pub fn compose(
     programs: &Programs,
     bundle: &Bundle,
     keys: &[PathBuf],
-    changed_s: u64,
+    date_s: u64,
 ) -> Result<Package> {
     let mut composer = Composer { workspace, package: Package::empty() };
     composer.add(&format!("{PACKAGE}/bin/{}", programs::FILE), PROGRAM, programs.bytes.clone())?;
@@ -64,6 +64,10 @@ pub fn compose(
     }
     let facts = serde_json::to_string_pretty(board).context("cannot write the board as JSON")?;
     composer.add(&format!("{PACKAGE}/board.json"), DATA, format!("{facts}\n").into_bytes())?;
+    if !board.compatible.is_empty() {
+        let names = board.compatible.join("\n");
+        composer.add(&format!("{PACKAGE}/compatible"), DATA, format!("{names}\n").into_bytes())?;
+    }
     composer.package.inputs.push((bundle.source.clone(), sha256_of(&bundle.bytes)));
     composer.add(&format!("{PACKAGE}/model.bundle"), DATA, bundle.bytes.clone())?;
     composer.own("activate", &format!("{PACKAGE}/activate"), PROGRAM)?;
@@ -84,7 +88,7 @@ pub fn compose(
         let bytes = composer.read(&Path::new(FILES).join(script))?;
         composer.package.scripts.push((script, bytes));
     }
-    composer.finish(changed_s)
+    composer.finish(date_s)
 }
 
 struct Composer<'a> {
@@ -117,33 +121,36 @@ impl Composer<'_> {
         self.add(path, DATA, bytes)
     }
 
-    /// What programs are started with: the device takes an unsigned bundle only where a file of its own says so.
+    /// What the programs of this version are started with. No setting: it comes and goes with the version, and does not say
+    /// what the device demands.
     fn flags(&mut self, bundle: &Bundle) -> Result<()> {
         let flags = if bundle.is_signed { "" } else { "--allow-unsigned" };
         let text = format!(
-            "# Flags of every RepEdge program on this board. --allow-unsigned runs models that nobody has signed.\n\
+            "# Flags of the programs of this version. --allow-unsigned runs a model that nobody has signed.\n\
              REPEDGE_FLAGS={flags}\n"
         );
-        self.setting("etc/repedge/flags", text.into_bytes())
+        self.add(&format!("{PACKAGE}/flags"), DATA, text.into_bytes())
     }
 
+    /// The keys that this version verifies with, and the folder of those that are the device's own.
     fn keys(&mut self, keys: &[PathBuf]) -> Result<()> {
         self.package.tree.put("etc/repedge/keys", Node::folder(0o755))?;
+        self.package.tree.put(&format!("{PACKAGE}/keys"), Node::folder(0o755))?;
         for key in keys {
             let bytes = fs::read(key).with_context(|| format!("cannot read the key {}", key.display()))?;
             let name = key.file_name().and_then(|name| name.to_str()).context("a key without a name")?;
             ensure!(name.ends_with(".pub"), "{name} does not end in .pub: only public keys go onto a board");
             self.package.inputs.push((name.to_owned(), sha256_of(&bytes)));
-            self.setting(&format!("etc/repedge/keys/{name}"), bytes)?;
+            self.add(&format!("{PACKAGE}/keys/{name}"), DATA, bytes)?;
         }
         Ok(())
     }
 
     /// The version comes from everything else, so it is added last.
-    fn finish(mut self, changed_s: u64) -> Result<Package> {
+    fn finish(mut self, date_s: u64) -> Result<Package> {
         let Package { tree, inputs, .. } = &self.package;
         let hash = sha256_of(format!("{:?}{inputs:?}", tree.digest()?).as_bytes());
-        let version = version::of(changed_s, &hash);
+        let version = version::of(date_s, &hash);
         let text = format!("{version}\n").into_bytes();
         self.add(&format!("{PACKAGE}/VERSION"), DATA, text)?;
         self.package.version = version;
@@ -219,10 +226,41 @@ mod tests {
     }
 
     #[test]
-    fn a_board_runs_unsigned_bundles_only_where_a_file_says_so() {
-        let flags = |is_signed| text(&composed(&[], "model", is_signed, &[]), "etc/repedge/flags");
+    fn what_a_version_is_started_with_belongs_to_the_version() {
+        let flags = |is_signed| {
+            let package = composed(&["camera-demo"], "model", is_signed, &[]);
+            assert_eq!(package.settings, ["etc/repedge/camera-demo.toml"]);
+            text(&package, "usr/lib/repedge/package/flags")
+        };
         assert!(flags(false).ends_with("\nREPEDGE_FLAGS=--allow-unsigned\n"));
         assert!(flags(true).ends_with("\nREPEDGE_FLAGS=\n"));
+        let package = composed(&["camera-demo"], "model", true, &[]);
+        let current = "/var/lib/repedge/current";
+        let service = text(&package, "usr/lib/systemd/system/repedge-camera-demo.service");
+        assert!(service.contains(&format!("\nEnvironmentFile=-{current}/flags\n")), "{service}");
+        let settings = text(&package, "etc/repedge/camera-demo.toml");
+        assert!(settings.contains(&format!("\nkeys = \"{current}/keys\"\n")), "{settings}");
+    }
+
+    #[test]
+    fn the_user_is_in_the_same_groups_whoever_makes_it() {
+        let package = composed(&["self-test"], "model", true, &[]);
+        let made_by_systemd = text(&package, "usr/lib/sysusers.d/repedge.conf");
+        let mut by_systemd: Vec<_> =
+            made_by_systemd.lines().filter_map(|line| line.strip_prefix("m repedge ")).collect();
+        let (_, script) = package.scripts.iter().find(|(name, _)| *name == "postinst").unwrap();
+        let script = String::from_utf8(script.clone()).unwrap();
+        let listed = script.lines().find_map(|line| line.strip_prefix("for group in ")).unwrap();
+        let mut by_script: Vec<_> = listed.strip_suffix("; do").unwrap().split(' ').collect();
+        by_systemd.sort_unstable();
+        by_script.sort_unstable();
+        assert_eq!(by_systemd, by_script);
+    }
+
+    #[test]
+    fn a_package_says_for_which_device_trees_it_is() {
+        let package = composed(&[], "model", true, &[]);
+        assert_eq!(text(&package, "usr/lib/repedge/package/compatible"), "rockchip,rk3588\n");
     }
 
     /// Folders of the settings that the service may write to, by what its unit says.
@@ -253,7 +291,7 @@ mod tests {
             path
         };
         let package = composed(&[], "model", true, &[key("ours.pub")]);
-        assert_eq!(text(&package, "etc/repedge/keys/ours.pub"), "# key");
+        assert_eq!(text(&package, "usr/lib/repedge/package/keys/ours.pub"), "# key");
         let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
         let programs = Programs::of(&[], Vec::new());
         let bundle = Bundle { bytes: Vec::new(), is_signed: true, source: String::new() };

@@ -9,7 +9,7 @@ use boards::{Board, Target};
 
 use super::notice;
 use crate::cross::elf::{self, Needs};
-use crate::cross::{Toolchain, With};
+use crate::cross::{self, Toolchain, Tools, With};
 use crate::headers;
 use crate::workspace::{Workspace, capture, cargo_home, run};
 
@@ -19,8 +19,8 @@ const ALWAYS: [&str; 2] = ["self-test", "detect-image"];
 const DEFAULT: &str = "camera-demo";
 /// The one file that all of them are.
 pub const FILE: &str = "board-programs";
-/// What of the programs is not built unless asked for: cameras.
-const FEATURES: &str = "examples/camera";
+/// What of the programs is not built unless asked for: cameras and displays.
+const FEATURES: &str = "examples/camera,examples/screen";
 /// The profile of Cargo.toml that ships.
 const PROFILE: &str = "board";
 /// The file may not be larger.
@@ -37,8 +37,10 @@ pub struct Programs {
     pub needs: Needs,
     /// The architecture as Debian's packages name it.
     pub debian_arch: &'static str,
-    /// What built them.
+    /// What built them, in a line.
     pub toolchain: String,
+    /// The same, so that it can be told from others of its version.
+    pub tools: Tools,
     /// The profile they were built with.
     pub profile: String,
     /// What of others is in them, and under which licenses.
@@ -57,13 +59,18 @@ pub fn build(
 ) -> Result<Programs> {
     let names = choose(workspace, examples)?;
     headers::provide(workspace)?;
-    let (folder, debian_arch, toolchain, profile) = match &board.target {
+    let (folder, debian_arch, toolchain, tools, profile) = match &board.target {
         Some(target) => {
             let toolchain = Toolchain::find(workspace, target, with)?;
             let folder = cross(workspace, &toolchain, target)?;
-            (folder, target.debian_arch(), toolchain.describe(workspace)?, PROFILE)
+            let (line, tools) = (toolchain.describe(workspace)?, toolchain.tools(workspace)?);
+            (folder, target.debian_arch(), line, tools, PROFILE)
         }
-        None => (native(workspace)?, debian_arch_of_this_machine()?, native_version()?, "dev"),
+        None => {
+            let tools = cross::native_tools(workspace)?;
+            let line = tools.rustc.lines().next().unwrap_or_default().to_owned();
+            (native(workspace)?, debian_arch_of_this_machine()?, line, tools, "dev")
+        }
     };
     let path = folder.join(FILE);
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -71,7 +78,8 @@ pub fn build(
     let triple =
         board.target.as_ref().map_or_else(triple_of_this_machine, |target| Ok(target.triple.clone()))?;
     let notice = notice::of(workspace, &triple, FEATURES)?;
-    let programs = Programs { names, bytes, needs, debian_arch, toolchain, profile: profile.into(), notice };
+    let profile = profile.into();
+    let programs = Programs { names, bytes, needs, debian_arch, toolchain, tools, profile, notice };
     check(board, &programs)?;
     if board.target.is_some() {
         let paths = [workspace.root().to_owned(), workspace.target_folder()?, cargo_home()?];
@@ -197,10 +205,6 @@ fn triple_of_this_machine() -> Result<String> {
     Ok(triple.context("rustc does not tell what it runs on")?.to_owned())
 }
 
-fn native_version() -> Result<String> {
-    Ok(capture(Command::new("rustc").arg("--version"))?.trim().to_owned())
-}
-
 /// What the programs must be to run on a board.
 fn check(board: &Board, programs: &Programs) -> Result<()> {
     let Programs { bytes, needs, .. } = programs;
@@ -247,6 +251,7 @@ impl Programs {
             needs: Needs::default(),
             debian_arch: "arm64",
             toolchain: String::new(),
+            tools: Tools::default(),
             profile: String::new(),
             notice: "licenses of others\n".into(),
         }

@@ -1,5 +1,6 @@
 //! `build.json`: what a board's package was made from and what came out, with hashes. The same inputs give the same record.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -28,6 +29,10 @@ struct Record<'a> {
     board: &'a str,
     version: &'a str,
     toolchain: &'a str,
+    /// What the compiler says of itself, its commit among it.
+    rustc: BTreeMap<&'a str, &'a str>,
+    /// The program that it called to link, and the one which that called.
+    linkers: Vec<Item>,
     profile: &'a str,
     /// The newest glibc that the programs need, and the oldest that images for the board have.
     glibc_needed: Option<String>,
@@ -119,6 +124,8 @@ pub fn of(
         board: &board.name,
         version: &package.version,
         toolchain: &programs.toolchain,
+        rustc: programs.tools.rustc.lines().filter_map(|line| line.split_once(": ")).collect(),
+        linkers: programs.tools.linkers.iter().map(|path| Item::of_file(path)).collect::<Result<_>>()?,
         profile: &programs.profile,
         glibc_needed: programs.needs.glibc.map(|version| version.to_string()),
         glibc_floor: glibc_floor.map(|version| version.to_string()),
@@ -188,6 +195,7 @@ pub fn digest(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cross::Tools;
 
     #[test]
     fn a_digest_depends_on_names_and_contents_alone() {
@@ -225,6 +233,22 @@ mod tests {
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
         assert_eq!(record["notice"]["name"], "THIRD-PARTY");
         assert_eq!(record["notice"]["sha256"], sha256_of(programs.notice.as_bytes()));
+    }
+
+    #[test]
+    fn the_record_tells_compilers_of_one_version_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let linker = folder.path().join("ld");
+        fs::write(&linker, "links").unwrap();
+        let rustc = "rustc 1.90.0 (1159e78c4 2025-09-14)\ncommit-hash: 1159e78c4747b02e".into();
+        let tools = Tools { rustc, linkers: vec![linker] };
+        let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
+        let programs = Programs { tools, ..Programs::of(&["self-test"], Vec::new()) };
+        let record = of(&workspace, &board, &programs, &Package::empty(), Made::default()).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(record["rustc"]["commit-hash"], "1159e78c4747b02e");
+        assert_eq!(record["linkers"][0]["name"], "ld");
+        assert_eq!(record["linkers"][0]["sha256"], sha256_of(b"links"));
     }
 
     #[test]

@@ -58,3 +58,40 @@ impl Signer {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use artifact::KeyRing;
+    use artifact::trust::signer_of_file;
+    use signing::{KeyFiles, Protection};
+
+    use super::*;
+
+    #[test]
+    fn what_is_signed_is_verified_with_the_public_key_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        let files = KeyFiles::of(&keys, "ours");
+        files.generate(Protection::None).unwrap();
+        let signer = Signer::read(&files.private).unwrap();
+        assert_eq!(signer.public, files.public);
+        let (package, signature) = (folder.path().join("a.deb"), folder.path().join("a.deb.minisig"));
+        fs::write(&package, "package").unwrap();
+        fs::write(&signature, signer.sign(b"package").unwrap()).unwrap();
+        assert!(fs::read_to_string(&signature).unwrap().contains(SUBJECT));
+        let ring = KeyRing::read(&keys).unwrap();
+        assert!(signer_of_file(&package, &signature, &ring).unwrap().ends_with("ours.pub"));
+        fs::write(&package, "package of others").unwrap();
+        assert!(signer_of_file(&package, &signature, &ring).is_err());
+    }
+
+    #[test]
+    fn a_key_without_its_public_half_signs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = KeyFiles::of(folder.path(), "ours");
+        files.generate(Protection::None).unwrap();
+        fs::remove_file(&files.public).unwrap();
+        let error = Signer::read(&files.private).map(drop).unwrap_err().to_string();
+        assert!(error.contains("ours.pub") && error.contains("needs it to verify"), "{error}");
+    }
+}

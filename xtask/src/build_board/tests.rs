@@ -72,18 +72,23 @@ impl Device {
         command.arg(format!("--log={}", self.path("log").display()));
         // Without chroot, which only root may, and with nothing of Debian in the folder.
         command.args(["--force-script-chrootless", "--force-not-root", "--force-unsafe-io"]);
-        command.args(["--force-architecture", "--force-depends"]);
+        // Settings that the user changed stay, as they do with flash.
+        command.args(["--force-architecture", "--force-depends", "--force-confold"]);
         command.env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.path("bin").display()));
         command.stdin(Stdio::null());
         command
     }
 
     /// The command that installs a package of these programs and that model, and the package's version.
-    fn installation(&self, programs: &[&str], model: &str, changed_s: u64) -> (Command, String) {
+    fn installation(&self, programs: &[&str], model: &str, date_s: u64) -> (Command, String) {
+        let bundle = Bundle { bytes: model.into(), is_signed: true, source: "x.bundle".into() };
+        self.installation_of(programs, &bundle, date_s)
+    }
+
+    fn installation_of(&self, programs: &[&str], bundle: &Bundle, date_s: u64) -> (Command, String) {
         let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
         let programs = Programs::of(programs, PROGRAMS.into());
-        let bundle = Bundle { bytes: model.into(), is_signed: true, source: "x.bundle".into() };
-        let package = package::compose(&workspace, &board, &programs, &bundle, &[], changed_s).unwrap();
+        let package = package::compose(&workspace, &board, &programs, bundle, &[], date_s).unwrap();
         let file = self.path("repedge.deb");
         fs::write(&file, deb::write(&board, &programs, &package).unwrap()).unwrap();
         let mut command = self.dpkg();
@@ -92,9 +97,22 @@ impl Device {
     }
 
     /// Installs camera-demo with a model; the version, and what dpkg said.
-    fn install(&self, model: &str, changed_s: u64) -> (String, Output) {
-        let (mut command, version) = self.installation(&["camera-demo", "self-test"], model, changed_s);
+    fn install(&self, model: &str, date_s: u64) -> (String, Output) {
+        let (mut command, version) = self.installation(&["camera-demo", "self-test"], model, date_s);
         (version, command.output().unwrap())
+    }
+
+    /// As [`Self::install`], of a bundle that nobody signed.
+    fn install_unsigned(&self, model: &str, date_s: u64) -> (String, Output) {
+        let bundle = Bundle { bytes: model.into(), is_signed: false, source: "x.bundle".into() };
+        let (mut command, version) = self.installation_of(&["camera-demo", "self-test"], &bundle, date_s);
+        (version, command.output().unwrap())
+    }
+
+    /// What the service is started with.
+    fn flags(&self) -> String {
+        let text = fs::read_to_string(self.path("root/var/lib/repedge/current/flags")).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("REPEDGE_FLAGS=")).unwrap().to_owned()
     }
 
     fn runs(&self) -> String {
@@ -162,6 +180,59 @@ fn a_version_that_does_not_run_gives_way_to_the_one_that_did() {
         assert!(device.path("root/up").exists(), "{}", device.asked());
     }
     assert_eq!(device.self_tests().iter().filter(|last| *last == "--commit").count(), 1);
+}
+
+#[test]
+#[ignore = "needs dpkg-deb and dpkg"]
+fn an_unsigned_package_does_not_turn_signatures_off() {
+    let device = Device::new();
+    let (signed, _) = device.install("model", 1);
+    let settings = device.path("root/etc/repedge/camera-demo.toml");
+    fs::write(&settings, "# the user's\n").unwrap();
+    let (unsigned, output) = device.install_unsigned("model", 2);
+    assert!(
+        !output.status.success() && said(&output).contains("takes signed ones only"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(device.runs(), signed);
+    assert_eq!(device.flags(), "");
+    assert!(device.path("root/up").exists());
+
+    // The owner of the device may say otherwise, on the device.
+    fs::write(device.path("root/etc/repedge/allow-unsigned"), "").unwrap();
+    let (_, output) = device.install_unsigned("model", 2);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(device.runs(), unsigned);
+    assert_eq!(device.flags(), "--allow-unsigned");
+    assert_eq!(fs::read_to_string(settings).unwrap(), "# the user's\n");
+}
+
+#[test]
+#[ignore = "needs dpkg-deb and dpkg"]
+fn a_signed_package_that_fails_leaves_an_unsigned_version_its_settings() {
+    let device = Device::new();
+    let (unsigned, output) = device.install_unsigned("model", 1);
+    assert!(output.status.success(), "{}", said(&output));
+    for (at, model) in [(2, "it fails"), (3, "it crashes")] {
+        let (_, output) = device.install(model, at);
+        assert!(!output.status.success(), "{}", said(&output));
+        assert_eq!(device.runs(), unsigned);
+        assert_eq!(device.flags(), "--allow-unsigned");
+        assert!(device.path("root/up").exists());
+    }
+}
+
+#[test]
+#[ignore = "needs dpkg-deb and dpkg"]
+fn a_package_of_another_board_is_not_activated() {
+    let device = Device::new();
+    let (old, _) = device.install("model", 1);
+    fs::create_dir_all(device.path("root/proc/device-tree")).unwrap();
+    fs::write(device.path("root/proc/device-tree/compatible"), "radxa,zero3\0rockchip,rk3566\0").unwrap();
+    let (_, output) = device.install("another model", 2);
+    assert!(!output.status.success() && said(&output).contains("radxa,zero3"), "{}", said(&output));
+    assert_eq!(device.runs(), old);
 }
 
 #[test]

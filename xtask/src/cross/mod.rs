@@ -6,13 +6,14 @@ pub mod gcc;
 pub mod rust;
 pub mod zig;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 use boards::{Board, Target, Version};
 
-use crate::system::on_path;
-use crate::workspace::Workspace;
+use crate::system::{self, on_path};
+use crate::workspace::{Workspace, capture};
 use gcc::Gcc;
 use rust::Rust;
 use zig::Zig;
@@ -43,6 +44,15 @@ enum Linker {
     Zig(Zig),
     Gcc(Gcc),
     Cross,
+}
+
+/// What compiled and linked, beyond a version: two compilers of one version may be others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tools {
+    /// What `rustc -vV` prints; nothing where the compiler lies in a container.
+    pub rustc: String,
+    /// The program that rustc calls to link, and the one which that calls.
+    pub linkers: Vec<PathBuf>,
 }
 
 /// Something that is not there, and the command that brings it.
@@ -117,8 +127,37 @@ impl Toolchain {
             Linker::Gcc(gcc) => gcc.to_string(),
             Linker::Cross => return Ok("cross".into()),
         };
-        Ok(format!("{}, linked by {linker}", self.rust.version(workspace)?))
+        let rustc = self.rust.identity(workspace)?;
+        Ok(format!("{}, linked by {linker}", rustc.lines().next().unwrap_or_default()))
     }
+
+    /// What compiles and links.
+    ///
+    /// # Errors
+    /// When one of them does not answer.
+    pub fn tools(&self, workspace: &Workspace) -> Result<Tools> {
+        let linkers = match &self.linker {
+            Linker::Zig(zig) => vec![zig.program()],
+            Linker::Gcc(gcc) => linkers_of(gcc.program())?,
+            Linker::Cross => return Ok(Tools::default()),
+        };
+        Ok(Tools { rustc: self.rust.identity(workspace)?, linkers })
+    }
+}
+
+/// What compiles and links for this machine.
+///
+/// # Errors
+/// As [`Toolchain::tools`].
+pub fn native_tools(workspace: &Workspace) -> Result<Tools> {
+    Ok(Tools { rustc: Rust::Current.identity(workspace)?, linkers: linkers_of("cc")? })
+}
+
+/// A C compiler, which is called to link, and the linker that it calls.
+fn linkers_of(compiler: &str) -> Result<Vec<PathBuf>> {
+    let compiler = system::program(compiler)?;
+    let linker = capture(Command::new(&compiler).arg("-print-prog-name=ld"))?;
+    Ok(vec![compiler, system::program(linker.trim())?])
 }
 
 /// What a target lacks on this machine; nothing where programs can be built for it.
@@ -208,6 +247,13 @@ mod tests {
     fn variables_are_spelled_as_cargo_spells_them() {
         let name = variable("CARGO_TARGET", "aarch64-unknown-linux-gnu", "LINKER");
         assert_eq!(name, "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER");
+    }
+
+    #[test]
+    fn what_builds_for_this_machine_is_known_by_commit_and_file() {
+        let tools = native_tools(&Workspace::find().unwrap()).unwrap();
+        assert!(tools.rustc.contains("\ncommit-hash: "), "{}", tools.rustc);
+        assert!(tools.linkers.len() == 2 && tools.linkers.iter().all(|path| path.is_file()), "{tools:?}");
     }
 
     #[test]

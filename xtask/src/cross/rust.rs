@@ -89,15 +89,15 @@ impl Rust {
         Ok(command)
     }
 
-    /// What the compiler says it is.
+    /// What the compiler says it is: its version, and below it a fact a line, its commit among them.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn version(self, workspace: &Workspace) -> Result<String> {
+    pub fn identity(self, workspace: &Workspace) -> Result<String> {
         let mut rustc = match self {
             Self::Current => Command::new("rustc"),
             Self::Debian => self.program(workspace, debian_program("rustc"))?,
         };
-        Ok(capture(rustc.arg("--version"))?.trim().to_owned())
+        Ok(capture(rustc.arg("-vV"))?.trim().to_owned())
     }
 }

@@ -73,6 +73,8 @@ pub struct Ended {
     pub log: Vec<u8>,
     /// From its start until the guest's user space began, in seconds.
     pub boot_s: Option<f64>,
+    /// From its start to its end, in seconds.
+    pub total_s: f64,
 }
 
 /// The files that a machine boots.
@@ -171,7 +173,7 @@ impl Machine {
                 Err(RecvTimeoutError::Disconnected) => break running.end_by(started + self.time_limit)?,
             }
         };
-        Ok(Ended { end, log: said.log, boot_s: said.boot_s })
+        Ok(Ended { end, log: said.log, boot_s: said.boot_s, total_s: started.elapsed().as_secs_f64() })
     }
 }
 

@@ -18,23 +18,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use boards::Board;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use emulator::EMULATOR;
 
-use crate::build_board::Converter;
+use crate::build_board::{self, Converter};
 use crate::cross;
-use crate::image::Sources;
+use crate::image::{self, Sources};
+use crate::system;
 use crate::workspace::Workspace;
-use bench::{Bench, Medium};
+use bench::Bench;
 use machine::{Ended, Writes};
-use packages::Packages;
+use packages::{Package, Packages};
 use scenario::Scenario;
 use verdict::Verdict;
 
 /// The board that the emulator plays.
 const BOARD: &str = "qemu-virt";
 const SCENARIOS: &str = "tests/boards";
+/// Those of a guest that boots the disk image.
+const ON_DISK: &str = "tests/boards/disk";
 /// Those that a guest must fail, to show that the judge is one.
 const FAILING: &str = "tests/boards/failing";
 /// Lines of the serial log that are shown when something failed.
@@ -49,10 +52,11 @@ pub struct Args {
     /// What it is asked to do: a name in tests/boards, or a path of a .toml.
     #[arg(long, value_name = "NAME|FILE", default_value = "self-test")]
     scenario: String,
-    /// Boot the disk image instead of a root in memory; needs what `build-board --image` needs.
+    /// Boot the disk image that `build-board --image sd` made, as it is, instead of building a package; what the guest
+    /// writes on it is dropped.
     #[arg(long)]
     disk: bool,
-    /// Write verdict, boot_s and the self-test's report into this file, or to standard output with `-`.
+    /// Write verdict, boot_s, total_s and the self-test's report into this file, or to standard output with `-`.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -65,12 +69,17 @@ pub fn run(args: &Args) -> Result<()> {
     let workspace = Workspace::find()?;
     let scenario = Scenario::read(&scenario_path(&workspace, &args.scenario))?;
     emulator::provide()?;
-    let medium = if args.disk { Medium::Disk } else { Medium::Memory };
-    let bench = Bench::prepare(&workspace, &Board::find(&args.board)?, medium, Converter::default())?;
+    let board = Board::find(&args.board)?;
+    let bench = if args.disk {
+        Bench::of_image(&workspace, &board, &build_board::folder_of(&workspace, &board.name)?)?
+    } else {
+        let package = build_board::Args { board: board.name.clone(), ..build_board::Args::default() };
+        Bench::of_package(&workspace, &board, &package)?
+    };
     let ended = bench.run(&scenario)?;
     let verdict = verdict::judge(&scenario, &ended);
     if let Some(path) = &args.json {
-        write_json(path, &scenario, &bench.packages, &ended, &verdict)?;
+        write_json(path, &document(&scenario, &bench.packages, &ended, &verdict, &emulator::version()?))?;
     }
     conclude(&scenario, &bench.log(), &ended, &verdict)
 }
@@ -82,19 +91,33 @@ pub fn run(args: &Args) -> Result<()> {
 /// As [`run`].
 pub fn run_all(workspace: &Workspace, train_host: PathBuf) -> Result<()> {
     let board = Board::find(BOARD)?;
-    if let Some(lack) = lack(workspace, &board)? {
-        eprintln!("left out: test-board {BOARD}, which needs {lack}");
+    let lacks = lacks(workspace, &board)?;
+    if !lacks.is_empty() {
+        eprintln!("left out: test-board {BOARD}, which needs {}", lacks.join(", "));
         return Ok(());
     }
-    let bench = Bench::prepare(workspace, &board, Medium::Memory, Converter::At(train_host))?;
-    for scenario in scenarios(&workspace.join(SCENARIOS))? {
-        let ended = bench.run(&scenario)?;
-        conclude(&scenario, &bench.log(), &ended, &verdict::judge(&scenario, &ended))?;
+    let image = system::are_met(&image::TOOLS).then_some(image::Medium::Sd);
+    let converter = Converter::At(train_host);
+    let package = build_board::Args { board: board.name.clone(), image, converter, ..Default::default() };
+    let bench = Bench::of_package(workspace, &board, &package)?;
+    pass_all(&bench, &workspace.join(SCENARIOS))?;
+    match image {
+        Some(_) => pass_all(&bench.on_disk(&board)?, &workspace.join(ON_DISK))?,
+        None => eprintln!("left out: the disk image of {BOARD}: {}", system::install_hint(&image::TOOLS)),
     }
     for scenario in scenarios(&workspace.join(FAILING))? {
         let verdict = verdict::judge(&scenario, &bench.run(&scenario)?);
         ensure!(!verdict.is_pass(), "{} passed, and must not", scenario.description);
         eprintln!("{} fails, as it must: {}", scenario.description, verdict.failures[0]);
+    }
+    Ok(())
+}
+
+/// Runs the scenarios of a folder; the first that does anything but pass is an error.
+fn pass_all(bench: &Bench, folder: &Path) -> Result<()> {
+    for scenario in scenarios(folder)? {
+        let ended = bench.run(&scenario)?;
+        conclude(&scenario, &bench.log(), &ended, &verdict::judge(&scenario, &ended))?;
     }
     Ok(())
 }
@@ -142,13 +165,12 @@ pub fn boot_line(folder: &Path) -> String {
     machine::shell_line(&machine::qemu(&disk::boot(folder, BOARD, Writes::Kept)))
 }
 
-/// What is not set up for booting the board's own programs.
-fn lack(workspace: &Workspace, board: &Board) -> Result<Option<String>> {
-    if !is_ready()? {
-        return Ok(Some("`cargo xtask setup qemu`".into()));
-    }
+/// What is not set up for booting the board's own programs, each with the command that brings it.
+fn lacks(workspace: &Workspace, board: &Board) -> Result<Vec<String>> {
+    let guests = (!is_ready()?).then(|| "an emulator and its kernel: `cargo xtask setup qemu`".to_owned());
     let missing = board.target.iter().flat_map(|target| cross::missing(workspace, target));
-    Ok(missing.map(|missing| format!("{}: {}", missing.what, missing.remedy)).next())
+    let missing = missing.map(|missing| format!("{}: {}", missing.what, missing.remedy));
+    Ok(guests.into_iter().chain(missing).collect())
 }
 
 fn scenario_path(workspace: &Workspace, name: &str) -> PathBuf {
@@ -165,23 +187,28 @@ fn scenarios(folder: &Path) -> Result<Vec<Scenario>> {
     files.map(|path| Scenario::read(path)).collect()
 }
 
-fn write_json(
-    path: &Path,
+/// What `--json` writes.
+fn document(
     scenario: &Scenario,
-    packages: &Packages,
+    packages: &[Package],
     ended: &Ended,
     verdict: &Verdict,
-) -> Result<()> {
-    let document = json!({
+    emulator: &str,
+) -> Value {
+    json!({
         "verdict": verdict.word(),
         "boot_s": ended.boot_s,
+        "total_s": ended.total_s,
         "report": verdict.report,
         "scenario": scenario.description,
         "failures": verdict.failures,
-        "packages": packages.list,
-        "emulator": emulator::version()?,
-    });
-    let text = serde_json::to_string_pretty(&document)? + "\n";
+        "packages": packages,
+        "emulator": emulator,
+    })
+}
+
+fn write_json(path: &Path, document: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)? + "\n";
     if path == Path::new("-") {
         print!("{text}");
         return Ok(());
@@ -191,7 +218,7 @@ fn write_json(
 
 fn conclude(scenario: &Scenario, log: &Path, ended: &Ended, verdict: &Verdict) -> Result<()> {
     let boot = ended.boot_s.map_or_else(|| "never".to_owned(), |s| format!("after {s:.1} s"));
-    eprintln!("{}: user space began {boot}", scenario.description);
+    eprintln!("{}: user space began {boot}, all took {:.1} s", scenario.description, ended.total_s);
     if verdict.is_pass() {
         eprintln!("pass: {} steps, a passing report and a clean power-off", scenario.steps.len());
         return Ok(());

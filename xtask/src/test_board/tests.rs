@@ -1,4 +1,5 @@
 use super::*;
+use crate::tree::{Content, Node, Tree};
 
 /// Boots a guest without our programs, as far as `steps` bring it.
 fn judged(steps: &str, time_limit_s: u32) -> Verdict {
@@ -94,4 +95,76 @@ fn a_guest_that_hangs_is_ended() {
         20,
     );
     assert!(verdict.failures.last().unwrap().contains("ended after 20 s"), "{:#?}", verdict.failures);
+}
+
+/// All programs of a board, played: the self-test writes a report that passes.
+const PROGRAMS: &str = r#"#!/bin/sh
+while [ $# -gt 1 ]; do
+    [ "$1" != --json ] || echo '{"verdict": "pass", "accuracy": {"verdict": "pass"}}' >"$2"
+    shift
+done
+"#;
+
+/// A package as `build-board` leaves it, of played programs.
+fn package() -> Tree {
+    let mut tree = Tree::default();
+    let file = |text: &str, mode| Node::file(Content::Bytes(text.into()), mode);
+    for (path, node) in [
+        ("usr/lib/repedge/package/VERSION", file("0.1.0+git1.0\n", 0o644)),
+        ("usr/lib/repedge/package/bin/board-programs", file(PROGRAMS, 0o755)),
+        ("usr/lib/repedge/package/bin/camera-demo", Node::symlink("board-programs")),
+        ("usr/lib/repedge/package/bin/detect-image", Node::symlink("board-programs")),
+        ("usr/lib/repedge/package/bin/self-test", Node::symlink("board-programs")),
+        ("usr/lib/systemd/system/repedge-camera-demo.service", file("[Unit]\n", 0o644)),
+        ("usr/lib/repedge/package/flags", file("REPEDGE_FLAGS=\n", 0o644)),
+    ] {
+        tree.put(path, node).unwrap();
+    }
+    tree
+}
+
+#[test]
+#[ignore = "needs qemu-system-aarch64 of cargo xtask setup qemu, genimage and e2fsprogs"]
+fn a_disk_image_boots_with_its_package_in_service_and_stays_as_it_was() {
+    let (workspace, board) = (Workspace::find().unwrap(), Board::find(BOARD).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let built = folder.path().join("built");
+    let sources = image_sources(&built).unwrap();
+    package().write_to(&built.join("root")).unwrap();
+    let image = image::build(&board, &sources, Some(&built.join("root")), &built).unwrap().image;
+    let before = fs::read(&image).unwrap();
+
+    let scenario = Scenario::read(&scenario_path(&workspace, "disk/in-service")).unwrap();
+    let ended = Bench::from_disk(&board, &built, folder.path()).unwrap().run(&scenario).unwrap();
+    assert_eq!(verdict::judge(&scenario, &ended).failures, Vec::<String>::new());
+    assert!(fs::read(&image).unwrap() == before, "the guest's writes are in the image");
+}
+
+#[test]
+fn the_report_holds_verdict_times_and_failures() {
+    let scenario =
+        Scenario::read(&Workspace::find().unwrap().join(SCENARIOS).join("self-test.toml")).unwrap();
+    let end = machine::End::TimedOut;
+    let ended = Ended { end, log: b"@repedge ready\n".to_vec(), boot_s: Some(9.5), total_s: 61.25 };
+    let verdict = verdict::judge(&scenario, &ended);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    write_json(&path, &document(&scenario, &[], &ended, &verdict, "QEMU 7.2")).unwrap();
+    let read: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!((&read["boot_s"], &read["total_s"]), (&json!(9.5), &json!(61.25)));
+    assert_eq!((&read["verdict"], &read["report"]), (&json!("fail"), &Value::Null));
+    assert_eq!(read["emulator"], "QEMU 7.2");
+    assert!(!read["failures"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn every_scenario_of_the_workspace_can_be_read_and_ends() {
+    let workspace = Workspace::find().unwrap();
+    for folder in [SCENARIOS, ON_DISK, FAILING] {
+        let found = scenarios(&workspace.join(folder)).unwrap();
+        assert!(!found.is_empty(), "{folder} is empty");
+        for scenario in found {
+            assert!(scenario.time_limit_s <= 600, "{folder}: {} s", scenario.time_limit_s);
+        }
+    }
 }

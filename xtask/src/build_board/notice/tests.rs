@@ -109,7 +109,7 @@ fn a_crate_without_a_license_is_refused() {
 #[test]
 fn our_programs_name_what_they_hold() {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let notice = of(&Workspace::find().unwrap(), &triple, "examples/camera").unwrap();
+    let notice = of(&Workspace::find().unwrap(), &triple, "examples/camera,examples/screen").unwrap();
     for name in ["tract-core", "zune-jpeg", "jpeg-encoder"] {
         assert!(notice.contains(&format!("\n{name} ")), "{name}");
     }

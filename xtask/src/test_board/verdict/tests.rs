@@ -43,7 +43,7 @@ fn exited(wait_status: i32) -> End {
 }
 
 fn judged(log: &str, end: End) -> Verdict {
-    judge(&scenario(), &Ended { end, log: log.as_bytes().to_vec(), boot_s: Some(2.0) })
+    judge(&scenario(), &Ended { end, log: log.as_bytes().to_vec(), boot_s: Some(2.0), total_s: 5.1 })
 }
 
 /// The only failure of a log that differs from a good one.
