@@ -77,6 +77,9 @@ fn identity(board: &Board) -> Vec<Fact> {
         let floor = target.glibc_floor.map_or_else(String::new, |floor| format!(", glibc {floor} or newer"));
         facts.push(("target", format!("{}{floor}", target.triple)));
     }
+    if !board.compatible.is_empty() {
+        facts.push(("compatible", board.compatible.join(", ")));
+    }
     facts.push(("engines", joined(&board.backends)));
     facts.push(("precisions", joined(&board.precisions)));
     facts
@@ -155,6 +158,7 @@ mod tests {
         let sheet_of = |name: &str| sheet(&Board::find(name).unwrap());
         let rk3588 = sheet_of("rk3588");
         for line in [
+            "  compatible rockchip,rk3588",
             "  NPU        rk3588 x3",
             "  runtime    librknnrt.so 2.5 or newer",
             "  NPU load   /sys/kernel/debug/rknpu/load",
@@ -169,7 +173,10 @@ mod tests {
         assert!(sheet_of("rpi5").contains("cpu0 at performance: "));
         let host = sheet_of("host");
         assert!(
-            !host.contains("NPU  ") && !host.contains("flash") && host.contains("uvcvideo by usb"),
+            !host.contains("NPU  ")
+                && !host.contains("compatible")
+                && !host.contains("flash")
+                && host.contains("uvcvideo by usb"),
             "{host}"
         );
     }

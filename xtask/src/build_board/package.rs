@@ -45,7 +45,7 @@ pub struct Package {
     pub inputs: Vec<(String, String)>,
 }
 
-/// Puts the package together, as one that was last changed at that time.
+/// Puts the package together, dated `date_s`.
 ///
 /// # Errors
 /// When a file cannot be read.

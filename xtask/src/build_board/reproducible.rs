@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use super::*;
 
 /// The packages of a bundle and a key that are copies of the same, changed at that time.
-fn packages(folder: &Path, date_s: u64) -> [Vec<u8>; 2] {
+fn packages(folder: &Path, changed_s: u64) -> [Vec<u8>; 2] {
     let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
     let (bundle, key) = (folder.join("cats.bundle"), folder.join("theirs.pub"));
     fs::create_dir_all(folder).unwrap();
     fs::copy(workspace.join("tests/boards/npu.bundle"), &bundle).unwrap();
     fs::write(&key, "# a key").unwrap();
     for file in [&bundle, &key] {
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(date_s);
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(changed_s);
         File::options().append(true).open(file).unwrap().set_modified(changed).unwrap();
     }
     let args = Args { bundle: Some(bundle), trusted: vec![key], ..Args::default() };
