@@ -3,6 +3,7 @@
 
 pub mod config;
 mod controls;
+mod desk;
 mod detections;
 mod jpeg;
 mod lines;

@@ -1,54 +1,43 @@
 //! Where the newest frame waits for a thread that shows it. One that comes before the thread has the last takes its place, so
 //! that who brings frames never waits.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
 use super::copy_pixels;
+use super::desk::Desk;
 use crate::source::Shot;
 
 /// The place.
 #[derive(Default)]
-pub(super) struct Newest {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-}
+pub(super) struct Newest(Desk<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
     shot: Shot,
     /// Whether the thread does not have it yet.
     is_new: bool,
-    is_closed: bool,
 }
 
 impl Newest {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Brings a frame.
     pub(super) fn put(&self, shot: &Shot) {
-        // The thread holds it for as long as an exchange takes.
-        let mut waiting = self.lock();
-        copy_pixels(shot, &mut waiting.shot);
-        waiting.is_new = true;
-        self.changed.notify_one();
+        // The thread holds the place for as long as an exchange takes.
+        self.0.bring(|waiting| {
+            copy_pixels(shot, &mut waiting.shot);
+            waiting.is_new = true;
+        });
     }
 
     /// Waits for a frame and exchanges it for `shot`; says whether there is one, and not the end.
     pub(super) fn take(&self, shot: &mut Shot) -> bool {
-        let mut waiting = self.lock();
-        while !waiting.is_new && !waiting.is_closed {
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-        std::mem::swap(&mut waiting.shot, shot);
-        std::mem::take(&mut waiting.is_new) && !waiting.is_closed
+        let exchange = |waiting: &mut Waiting| {
+            let is_new = std::mem::take(&mut waiting.is_new);
+            is_new.then(|| std::mem::swap(&mut waiting.shot, shot))
+        };
+        self.0.take(exchange).is_some()
     }
 
     /// Nothing more will come.
     pub(super) fn close(&self) {
-        self.lock().is_closed = true;
-        self.changed.notify_one();
+        self.0.close();
     }
 }
 

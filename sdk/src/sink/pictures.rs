@@ -1,10 +1,11 @@
 //! Frames as JPEG for all who want them, encoded once and on a thread of their own: the newest frame counts, and a frame that
 //! nobody wants is not even copied. Nobody gets more of them in a second than asked for: encoding takes longer than finding.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::desk::Desk;
 use super::trouble::Trouble;
 use super::{Health, Shown, Sink, copy_pixels, jpeg};
 use crate::Error;
@@ -46,18 +47,19 @@ pub(super) trait Taker: Send + Sync {
 
 /// The sink that encodes frames.
 pub(super) struct Pictures {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     takers: Arc<[Arc<dyn Taker>]>,
     /// Of each taker.
     paces: Vec<Pace>,
+    /// Whether the frame at hand is for each taker.
+    wanted: Vec<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Where the newest frame waits for the encoder.
 #[derive(Default)]
-struct Desk {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
+struct Shared {
+    /// Where the newest frame waits for the encoder.
+    desk: Desk<Waiting>,
     trouble: Trouble,
 }
 
@@ -68,48 +70,43 @@ struct Waiting {
     since: Option<Instant>,
     /// Which takers it is for.
     wanted: Vec<bool>,
-    is_closed: bool,
 }
 
 impl Pictures {
     /// Encodes for `takers` from now on.
     pub(super) fn open(takers: Vec<Arc<dyn Taker>>) -> Result<Self, Error> {
         let paces: Vec<_> = takers.iter().map(|taker| Pace::new(taker.interval())).collect();
-        let (desk, takers) = (Arc::new(Desk::default()), Arc::<[_]>::from(takers));
-        desk.lock().wanted.resize(paces.len(), false);
-        let work = { (Arc::clone(&desk), Arc::clone(&takers)) };
+        let (shared, takers) = (Arc::new(Shared::default()), Arc::<[_]>::from(takers));
+        let wanted = vec![false; paces.len()];
+        shared.desk.with(|waiting| waiting.wanted.clone_from(&wanted));
+        let work = (Arc::clone(&shared), Arc::clone(&takers));
         let thread = super::open::spawn("repedge-jpeg", move || work.0.serve(&work.1))?;
-        Ok(Self { desk, takers, paces, thread: Some(thread) })
+        Ok(Self { shared, takers, paces, wanted, thread: Some(thread) })
     }
 }
 
 impl Sink for Pictures {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
         let now = Instant::now();
-        // The encoder holds it for as long as an exchange takes.
-        let mut waiting = self.desk.lock();
-        let mut is_wanted = false;
-        for ((taker, pace), wanted) in self.takers.iter().zip(&mut self.paces).zip(&mut waiting.wanted) {
-            if pace.left(now).is_none() && taker.wants() {
+        for ((taker, pace), wanted) in self.takers.iter().zip(&mut self.paces).zip(&mut self.wanted) {
+            *wanted = pace.left(now).is_none() && taker.wants();
+            if *wanted {
                 pace.took(now);
-                (*wanted, is_wanted) = (true, true);
             }
         }
-        if is_wanted {
-            copy_pixels(shown.shot, &mut waiting.shot);
-            waiting.since = Some(now);
-            self.desk.changed.notify_one();
+        if self.wanted.contains(&true) {
+            // The encoder holds the desk for as long as an exchange takes.
+            self.shared.desk.bring(|waiting| waiting.exchange_for(shown.shot, now, &self.wanted));
         }
-        drop(waiting);
         self.takers.iter().try_for_each(|taker| taker.check())?;
-        self.desk.trouble.check()
+        self.shared.trouble.check()
     }
 
     fn health(&self) -> Health {
         if self.takers.iter().any(|taker| taker.is_troubled()) {
             return Health::Troubled;
         }
-        self.desk.trouble.health()
+        self.shared.trouble.health()
     }
 
     fn describe(&self) -> String {
@@ -119,8 +116,7 @@ impl Sink for Pictures {
 
 impl Drop for Pictures {
     fn drop(&mut self) {
-        self.desk.lock().is_closed = true;
-        self.desk.changed.notify_one();
+        self.shared.desk.close();
         if let Some(thread) = self.thread.take() {
             // It ends by itself; had it panicked, there would be nothing left to do here.
             let _ = thread.join();
@@ -128,15 +124,11 @@ impl Drop for Pictures {
     }
 }
 
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+impl Shared {
     /// Encodes what comes, until it is over; a frame that waits then is still encoded.
     fn serve(&self, takers: &[Arc<dyn Taker>]) {
         let (mut shot, mut wanted, mut len) = (Shot::default(), vec![false; takers.len()], 0);
-        while let Some(at) = self.next(&mut shot, &mut wanted) {
+        while let Some(at) = self.desk.take(|waiting| waiting.take(&mut shot, &mut wanted)) {
             let mut bytes = Vec::with_capacity(len + len / 8);
             match shot.picture().and_then(|picture| jpeg::encode(picture, QUALITY, &mut bytes)) {
                 Ok(()) => {
@@ -151,27 +143,30 @@ impl Desk {
             }
         }
     }
+}
 
-    /// Waits for a frame and exchanges it for `shot`, and for whom it is for `wanted`; none when it is over.
-    fn next(&self, shot: &mut Shot, wanted: &mut Vec<bool>) -> Option<Instant> {
-        let mut waiting = self.lock();
-        loop {
-            if let Some(since) = waiting.since.take() {
-                std::mem::swap(&mut waiting.shot, shot);
-                std::mem::swap(&mut waiting.wanted, wanted);
-                waiting.wanted.fill(false);
-                return Some(since);
-            }
-            if waiting.is_closed {
-                return None;
-            }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
+impl Waiting {
+    /// A newer frame. Whoever the older one was for, if the encoder does not have it yet, is given this one.
+    fn exchange_for(&mut self, shot: &Shot, shown_at: Instant, wanted: &[bool]) {
+        copy_pixels(shot, &mut self.shot);
+        self.since = Some(shown_at);
+        self.wanted.iter_mut().zip(wanted).for_each(|(is, now)| *is |= now);
+    }
+
+    /// Exchanges the frame, if there is one, for `shot`, and for whom it is for `wanted`.
+    fn take(&mut self, shot: &mut Shot, wanted: &mut Vec<bool>) -> Option<Instant> {
+        let since = self.since.take()?;
+        std::mem::swap(&mut self.shot, shot);
+        std::mem::swap(&mut self.wanted, wanted);
+        self.wanted.fill(false);
+        Some(since)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::sink::{FrameTimes, Vitals};
     use crate::source::{Pattern, Source};
@@ -225,7 +220,7 @@ mod tests {
             let shown = Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals };
             let outcome = pictures.show(&shown);
             // Until the encoder has it: a newer frame would replace it.
-            while pictures.desk.lock().since.is_some() {
+            while pictures.shared.desk.with(|waiting| waiting.since.is_some()) {
                 std::thread::yield_now();
             }
             outcome.err()

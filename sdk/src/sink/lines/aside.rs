@@ -2,13 +2,14 @@
 //! the lines beyond are left out, each of which counts as a failure.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use artifact::Fault;
 
 use super::{LINE_BYTES, Lines, format_line};
 use crate::Error;
+use crate::sink::desk::Desk;
 use crate::sink::trouble::Trouble;
 use crate::sink::{Health, Shown, Sink};
 
@@ -25,8 +26,7 @@ pub struct LinesAside {
 
 #[derive(Default)]
 struct Queue {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
+    desk: Desk<Waiting>,
     trouble: Trouble,
 }
 
@@ -37,7 +37,6 @@ struct Waiting {
     spare: Vec<Vec<u8>>,
     /// Whether lines were left out since all that waited was written.
     is_behind: bool,
-    is_closed: bool,
     /// Whether the thread has ended.
     is_done: bool,
 }
@@ -55,26 +54,21 @@ impl LinesAside {
 
 impl Sink for LinesAside {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
-        let mut waiting = self.queue.lock();
-        if waiting.lines.len() >= MAX_WAITING {
-            waiting.is_behind = true;
-            drop(waiting);
+        let Some(mut line) = self.queue.desk.with(Waiting::room) else {
             return Err(Error::Input(Fault::new(
                 format!("{}: {MAX_WAITING} lines wait to be read", self.description),
                 "a reader that keeps up",
                 "read faster, or ask for fewer frames; lines are left out until those that wait are read",
             )));
-        }
-        let mut line = waiting.spare.pop().unwrap_or_else(|| Vec::with_capacity(LINE_BYTES));
-        drop(waiting);
+        };
         format_line(shown, &mut line);
-        self.queue.lock().lines.push_back(line);
-        self.queue.changed.notify_all();
+        self.queue.desk.bring(|waiting| waiting.lines.push_back(line));
         self.queue.trouble.check()
     }
 
     fn health(&self) -> Health {
-        if self.queue.lock().is_behind { Health::Troubled } else { self.queue.trouble.health() }
+        let is_behind = self.queue.desk.with(|waiting| waiting.is_behind);
+        if is_behind { Health::Troubled } else { self.queue.trouble.health() }
     }
 
     fn describe(&self) -> String {
@@ -84,65 +78,47 @@ impl Sink for LinesAside {
 
 impl Drop for LinesAside {
     fn drop(&mut self) {
-        let end = Instant::now() + FAREWELL;
-        let mut waiting = self.queue.lock();
-        waiting.is_closed = true;
-        self.queue.changed.notify_all();
-        while !waiting.is_done {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let woken = self.queue.changed.wait_timeout(waiting, left);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+        self.queue.desk.close();
+        self.queue.desk.wait_until(|waiting| waiting.is_done, FAREWELL);
+    }
+}
+
+impl Waiting {
+    /// Memory for another line, if one more may wait.
+    fn room(&mut self) -> Option<Vec<u8>> {
+        if self.lines.len() >= MAX_WAITING {
+            self.is_behind = true;
+            return None;
         }
+        Some(self.spare.pop().unwrap_or_else(|| Vec::with_capacity(LINE_BYTES)))
     }
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Writes what comes until it is over.
     fn serve(&self, lines: &mut Lines) {
-        while let Some(line) = self.next() {
+        while let Some(line) = self.desk.take(|waiting| waiting.lines.pop_front()) {
             let written = lines.write(&line);
-            let mut waiting = self.lock();
-            waiting.spare.push(line);
-            let is_empty = waiting.lines.is_empty();
-            if is_empty && written.is_ok() {
-                waiting.is_behind = false;
-            }
-            drop(waiting);
+            let is_empty = self.desk.with(|waiting| {
+                waiting.spare.push(line);
+                let is_empty = waiting.lines.is_empty();
+                waiting.is_behind &= !is_empty || written.is_err();
+                is_empty
+            });
             match written {
                 Ok(()) if is_empty => self.trouble.is_over(),
                 Ok(()) => {}
                 Err(error) => self.trouble.tell(error),
             }
         }
-        self.lock().is_done = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits for a line; none when it is over and all are written.
-    fn next(&self) -> Option<Vec<u8>> {
-        let mut waiting = self.lock();
-        loop {
-            if let Some(line) = waiting.lines.pop_front() {
-                return Some(line);
-            }
-            if waiting.is_closed {
-                return None;
-            }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.desk.bring(|waiting| waiting.is_done = true);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{self, Write};
+    use std::sync::{Condvar, Mutex};
 
     use super::super::tests::show;
     use super::*;
@@ -192,7 +168,7 @@ mod tests {
         let mut lines = Lines::new("pipe", Box::new(reader.clone())).aside().unwrap();
         for number in 0..1000 {
             // As much as may wait is read before more comes.
-            while lines.queue.lock().lines.len() >= MAX_WAITING {
+            while lines.queue.desk.with(|waiting| waiting.lines.len()) >= MAX_WAITING {
                 std::thread::yield_now();
             }
             show(&mut lines, number).unwrap();

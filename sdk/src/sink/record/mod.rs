@@ -7,13 +7,14 @@ mod segment;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use artifact::Fault;
 
 use super::config::{RecordConfig, VideoFormat};
+use super::desk::Desk;
 use super::pictures::{Jpeg, Taker};
 use super::trouble::Trouble;
 use crate::Error;
@@ -35,8 +36,7 @@ pub(super) struct Recorder {
 /// Pictures on their way to the disk.
 #[derive(Default)]
 struct Queue {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
+    desk: Desk<Waiting>,
     trouble: Trouble,
 }
 
@@ -45,7 +45,6 @@ struct Waiting {
     pictures: VecDeque<Arc<Jpeg>>,
     /// No pictures are wanted before.
     resting_until: Option<Instant>,
-    is_closed: bool,
 }
 
 impl Recorder {
@@ -65,7 +64,7 @@ impl Recorder {
 
 impl Taker for Recorder {
     fn wants(&self) -> bool {
-        self.queue.lock().resting_until.is_none_or(|until| until <= Instant::now())
+        self.queue.desk.with(|waiting| waiting.resting_until.is_none_or(|until| until <= Instant::now()))
     }
 
     fn interval(&self) -> Duration {
@@ -73,12 +72,12 @@ impl Taker for Recorder {
     }
 
     fn take(&self, jpeg: &Arc<Jpeg>) {
-        let mut waiting = self.queue.lock();
-        if waiting.pictures.len() >= MAX_WAITING {
-            waiting.pictures.pop_front();
-        }
-        waiting.pictures.push_back(Arc::clone(jpeg));
-        self.queue.changed.notify_one();
+        self.queue.desk.bring(|Waiting { pictures, .. }| {
+            if pictures.len() >= MAX_WAITING {
+                pictures.pop_front();
+            }
+            pictures.push_back(Arc::clone(jpeg));
+        });
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -96,8 +95,7 @@ impl Taker for Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.queue.lock().is_closed = true;
-        self.queue.changed.notify_one();
+        self.queue.desk.close();
         if let Some(thread) = self.thread.take() {
             // It ends by itself; had it panicked, there would be nothing left to do here.
             let _ = thread.join();
@@ -106,39 +104,22 @@ impl Drop for Recorder {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Writes what comes until it is over.
     fn serve(&self, mut tape: Tape) {
-        while let Some(picture) = self.next() {
+        while let Some(picture) = self.desk.take(|waiting| waiting.pictures.pop_front()) {
             match tape.keep(&picture) {
                 Ok(()) => self.trouble.is_over(),
                 Err(error) => {
                     self.trouble.tell(error);
-                    let mut waiting = self.lock();
-                    waiting.pictures.clear();
-                    waiting.resting_until = Some(Instant::now() + REST);
+                    self.desk.with(|waiting| {
+                        waiting.pictures.clear();
+                        waiting.resting_until = Some(Instant::now() + REST);
+                    });
                 }
             }
         }
         if let Err(error) = tape.finish() {
             self.trouble.tell(error);
-        }
-    }
-
-    /// Waits for a picture; none when it is over and all are written.
-    fn next(&self) -> Option<Arc<Jpeg>> {
-        let mut waiting = self.lock();
-        loop {
-            if let Some(picture) = waiting.pictures.pop_front() {
-                return Some(picture);
-            }
-            if waiting.is_closed {
-                return None;
-            }
-            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

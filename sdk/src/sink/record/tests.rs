@@ -123,7 +123,7 @@ fn a_full_disk_is_told_once_and_leaves_whole_segments() {
 }
 
 #[test]
-fn recording_rests_when_it_cannot_write_and_drops_what_it_cannot_keep_up_with() {
+fn recording_rests_when_it_cannot_write() {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::open(&config(folder.path(), VideoFormat::Mjpeg)).unwrap();
     let pictures = pictures(3);
@@ -134,11 +134,19 @@ fn recording_rests_when_it_cannot_write_and_drops_what_it_cannot_keep_up_with() 
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(recorder.check().is_err());
-    assert!(recorder.queue.lock().pictures.len() <= MAX_WAITING);
-    drop(recorder);
+}
 
-    let waiting = Queue::default();
-    assert!(waiting.lock().pictures.is_empty());
+#[test]
+fn a_disk_that_does_not_keep_up_costs_the_oldest_pictures() {
+    let queue = Arc::new(Queue::default());
+    // Nobody writes.
+    let recorder = Recorder { queue, folder: PathBuf::new(), interval: Duration::ZERO, thread: None };
+    let pictures = pictures(MAX_WAITING as u64 + 2);
+    pictures.iter().for_each(|picture| recorder.take(picture));
+    recorder.queue.desk.with(|waiting| {
+        assert_eq!(waiting.pictures.len(), MAX_WAITING);
+        assert!(waiting.pictures.iter().zip(&pictures[2..]).all(|(kept, taken)| Arc::ptr_eq(kept, taken)));
+    });
 }
 
 #[test]
