@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{Stage, Stop};
 
-/// Notes of single frames that are said in [`LATELY`]; a camera that gives nothing but broken frames must not fill the disk with what is said of it.
+/// Notes of single frames, and of the source, that are said in [`LATELY`]; a camera that gives nothing but broken frames, or comes and
+/// goes, must not fill the disk with what is said of it.
 const MOST: usize = 20;
 /// How long a note counts as one of lately.
 const LATELY: Duration = Duration::from_secs(10);
@@ -17,6 +18,8 @@ const LATELY: Duration = Duration::from_secs(10);
 pub enum Note {
     /// A frame of the source could not be used.
     Skipped(String),
+    /// Something happened to the source: it was unplugged, or begun anew.
+    Source(String),
     /// A frame was lost on its way.
     Lost(String),
     /// A sink failed; it is left out for a while, or tries again by itself.
@@ -46,6 +49,7 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Skipped(reason) => write!(f, "skipped: {reason}"),
+            Self::Source(what) => write!(f, "note: {what}"),
             Self::Lost(reason) => write!(f, "note: a frame was lost: {reason}"),
             Self::SinkFailed(reason) => write!(f, "note: going on without a sink: {reason}"),
             Self::SinkWorks(name) => write!(f, "note: {name} works again"),
@@ -89,11 +93,11 @@ impl Notes {
         if state.since.elapsed() >= LATELY {
             (state.since, state.lately) = (Instant::now(), 0);
         }
-        let is_of_a_frame = matches!(note, Note::Skipped(_) | Note::Lost(_));
-        if state.waiting.len() >= 2 * MOST || (is_of_a_frame && state.lately >= MOST) {
+        let is_frequent = matches!(note, Note::Skipped(_) | Note::Lost(_) | Note::Source(_));
+        if state.waiting.len() >= 2 * MOST || (is_frequent && state.lately >= MOST) {
             state.left_out += 1;
         } else {
-            state.lately += usize::from(is_of_a_frame);
+            state.lately += usize::from(is_frequent);
             state.waiting.push_back(note);
         }
         drop(state);

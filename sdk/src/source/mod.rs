@@ -74,6 +74,8 @@ pub enum Arrival {
     Frame,
     /// One came and cannot be used; a sentence that says why.
     Broken(String),
+    /// Something happened to the source itself, and no frame came; a sentence that says what.
+    Event(String),
     /// None came in time.
     Late,
     /// There are no more.

@@ -85,7 +85,7 @@ impl<H: Hunt> Source for Standby<H> {
             self.look();
         }
         if let Some(refusal) = self.untold.pop_front() {
-            return Ok(Arrival::Broken(refusal));
+            return Ok(Arrival::Event(refusal));
         }
         if self.has_found { Ok(Arrival::Ended) } else { self.played.next(shot, patience) }
     }
@@ -192,7 +192,7 @@ mod tests {
         let mut told = Vec::new();
         for _ in 0..5 {
             pass(&fake, 2 * SECOND);
-            while let Arrival::Broken(reason) = next(&mut standby) {
+            while let Arrival::Event(reason) = next(&mut standby) {
                 told.push(reason);
             }
         }

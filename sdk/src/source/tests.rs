@@ -22,6 +22,7 @@ fn play(source: &mut dyn Source) -> (Vec<u64>, Vec<String>) {
                 numbers.push(shot.number);
             }
             Arrival::Broken(reason) => broken.push(reason),
+            Arrival::Event(what) => panic!("nothing happens to files: {what}"),
             Arrival::Late => panic!("files are never late"),
             Arrival::Ended => return (numbers, broken),
         }

@@ -101,6 +101,14 @@ fn what_cannot_be_used_is_said_and_passed_over() {
 }
 
 #[test]
+fn what_happens_to_the_source_is_said_and_costs_no_frame() {
+    let source = Frames { event: Some("the camera was unplugged"), ..Frames::new(3) };
+    let (run, ear) = World::new(source, Policy::EveryFrame).run();
+    assert_eq!((run.report.shown, run.report.broken, run.report.lost), (3, 0, 0));
+    assert_eq!(ear.notes, [Note::Source("the camera was unplugged".into())]);
+}
+
+#[test]
 fn a_hundred_broken_frames_do_not_flood() {
     let (gate, broken) = (Gate::default(), (0..500).collect());
     let source = Frames { broken, acts: Acts::from([(500, Act::Wait(gate.clone()))]), ..Frames::new(501) };

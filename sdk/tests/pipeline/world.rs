@@ -67,6 +67,8 @@ pub struct Frames {
     pub acts: Acts,
     /// Frames that cannot be used.
     pub broken: Vec<u64>,
+    /// What happens before any frame.
+    pub event: Option<&'static str>,
     pub supply: Supply,
     /// How long ago each was taken, where that is known.
     pub age: Option<Duration>,
@@ -77,12 +79,16 @@ pub struct Frames {
 impl Frames {
     pub fn new(count: u64) -> Self {
         let supply = Supply::OnDemand;
-        Self { count, next: 0, acts: Acts::new(), broken: vec![], supply, age: None, given: Arc::default() }
+        let (acts, given) = (Acts::new(), Arc::default());
+        Self { count, next: 0, acts, broken: vec![], event: None, supply, age: None, given }
     }
 }
 
 impl Source for Frames {
     fn next(&mut self, shot: &mut Shot, _patience: Duration) -> Result<Arrival, Error> {
+        if let Some(what) = self.event.take() {
+            return Ok(Arrival::Event(what.into()));
+        }
         let number = self.next;
         if number >= self.count {
             return Ok(Arrival::Ended);

@@ -188,7 +188,7 @@ fn faults(path: &Path) -> Result<Value> {
             ensure!(started.elapsed() < LIMIT, "no frame after {told:?}");
             match camera.next(&mut shot, Duration::from_millis(50))? {
                 Arrival::Frame => return Ok((told, late, shot.number)),
-                Arrival::Broken(reason) => told.push(reason),
+                Arrival::Broken(said) | Arrival::Event(said) => told.push(said),
                 Arrival::Late => late += 1,
                 Arrival::Ended => bail!("a camera that ends"),
             }
@@ -218,8 +218,8 @@ fn faults(path: &Path) -> Result<Value> {
     let started = Instant::now();
     while stuck.len() < 2 {
         ensure!(started.elapsed() < LIMIT, "a stuck stream told {stuck:?}");
-        if let Arrival::Broken(reason) = camera.next(&mut Shot::default(), PATIENCE)? {
-            stuck.push(reason);
+        if let Arrival::Event(what) = camera.next(&mut Shot::default(), PATIENCE)? {
+            stuck.push(what);
         }
     }
     control(path, "Percentage of Dropped Buffers", 0)?;

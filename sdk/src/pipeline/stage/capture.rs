@@ -118,6 +118,7 @@ impl Capture {
                 line.tally.broken.fetch_add(1, Ordering::Relaxed);
                 line.notes.leave(Note::Skipped(reason));
             }
+            Arrival::Event(what) => line.notes.leave(Note::Source(what)),
             Arrival::Late => {}
             Arrival::Ended => return Ok(Next::Over),
         }

@@ -186,7 +186,7 @@ impl<H: Hub> Watched<H> {
         let outcome = device.restart();
         self.numbers.begin_anew();
         match outcome {
-            Ok(()) => Arrival::Broken(format!("{quiet}: the stream was begun anew")),
+            Ok(()) => Arrival::Event(format!("{quiet}: the stream was begun anew")),
             Err(Failure(reason)) => {
                 self.lose(&format!("{quiet}, and the stream cannot be begun anew: {reason}"))
             }
@@ -198,7 +198,7 @@ impl<H: Hub> Watched<H> {
         let look_at = self.hub.now().saturating_add(FIRST_PAUSE);
         self.link = Link::Lost { look_at, pause: FIRST_PAUSE };
         self.numbers.begin_anew();
-        Arrival::Broken(format!("{reason}: the camera was closed and will be opened again"))
+        Arrival::Event(format!("{reason}: the camera was closed and will be opened again"))
     }
 
     fn look(&mut self, deadline: Duration) -> Option<Arrival> {
@@ -219,7 +219,7 @@ impl<H: Hub> Watched<H> {
                 *pause = (*pause * 2).min(LONGEST_PAUSE);
                 *look_at = now.saturating_add(*pause);
                 match unopened {
-                    Unopened::Unfit(fault) => Some(Arrival::Broken(fault.to_string())),
+                    Unopened::Unfit(fault) => Some(Arrival::Event(fault.to_string())),
                     Unopened::Absent(_) => (now >= deadline).then_some(Arrival::Late),
                 }
             }

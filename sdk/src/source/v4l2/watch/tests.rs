@@ -135,6 +135,12 @@ fn next(watched: &mut Watched<FakeHub>, patience: Duration) -> (Arrival, u64) {
 }
 
 fn said(arrival: &Arrival) -> &str {
+    let Arrival::Event(what) = arrival else { panic!("{arrival:?}") };
+    what
+}
+
+/// Why a frame cannot be used.
+fn unusable(arrival: &Arrival) -> &str {
     let Arrival::Broken(reason) = arrival else { panic!("{arrival:?}") };
     reason
 }
@@ -154,8 +160,8 @@ fn gaps_and_broken_frames_count() {
     let (mut camera, _) = watched(&script, &[]);
     let mut take = || next(&mut camera, SECOND);
     assert_eq!([take(), take(), take()].map(|(_, number)| number), [0, 1, 4]);
-    assert!(said(&take().0).starts_with("frame 5: the driver"));
-    assert!(said(&take().0).starts_with("frame 6: a frame of 2x2"));
+    assert!(unusable(&take().0).starts_with("frame 5: the driver"));
+    assert!(unusable(&take().0).starts_with("frame 6: a frame of 2x2"));
     // A count that stands still or goes back.
     assert_eq!([take(), take(), take()].map(|(_, number)| number), [7, 8, 9]);
     assert_eq!(take().0, Arrival::Late);
