@@ -2,10 +2,11 @@
 //! what we computed. Without this it agrees with the QDQ model to a few steps only; with it single convolutions are equal
 //! bit for bit, and whole ReLU models too. Never chooses a scale of a stored tensor.
 //!
-//! - Scales and zero points of activations are kept, for concatenations and sums too.
-//! - Kernels are rounded anew: a channel of scale `s` gets the scale `128 / 127 · s`, because the stored range is taken to
-//!   begin at −128. So we declare kernels on a grid that is finer by as much, which that rounding maps back to ours; it
-//!   can give no more than 126.
+//! - Scales and zero points of activations are kept, for concatenations and sums too, but where the zero point is 0.
+//! - What has the zero point 0 is taken for symmetric, and its scale `s` becomes `128 / 127 · s`, because the stored range is
+//!   taken to begin at −128: that of an activation, by chance, and that of every channel of a kernel, whose values are
+//!   rounded anew then. So we declare scales that are finer by as much. The rounding maps kernels back to ours; it can
+//!   give no more than 126.
 //! - An activation behind a convolution reads the sums, as our [`SumTable`] does. Yet the convolution itself runs in int8
 //!   only if its sums are stored too: without scales in between it is compiled to half floats. So we declare scales
 //!   there, over all sums that the activation's stored result still tells apart.
@@ -18,7 +19,7 @@ use crate::quantize::{Int8Kernel, QuantizedModel, function};
 
 /// Largest magnitude of a weight that survives the toolkit's own rounding.
 const WEIGHT_MAX: i8 = 126;
-/// The toolkit's grid of weights over the one declared.
+/// The toolkit's grid over the one declared, where the zero point is 0.
 const COARSER: (i32, i32) = (128, 127);
 
 /// `model` as the toolkit can compute it: with weights of at most 126 steps. The largest weight of a channel moves by a
@@ -42,7 +43,21 @@ pub fn declared(model: &QuantizedModel) -> QuantizedModel {
             declared.scheme.tensors[conv] = Some(told_apart(activation, to));
         }
     }
+    for (node, quant) in declared.architecture.graph.nodes.iter().zip(&mut declared.scheme.tensors) {
+        if let (false, Some(quant)) = (matches!(node.op, Op::Input { .. }), quant)
+            && quant.zero_point == 0
+        {
+            quant.scale = finer(quant.scale);
+        }
+    }
     declared
+}
+
+/// The scale that becomes `scale` where the zero point is 0.
+#[expect(clippy::cast_possible_truncation, reason = "a little less than an f32")]
+fn finer(scale: f32) -> f32 {
+    let (up, down) = COARSER;
+    (f64::from(scale) * f64::from(down) / f64::from(up)) as f32
 }
 
 /// Moves a kernel to the grid that the toolkit's rounding maps back.
@@ -56,8 +71,6 @@ fn declare(kernel: &mut Int8Kernel) {
         let declared = divide_rounded(i64::from(*bias) * i64::from(up), i64::from(down));
         *bias = i32::try_from(declared).unwrap_or(if declared > 0 { i32::MAX } else { i32::MIN });
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a little less than an f32")]
-    let finer = |scale: f32| (f64::from(scale) * f64::from(down) / f64::from(up)) as f32;
     kernel.scales.iter_mut().for_each(|scale| *scale = finer(*scale));
 }
 
