@@ -4,6 +4,9 @@
 # Nothing that a failed step leaves may be in the way of the next one.
 trap '[ -z "$demo" ] || kill -KILL $demo 2>/dev/null' EXIT
 
+# What it reads, unless a step says otherwise.
+settings=/etc/repedge/camera-demo.toml
+
 # Starts it with these arguments beside the service's own. /tmp/demo gets its lines, and what it says.
 start_demo() {
     rm -rf /tmp/demo && mkdir /tmp/demo && chown repedge:repedge /tmp/demo || return 1
@@ -13,7 +16,7 @@ start_demo() {
     done
     cd /var/lib/repedge/current && . ./flags || return 1
     start-stop-daemon --start --chuid repedge:repedge --exec /var/lib/repedge/current/bin/camera-demo -- \
-        --config /etc/repedge/camera-demo.toml "$@" $REPEDGE_FLAGS >/tmp/demo/lines 2>/tmp/demo/said &
+        --config $settings "$@" $REPEDGE_FLAGS >/tmp/demo/lines 2>/tmp/demo/said &
     demo=$!
 }
 
@@ -47,4 +50,10 @@ has_found() { # COUNT, of frames on which there is something
 # Asks it to end; gives its exit code.
 end_demo() {
     kill -TERM $demo && wait $demo
+}
+
+# Has the host take a picture of what the display shows; it says on the console when it has.
+photograph_display() {
+    printf '\n@repedge display\n'
+    [ "$(timeout 60 head -n 1 </dev/console)" = taken ]
 }

@@ -9,6 +9,7 @@ use boards::Board;
 
 use super::cpio;
 use super::disk;
+use super::display::Display;
 use super::machine::{self, Boot, Ended, Machine, Writes};
 use super::packages::{Package, Packages};
 use super::rootfs;
@@ -131,7 +132,8 @@ impl Bench {
         // The kernel unpacks archives that follow each other one over the other.
         write(&initramfs, &[root, cpio::pack(&added)?].concat())?;
         let boot = Boot { initramfs, ..self.boot.clone() };
-        Machine::new(machine::qemu(&boot), &self.log(), scenario.time_limit()).run()
+        let display = Display::new(&self.folder.join("display.ppm"))?;
+        Machine::new(machine::qemu(&boot), &self.log(), scenario.time_limit()).with(display).run()
     }
 
     /// Where the serial line of the last guest is kept.

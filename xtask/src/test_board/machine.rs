@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::display::{Display, TAKEN};
 use super::serial;
 use crate::system::on_path;
 use crate::workspace::display;
@@ -51,6 +52,7 @@ pub struct Machine {
     log: PathBuf,
     /// It is ended when it takes longer.
     time_limit: Duration,
+    display: Option<Display>,
 }
 
 /// How a machine ended.
@@ -71,6 +73,8 @@ pub struct Ended {
     pub end: End,
     /// The bytes of its serial line.
     pub log: Vec<u8>,
+    /// The last picture of its display that the guest asked for, as a PPM file.
+    pub picture: Option<Vec<u8>>,
     /// From its start until the guest's user space began, in seconds.
     pub boot_s: Option<f64>,
     /// From its start to its end, in seconds.
@@ -140,30 +144,41 @@ pub fn shell_line(command: &Command) -> String {
 impl Machine {
     /// A machine that runs `command`, a line as [`qemu`] gives it.
     pub fn new(command: Command, log: &Path, time_limit: Duration) -> Self {
-        Self { command: ended_with_us(command), log: log.to_owned(), time_limit }
+        Self { command: ended_with_us(command), log: log.to_owned(), time_limit, display: None }
+    }
+
+    /// The same machine with a display, of which the guest may have pictures taken.
+    pub fn with(mut self, display: Display) -> Self {
+        display.plug_into(&mut self.command);
+        Self { display: Some(display), ..self }
     }
 
     /// Runs it to its end.
     ///
     /// # Errors
-    /// When qemu cannot be started or the log cannot be written.
+    /// When qemu cannot be started, the log cannot be written, or a picture of the display cannot be taken.
     pub fn run(mut self) -> Result<Ended> {
         let shown = display(&self.command);
         let mut file =
             File::create(&self.log).with_context(|| format!("cannot make {}", self.log.display()))?;
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped());
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let started = Instant::now();
         let child = self.command.spawn().with_context(|| format!("cannot start `{shown}`"))?;
         let mut running = Running { child };
         let output = running.child.stdout.take().context("qemu has no output")?;
+        let mut input = running.child.stdin.take().context("qemu has no input")?;
         let chunks = chunks_of(output);
-        let mut said = Said { log: Vec::new(), boot_s: None, started };
+        let (mut said, mut picture) = (Said::since(started), None);
         let end = loop {
             let left = self.time_limit.saturating_sub(started.elapsed());
             match chunks.recv_timeout(left) {
                 Ok(chunk) => {
                     file.write_all(&chunk).with_context(|| format!("cannot write {}", self.log.display()))?;
-                    said.hear(&chunk);
+                    let asked = said.hear(&chunk);
+                    if let Some(display) = self.display.as_ref().filter(|_| asked) {
+                        picture = Some(display.photograph()?);
+                        input.write_all(TAKEN).context("cannot answer the guest over its serial line")?;
+                    }
                     if said.log.len() > LOG_LIMIT_BYTES {
                         break End::Flooded;
                     }
@@ -173,7 +188,8 @@ impl Machine {
                 Err(RecvTimeoutError::Disconnected) => break running.end_by(started + self.time_limit)?,
             }
         };
-        Ok(Ended { end, log: said.log, boot_s: said.boot_s, total_s: started.elapsed().as_secs_f64() })
+        let total_s = started.elapsed().as_secs_f64();
+        Ok(Ended { end, log: said.log, picture, boot_s: said.boot_s, total_s })
     }
 }
 
@@ -207,19 +223,29 @@ impl Drop for Running {
 /// What was heard so far.
 struct Said {
     log: Vec<u8>,
+    /// Where the line begins that is under way.
+    line_start: usize,
     boot_s: Option<f64>,
     started: Instant,
 }
 
 impl Said {
-    fn hear(&mut self, chunk: &[u8]) {
-        let line_start = self.log.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    fn since(started: Instant) -> Self {
+        Self { log: Vec::new(), line_start: 0, boot_s: None, started }
+    }
+
+    /// Takes in what comes; says whether it asks for a picture of the display.
+    fn hear(&mut self, chunk: &[u8]) -> bool {
         self.log.extend_from_slice(chunk);
+        let new = &self.log[self.line_start..];
+        let length = new.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let lines = String::from_utf8_lossy(&new[..length]);
+        self.line_start += length;
         if self.boot_s.is_none() {
-            let new = String::from_utf8_lossy(&self.log[line_start..]);
-            let is_ready = new.lines().any(serial::is_ready);
+            let is_ready = lines.lines().any(serial::is_ready);
             self.boot_s = is_ready.then(|| self.started.elapsed().as_secs_f64());
         }
+        lines.lines().any(serial::asks_for_picture)
     }
 }
 

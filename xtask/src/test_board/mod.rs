@@ -4,10 +4,12 @@
 mod bench;
 mod cpio;
 mod disk;
+mod display;
 mod emulator;
 mod machine;
 mod modules;
 mod packages;
+mod picture;
 mod rootfs;
 mod scenario;
 mod serial;
@@ -200,6 +202,7 @@ fn document(
         "boot_s": ended.boot_s,
         "total_s": ended.total_s,
         "report": verdict.report,
+        "display": verdict.display,
         "scenario": scenario.description,
         "failures": verdict.failures,
         "packages": packages,

@@ -9,6 +9,8 @@ use crate::tree::{Content, Node, Tree};
 
 /// A virtual camera.
 const CAMERA: [&str; 1] = ["vivid"];
+/// A display of qemu's, of which a program draws the pixels.
+const DISPLAY: [&str; 2] = ["virtio_pci", "virtio_gpu"];
 /// A disk of qemu's with what its file system asks for; the last is asked for by name of an algorithm.
 const DISK: [&str; 4] = ["virtio_pci", "virtio_blk", "ext4", "crc32c_generic"];
 const FOLDERS: [&str; 7] = ["dev", "proc", "root", "run", "sys", "tmp", "var/lib"];
@@ -25,7 +27,7 @@ const FILES: [(&str, &str, u32); 5] = [
         "root:x:0:0:root:/root:/bin/sh\nrepedge:x:900:900:RepEdge:/var/lib/repedge:/bin/false\n",
         0o644,
     ),
-    ("etc/group", "root:x:0:\nvideo:x:44:\nrepedge:x:900:\n", 0o644),
+    ("etc/group", "root:x:0:\nvideo:x:44:repedge\nrepedge:x:900:\n", 0o644),
 ];
 
 /// The root without anything of ours but what makes it start.
@@ -52,7 +54,7 @@ pub fn base(packages: &Packages) -> Result<Tree> {
     for (path, text, mode) in FILES {
         tree.put(path, file(text, mode))?;
     }
-    add_modules(&mut tree, packages, &[&CAMERA[..], &DISK].concat())?;
+    add_modules(&mut tree, packages, &[&CAMERA[..], &DISPLAY, &DISK].concat())?;
     Ok(tree)
 }
 

@@ -50,6 +50,18 @@ pub struct Step {
     /// Files of the guest that are sent to the host afterwards, under the last part of their path.
     #[serde(default)]
     pub send: Vec<String>,
+    /// What the display must show when the step prints `@repedge display`; it then reads `taken` from the console.
+    pub display: Option<Shown>,
+}
+
+/// What a display is compared with: files that the step sends, by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// A JPEG of the same frame, with its overlay.
+    pub page: String,
+    /// A line of JSON with what was found on it.
+    pub line: String,
 }
 
 impl Scenario {
@@ -120,9 +132,30 @@ impl Scenario {
                 let name = sent_name(path);
                 ensure!(names.insert(name), "two files are sent as {name}: give them other names");
             }
+            step.validate_display()?;
         }
+        let displays = self.steps.iter().filter(|step| step.display.is_some()).count();
+        ensure!(
+            displays <= 1,
+            "{displays} steps look at the display, expected one: only its last picture is kept"
+        );
         let known = names.iter().copied().collect::<Vec<_>>().join(", ");
         ensure!(names.contains(&*self.report), "report {:?} is sent by no step, only: {known}", self.report);
+        Ok(())
+    }
+}
+
+impl Step {
+    fn validate_display(&self) -> Result<()> {
+        let sent: Vec<_> = self.send.iter().map(|path| sent_name(path)).collect();
+        for name in self.display.iter().flat_map(|shown| [&shown.page, &shown.line]) {
+            let known = sent.join(", ");
+            ensure!(
+                sent.contains(&&**name),
+                "step {:?} compares with {name}, and sends only: {known}",
+                self.name
+            );
+        }
         Ok(())
     }
 }
@@ -193,6 +226,8 @@ mod tests {
             ("\"/tmp/report.json\"]", "\"/tmp/report.json\", \"/x/report.json\"]", "two files are sent"),
             ("time_limit_s = 60", "time_limit_s = 0", "time_limit_s is 0"),
             ("exit = 1", "exits = 1", "unknown field"),
+            ("exit = 1", "display = { page = \"a\", line = \"b\" }", "compares with a, and sends only: "),
+            ("time_limit_s = 50", "display = { page = \"report.json\", line = \"b\" }", "compares with b"),
         ] {
             let error = Scenario::parse(&TEXT.replace(from, to)).unwrap_err();
             assert!(format!("{error:#}").contains(message), "{error:#}");

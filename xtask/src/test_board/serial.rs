@@ -61,6 +61,11 @@ pub fn is_ready(line: &str) -> bool {
     line.trim_end() == "@repedge ready"
 }
 
+/// Whether a line asks for a picture of the display.
+pub fn asks_for_picture(line: &str) -> bool {
+    line.trim_end() == "@repedge display"
+}
+
 impl Transcript {
     /// Reads a whole log.
     pub fn read(log: &[u8]) -> Self {

@@ -145,7 +145,8 @@ fn the_report_holds_verdict_times_and_failures() {
     let scenario =
         Scenario::read(&Workspace::find().unwrap().join(SCENARIOS).join("self-test.toml")).unwrap();
     let end = machine::End::TimedOut;
-    let ended = Ended { end, log: b"@repedge ready\n".to_vec(), boot_s: Some(9.5), total_s: 61.25 };
+    let log = b"@repedge ready\n".to_vec();
+    let ended = Ended { end, log, picture: None, boot_s: Some(9.5), total_s: 61.25 };
     let verdict = verdict::judge(&scenario, &ended);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.json");
@@ -153,7 +154,7 @@ fn the_report_holds_verdict_times_and_failures() {
     let read: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     assert_eq!((&read["boot_s"], &read["total_s"]), (&json!(9.5), &json!(61.25)));
     assert_eq!((&read["verdict"], &read["report"]), (&json!("fail"), &Value::Null));
-    assert_eq!(read["emulator"], "QEMU 7.2");
+    assert_eq!((&read["emulator"], &read["display"]), (&json!("QEMU 7.2"), &Value::Null));
     assert!(!read["failures"].as_array().unwrap().is_empty());
 }
 

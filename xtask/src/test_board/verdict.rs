@@ -1,11 +1,17 @@
-//! Whether a guest did what its scenario asks: every step with its exit code, a passing report, a clean power-off.
+//! Whether a guest did what its scenario asks: every step with its exit code, a display that shows what it must, a passing
+//! report, a clean power-off.
 //! Anything that is not plainly good is a failure that says what was found and what was expected.
 
+mod shown;
+
+use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::machine::{End, Ended};
-use super::scenario::{Scenario, Step};
+use super::picture::Picture;
+use super::scenario::{Scenario, Shown, Step};
 use super::serial::{Sent, StepRun, Transcript};
+use shown::{Expected, Likeness};
 
 /// Lines of a failed step's output that are shown.
 const SHOWN_LINES: usize = 12;
@@ -17,6 +23,8 @@ pub struct Verdict {
     pub failures: Vec<String>,
     /// The self-test's report, where it came whole.
     pub report: Option<Value>,
+    /// How the display's picture compares with the page's, where both were there.
+    pub display: Option<Value>,
 }
 
 impl Verdict {
@@ -40,8 +48,16 @@ pub fn judge(scenario: &Scenario, ended: &Ended) -> Verdict {
         failures
             .push("the guest's user space never began: expected `@repedge ready` on the serial line".into());
     }
+    let mut display = None;
     for (number, step) in scenario.steps.iter().enumerate() {
-        failures.extend(judge_step(step, transcript.steps.get(&number)));
+        let failure = judge_step(step, transcript.steps.get(&number));
+        // A step that failed has said why already.
+        if let Some(shown) = step.display.as_ref().filter(|_| failure.is_none()) {
+            let likeness = compare(shown, ended, &transcript);
+            failures.extend(judge_display(step, &likeness));
+            display = likeness.ok().map(|likeness| likeness.document());
+        }
+        failures.extend(failure);
     }
     let report = match report(scenario, &transcript) {
         Ok(report) => {
@@ -54,7 +70,7 @@ pub fn judge(scenario: &Scenario, ended: &Ended) -> Verdict {
         }
     };
     failures.extend(judge_end(scenario, ended, &transcript));
-    Verdict { failures, report }
+    Verdict { failures, report, display }
 }
 
 fn judge_step(step: &Step, run: Option<&StepRun>) -> Option<String> {
@@ -70,6 +86,48 @@ fn judge_step(step: &Step, run: Option<&StepRun>) -> Option<String> {
     let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
     let output: String = shown.iter().map(|line| format!("\n    {line}")).collect();
     Some(format!("step \"{name}\" {found}, expected {exit}{output}"))
+}
+
+/// How the display compares with what a step has sent.
+fn compare(shown: &Shown, ended: &Ended, transcript: &Transcript) -> Result<Likeness> {
+    let picture = ended.picture.as_ref();
+    let picture =
+        picture.context("the guest asked for no picture of it: expected a line `@repedge display`")?;
+    let expected = Expected {
+        page: Picture::of_jpeg(whole(transcript, &shown.page)?).with_context(|| shown.page.clone())?,
+        boxes: boxes(whole(transcript, &shown.line)?).with_context(|| shown.line.clone())?,
+    };
+    Ok(Likeness::of(&Picture::of_ppm(picture)?, &expected))
+}
+
+fn judge_display(step: &Step, likeness: &Result<Likeness>) -> Option<String> {
+    let name = &step.name;
+    let failures = match likeness {
+        Ok(likeness) => likeness.failures(),
+        Err(error) => return Some(format!("step \"{name}\": the display cannot be judged: {error:#}")),
+    };
+    let listed: String = failures.iter().map(|failure| format!("\n    {failure}")).collect();
+    let told =
+        format!("step \"{name}\": the display shows something else, see display.ppm beside the log{listed}");
+    (!failures.is_empty()).then_some(told)
+}
+
+/// A file that came as the guest had it.
+fn whole<'a>(transcript: &'a Transcript, name: &str) -> Result<&'a [u8]> {
+    match transcript.files.get(name) {
+        Some(Sent::Whole(bytes)) => Ok(bytes),
+        Some(Sent::Broken(how)) => Err(anyhow!("{name} did not come whole: {how}")),
+        Some(Sent::Missing) | None => Err(anyhow!("the guest has no {name}")),
+    }
+}
+
+/// Where something was found, as a JSON line of camera-demo tells.
+fn boxes(line: &[u8]) -> Result<Vec<[f64; 4]>> {
+    let line: Value = serde_json::from_slice(line).context("no JSON")?;
+    let found = line["detections"].as_array().context("a line without detections")?;
+    let read =
+        |one: &Value| serde_json::from_value(one["box_px"].clone()).context("a detection without a box");
+    found.iter().map(read).collect()
 }
 
 /// The report as JSON, or why there is none.

@@ -1,6 +1,6 @@
-//! A display at the board's own connector, through DRM/KMS with two dumb buffers. **Untested on hardware**: written to the kernel's
-//! rules and compiled, no more. QEMU can show it: a guest with `-device virtio-gpu-pci -display gtk` has a /dev/dri/card0 whose
-//! only connector is connected; no other program may hold it (no desktop, no splash screen).
+//! A display at the board's own connector, through DRM/KMS with two dumb buffers. The board test runs it on QEMU's virtio GPU and
+//! looks at what is shown; **untested on hardware**. No other program may hold the display (no desktop, no splash screen); the
+//! kernel's console gives it up, and has it back afterwards.
 
 mod convert;
 

@@ -44,12 +44,34 @@ fn one_that_prints_without_end_is_ended() {
 #[test]
 fn readiness_is_seen_in_whatever_pieces_it_comes() {
     for at in 1.."\n@repedge ready\r\n".len() {
-        let mut said = Said { log: Vec::new(), boot_s: None, started: Instant::now() };
+        let mut said = Said::since(Instant::now());
         let (a, b) = "\n@repedge ready\r\n".split_at(at);
         said.hear(a.as_bytes());
         said.hear(b.as_bytes());
         assert!(said.boot_s.is_some(), "cut at {at}");
     }
+}
+
+#[test]
+fn a_picture_is_asked_for_once_in_whatever_pieces_it_comes() {
+    let line = "frames\n@repedge display\r\nmore\n";
+    for at in 0..=line.len() {
+        let mut said = Said::since(Instant::now());
+        let (a, b) = line.split_at(at);
+        let asked = [a, b, "more"].map(|chunk| said.hear(chunk.as_bytes()));
+        assert_eq!(asked.iter().filter(|asked| **asked).count(), 1, "cut at {at}");
+    }
+}
+
+#[test]
+fn a_display_is_on_the_line_and_one_that_shows_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let display = Display::new(&folder.path().join("display.ppm")).unwrap();
+    let machine = machine("echo '@repedge display'; read answer", folder.path(), 600).with(display);
+    let line = shell_line(&machine.command);
+    assert!(line.contains(" -device virtio-gpu-pci -qmp unix:/"), "{line}");
+    let error = format!("{:#}", machine.run().unwrap_err());
+    assert!(error.contains("qemu's monitor does not answer"), "{error}");
 }
 
 #[test]
@@ -72,6 +94,7 @@ fn a_program_that_is_not_there_is_named() {
         command: Command::new("no-such-emulator"),
         log: log.clone(),
         time_limit: Duration::from_secs(600),
+        display: None,
     };
     let error = machine.run().unwrap_err();
     assert!(format!("{error:#}").contains("no-such-emulator"), "{error:#}");

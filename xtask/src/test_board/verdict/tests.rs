@@ -42,8 +42,12 @@ fn exited(wait_status: i32) -> End {
     End::Exited(ExitStatus::from_raw(wait_status))
 }
 
+fn ended(log: &str, end: End) -> Ended {
+    Ended { end, log: log.as_bytes().to_vec(), picture: None, boot_s: Some(2.0), total_s: 5.1 }
+}
+
 fn judged(log: &str, end: End) -> Verdict {
-    judge(&scenario(), &Ended { end, log: log.as_bytes().to_vec(), boot_s: Some(2.0), total_s: 5.1 })
+    judge(&scenario(), &ended(log, end))
 }
 
 /// The only failure of a log that differs from a good one.
@@ -114,6 +118,32 @@ fn a_kernel_that_gives_up_is_named_first() {
     let verdict = judged(&format!("{cut}[ 3.1] Kernel panic - not syncing: Out of memory\n"), exited(0));
     assert_eq!(verdict.failures[0], "the guest's kernel gave up: Kernel panic - not syncing: Out of memory");
     assert_eq!(verdict.failures.len(), 4, "{:#?}", verdict.failures);
+}
+
+#[test]
+fn a_step_that_looks_at_the_display_needs_a_picture_and_what_it_is_compared_with() {
+    let mut scenario = scenario();
+    scenario.steps[1].send = vec!["/tmp/report.json".into(), "/tmp/shown.jpg".into()];
+    scenario.steps[1].display = Some(Shown { page: "shown.jpg".into(), line: "report.json".into() });
+    let good = log(&passing().to_string());
+    let failed = |log: &str, picture: Option<&[u8]>| {
+        let ended = Ended { picture: picture.map(<[u8]>::to_vec), ..ended(log, exited(0)) };
+        judge(&scenario, &ended).failures.join("\n")
+    };
+    let told = failed(&good, None);
+    assert!(told.starts_with("step \"self-test\": the display cannot be judged: the guest asked"), "{told}");
+    assert!(failed(&good, Some(b"P6 1 1 255 abc")).contains("the guest has no shown.jpg"));
+    let told = failed(&good.replace("end 1 0", "end 1 1"), None);
+    assert!(told.contains("ended with 1") && !told.contains("display"), "{told}");
+}
+
+#[test]
+fn boxes_are_read_from_lines() {
+    let line = br#"{"frame":2,"detections":[{"class":0,"box_px":[1.5,2.0,3.0,4.0]}]}"#;
+    assert_eq!(boxes(line).unwrap(), [[1.5, 2.0, 3.0, 4.0]]);
+    for wrong in ["", "{}", r#"{"detections":[{"class":0}]}"#, r#"{"detections":[{"box_px":[1]}]}"#] {
+        assert!(boxes(wrong.as_bytes()).is_err(), "{wrong}");
+    }
 }
 
 #[test]
