@@ -4,9 +4,10 @@
 //!
 //! - Scales and zero points of activations are kept, for concatenations and sums too, but where the zero point is 0.
 //! - What has the zero point 0 is taken for symmetric, and its scale `s` becomes `128 / 127 · s`, because the stored range is
-//!   taken to begin at −128: that of an activation, by chance, and that of every channel of a kernel, whose values are
+//!   taken to begin at −128: that of an output or a sum, by chance, and that of every channel of a kernel, whose values are
 //!   rounded anew then. So we declare scales that are finer by as much. The rounding maps kernels back to ours; it can
-//!   give no more than 126.
+//!   give no more than 126. What the toolkit makes of a concatenation, of a sum of sums or of an activation's result with
+//!   that zero point, neither scale says; their ranges begin near 0, and their zero points are far from it.
 //! - An activation behind a convolution reads the sums, as our [`SumTable`] does. Yet the convolution itself runs in int8
 //!   only if its sums are stored too: without scales in between it is compiled to half floats. So we declare scales
 //!   there, over all sums that the activation's stored result still tells apart.
