@@ -12,10 +12,10 @@ use boards::{Backend, Board};
 use super::Args;
 use super::record::digest;
 use super::signer::Signer;
-use crate::python;
 use crate::unpack::{beside, make_room};
 use crate::wheels::sha256_of;
 use crate::workspace::{Workspace, run};
+use crate::{demo, libtorch, python};
 
 /// The model that the repository ships.
 const WEIGHTS: &str = "examples/models/repyolov5p.safetensors";
@@ -32,7 +32,7 @@ const MOST_PAYLOAD_BYTES: u64 = 3_000_000;
 /// Who makes a bundle of the shipped model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Converter {
-    /// train-host, built for it without libtorch, which converting does not need.
+    /// train-host, built for it.
     #[default]
     BuiltForIt,
     /// A train-host that is there.
@@ -153,10 +153,16 @@ fn key(root: &Path, target: &str) -> Result<String> {
 }
 
 fn convert(workspace: &Workspace, converter: &Converter, target: &str, bundle: &Path) -> Result<()> {
+    let program = converter.program(workspace)?;
+    let train_host = || {
+        let mut command = Command::new(&program);
+        command.current_dir(workspace.root());
+        command
+    };
     let images = beside(bundle, "images");
-    let made = run(converter.command(workspace).args(IMAGES).arg("--out").arg(&images)).and_then(|()| {
+    let made = run(train_host().args(IMAGES).arg("--out").arg(&images)).and_then(|()| {
         let data = images.join("data.yaml");
-        let mut convert = converter.command(workspace);
+        let mut convert = train_host();
         convert.args(["convert", WEIGHTS, "--target", target, "--check-images"]).arg(&data);
         if target != "host" {
             convert.arg("--calib").arg(&data);
@@ -168,26 +174,17 @@ fn convert(workspace: &Workspace, converter: &Converter, target: &str, bundle: &
 }
 
 impl Converter {
-    fn command(&self, workspace: &Workspace) -> Command {
-        match self {
-            Self::BuiltForIt => {
-                let mut command = workspace.cargo("run");
-                command.args([
-                    "--locked",
-                    "--quiet",
-                    "--package",
-                    "train-host",
-                    "--no-default-features",
-                    "--",
-                ]);
-                command
-            }
-            Self::At(program) => {
-                let mut command = Command::new(program);
-                command.current_dir(workspace.root());
-                command
-            }
+    /// The program. Converting does not need libtorch; where it is there, what `demo` builds is used, so that it need not be
+    /// compiled twice and the user's train-host does not lose its training.
+    fn program(&self, workspace: &Workspace) -> Result<PathBuf> {
+        if let Self::At(program) = self {
+            return Ok(program.clone());
         }
+        let is_there = libtorch::expect_libtorch(&workspace.libtorch()).is_ok();
+        let what: &[&str] =
+            if is_there { &demo::PROGRAMS } else { &["--package", "train-host", "--no-default-features"] };
+        run(workspace.cargo("build").arg("--locked").args(what))?;
+        Ok(workspace.target_folder()?.join("debug/train-host"))
     }
 }
 

@@ -15,6 +15,8 @@ use crate::workspace::{self, Workspace};
 use steps::Programs;
 use summary::Summary;
 
+/// What is built, by cargo's arguments: whoever builds the same has it at once.
+pub const PROGRAMS: [&str; 4] = ["--package", "train-host", "--package", "examples"];
 const MODEL: &str = "repyolov5n";
 /// Enough for a detector worth looking at, in the minutes a demo may take on two cores.
 const EPOCHS: usize = 45;
@@ -66,9 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
         system::provide(&[COMPILER])?;
         libtorch::provide(&workspace).map(drop)
     })?;
-    clock.step("build the programs", || {
-        workspace::run(workspace.cargo("build").args(["--package", "train-host", "--package", "examples"]))
-    })?;
+    clock.step("build the programs", || workspace::run(workspace.cargo("build").args(PROGRAMS)))?;
     let programs = Programs::of(&workspace)?;
     let data = match data {
         Some(data) => data,

@@ -31,6 +31,8 @@ impl Display {
     /// # Errors
     /// When there is no place for the monitor's socket.
     pub fn new(picture: &Path) -> Result<Self> {
+        // That of an earlier machine would pass for this one's.
+        let _ = fs::remove_file(picture);
         let folder = tempfile::tempdir().context("cannot make a folder for qemu's monitor")?;
         Ok(Self { folder, picture: picture.to_owned() })
     }
@@ -48,7 +50,8 @@ impl Display {
     pub fn photograph(&self) -> Result<Vec<u8>> {
         let mut monitor = Monitor::connect(&self.socket()).context("qemu's monitor does not answer")?;
         monitor.ask("qmp_capabilities", &json!({}))?;
-        monitor.ask("screendump", &json!({ "filename": self.picture }))?;
+        let path = self.picture.to_str().context("a picture's path that is no text")?;
+        monitor.ask("screendump", &json!({ "filename": path }))?;
         fs::read(&self.picture).with_context(|| format!("cannot read {}", self.picture.display()))
     }
 

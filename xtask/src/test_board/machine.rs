@@ -73,8 +73,8 @@ pub struct Ended {
     pub end: End,
     /// The bytes of its serial line.
     pub log: Vec<u8>,
-    /// The last picture of its display that the guest asked for, as a PPM file.
-    pub picture: Option<Vec<u8>>,
+    /// The last picture of its display that the guest asked for, as a PPM file, or why there is none.
+    pub picture: Option<Result<Vec<u8>, String>>,
     /// From its start until the guest's user space began, in seconds.
     pub boot_s: Option<f64>,
     /// From its start to its end, in seconds.
@@ -156,7 +156,7 @@ impl Machine {
     /// Runs it to its end.
     ///
     /// # Errors
-    /// When qemu cannot be started, the log cannot be written, or a picture of the display cannot be taken.
+    /// When qemu cannot be started or the log cannot be written.
     pub fn run(mut self) -> Result<Ended> {
         let shown = display(&self.command);
         let mut file =
@@ -176,8 +176,9 @@ impl Machine {
                     file.write_all(&chunk).with_context(|| format!("cannot write {}", self.log.display()))?;
                     let asked = said.hear(&chunk);
                     if let Some(display) = self.display.as_ref().filter(|_| asked) {
-                        picture = Some(display.photograph()?);
-                        input.write_all(TAKEN).context("cannot answer the guest over its serial line")?;
+                        picture = Some(display.photograph().map_err(|error| format!("{error:#}")));
+                        // A guest that is gone is found by what it does not say.
+                        let _ = input.write_all(TAKEN);
                     }
                     if said.log.len() > LOG_LIMIT_BYTES {
                         break End::Flooded;

@@ -65,6 +65,11 @@ pub struct Shown {
 }
 
 impl Scenario {
+    /// Whether a step looks at a display, without which the machine needs none.
+    pub fn looks_at_display(&self) -> bool {
+        self.steps.iter().any(|step| step.display.is_some())
+    }
+
     /// Reads a file.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 mod shown;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::machine::{End, Ended};
@@ -90,9 +90,11 @@ fn judge_step(step: &Step, run: Option<&StepRun>) -> Option<String> {
 
 /// How the display compares with what a step has sent.
 fn compare(shown: &Shown, ended: &Ended, transcript: &Transcript) -> Result<Likeness> {
-    let picture = ended.picture.as_ref();
-    let picture =
-        picture.context("the guest asked for no picture of it: expected a line `@repedge display`")?;
+    let picture = match &ended.picture {
+        Some(Ok(picture)) => picture,
+        Some(Err(error)) => bail!("no picture of it can be taken: {error}"),
+        None => bail!("the guest asked for no picture of it: expected a line `@repedge display`"),
+    };
     let expected = Expected {
         page: Picture::of_jpeg(whole(transcript, &shown.page)?).with_context(|| shown.page.clone())?,
         boxes: boxes(whole(transcript, &shown.line)?).with_context(|| shown.line.clone())?,

@@ -127,11 +127,14 @@ fn a_step_that_looks_at_the_display_needs_a_picture_and_what_it_is_compared_with
     scenario.steps[1].display = Some(Shown { page: "shown.jpg".into(), line: "report.json".into() });
     let good = log(&passing().to_string());
     let failed = |log: &str, picture: Option<&[u8]>| {
-        let ended = Ended { picture: picture.map(<[u8]>::to_vec), ..ended(log, exited(0)) };
+        let ended = Ended { picture: picture.map(|picture| Ok(picture.to_vec())), ..ended(log, exited(0)) };
         judge(&scenario, &ended).failures.join("\n")
     };
     let told = failed(&good, None);
     assert!(told.starts_with("step \"self-test\": the display cannot be judged: the guest asked"), "{told}");
+    let gone = Some(Err("qemu's monitor does not answer".into()));
+    let told = judge(&scenario, &Ended { picture: gone, ..ended(&good, exited(0)) }).failures.join("\n");
+    assert!(told.contains("no picture of it can be taken: qemu's monitor"), "{told}");
     assert!(failed(&good, Some(b"P6 1 1 255 abc")).contains("the guest has no shown.jpg"));
     let told = failed(&good.replace("end 1 0", "end 1 1"), None);
     assert!(told.contains("ended with 1") && !told.contains("display"), "{told}");
