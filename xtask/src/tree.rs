@@ -222,6 +222,12 @@ impl Tree {
         Ok(())
     }
 
+    /// Takes out all that lies below `folder`, which stays.
+    pub fn remove_below(&mut self, folder: &str) {
+        let prefix = format!("{folder}/");
+        self.nodes.retain(|path, _| !path.starts_with(&prefix));
+    }
+
     /// A digest of all that is in it.
     ///
     /// # Errors
@@ -297,6 +303,17 @@ mod tests {
         for path in ["", "/etc", "a//b", "../a", "a/..", "a/./b", "a\nb"] {
             assert!(Tree::default().put(path, file("x")).is_err(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn what_lies_below_a_folder_is_taken_out_and_nothing_else() {
+        let mut tree = Tree::default();
+        for path in ["keys/a", "keys/b/c", "keys-of-others/d"] {
+            tree.put(path, file("x")).unwrap();
+        }
+        tree.remove_below("keys");
+        let paths: Vec<_> = tree.nodes().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["keys", "keys-of-others", "keys-of-others/d"]);
     }
 
     #[test]

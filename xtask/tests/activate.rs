@@ -462,7 +462,7 @@ fn a_version_comes_back_with_its_own_settings() {
     device.write("etc/repedge/keys/owner.pub", "the owner's");
     device.expect(&[]);
     assert!(!flags(&device).contains("--allow-unsigned"));
-    assert_eq!(names(&device.path("var/lib/repedge/current/keys")), ["device-owner.pub", "ours.pub"]);
+    assert_eq!(names(&device.path("var/lib/repedge/current/keys")), ["device-owner.pub"]);
     fs::write(device.path("self-tests"), "").unwrap();
     device.expect(&["--rollback", "1.0+b"]);
     let tests = fs::read_to_string(device.path("self-tests")).unwrap();

@@ -235,6 +235,10 @@ fn put_into_service(root: &mut Tree, package: &Path) -> Result<()> {
              help: build it with --sign, or put an empty {ALLOW_UNSIGNED} into the root filesystem"
         );
     }
+    // As on the board itself: a package cannot vouch for itself where the device has keys of its own.
+    if !keys.is_empty() {
+        root.remove_below(&format!("{folder}/keys"));
+    }
     for (name, key) in keys {
         root.put(&format!("{folder}/keys/device-{name}"), key)?;
     }

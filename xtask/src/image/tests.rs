@@ -234,8 +234,11 @@ fn a_tar_keeps_owners_devices_and_second_names() {
 }
 
 #[test]
-fn a_version_in_service_has_the_keys_of_the_device_too() {
+fn a_version_in_service_has_the_keys_of_the_device_in_place_of_its_own() {
     let bench = Bench::new();
+    let own = bench.package().join("usr/lib/repedge/package/keys");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("ours.pub"), "a key").unwrap();
     let keys = bench.folder.path().join("rootfs/etc/repedge/keys");
     fs::create_dir_all(keys.join("old.pub")).unwrap();
     fs::write(keys.join("vendor.pub"), "a key").unwrap();

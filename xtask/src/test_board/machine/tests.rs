@@ -70,8 +70,10 @@ fn a_display_is_on_the_line_and_one_that_shows_nothing_is_told() {
     let machine = machine("echo '@repedge display'; read answer", folder.path(), 600).with(display);
     let line = shell_line(&machine.command);
     assert!(line.contains(" -device virtio-gpu-pci -qmp unix:/"), "{line}");
-    let error = format!("{:#}", machine.run().unwrap_err());
+    let ended = machine.run().unwrap();
+    let error = ended.picture.unwrap().unwrap_err();
     assert!(error.contains("qemu's monitor does not answer"), "{error}");
+    assert!(matches!(ended.end, End::Exited(status) if status.success()), "{:?}", ended.end);
 }
 
 #[test]
