@@ -26,7 +26,7 @@ impl Newest {
         });
     }
 
-    /// Waits for a frame and exchanges it for `shot`; says whether there is one, and not the end.
+    /// Waits for a frame and exchanges it for `shot`; says whether there is one. One that waits at the end is still given.
     pub(super) fn take(&self, shot: &mut Shot) -> bool {
         let exchange = |waiting: &mut Waiting| {
             let is_new = std::mem::take(&mut waiting.is_new);
