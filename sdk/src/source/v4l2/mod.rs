@@ -84,8 +84,8 @@ pub fn first_camera() -> Result<Option<Found>, Error> {
 /// A camera that streams.
 ///
 /// It tells damaged frames by [`Arrival::Broken`], and what happens to it by [`Arrival::Event`]: a stream that is stuck and being
-/// unplugged, once each, and that it is back and cannot be used, at every look. While it is away frames are [`Arrival::Late`]. Numbers of frames go on when it is back; those that the driver passed
-/// over are counted. Frames are copied, or decoded, into memory that is used again; an image of another size than the camera's
+/// unplugged, once each, and that it is back and cannot be used, at every look. While it is away frames are [`Arrival::Late`].
+/// Numbers of frames go on when it is back; those that the driver passed over are counted. Frames are copied, or decoded, into memory that is used again; an image of another size than the camera's
 /// counts as damaged. Those that a device wrote in one plane are [shared as DMA-BUF](Shot::dma) too, of so many buffers at a time
 /// that the driver has enough left; not those of USB cameras, which the driver writes.
 #[derive(Debug)]
