@@ -44,12 +44,8 @@ pub fn declared(model: &QuantizedModel) -> QuantizedModel {
             declared.scheme.tensors[conv] = Some(told_apart(activation, to));
         }
     }
-    for (node, quant) in declared.architecture.graph.nodes.iter().zip(&mut declared.scheme.tensors) {
-        if let (false, Some(quant)) = (matches!(node.op, Op::Input { .. }), quant)
-            && quant.zero_point == 0
-        {
-            quant.scale = finer(quant.scale);
-        }
+    for quant in declared.scheme.tensors.iter_mut().flatten().filter(|quant| quant.zero_point == 0) {
+        quant.scale = finer(quant.scale);
     }
     declared
 }
