@@ -14,8 +14,8 @@ use train_host::export;
 use train_host::export::bundle::{self, Deployed, Fallback, Release};
 use train_host::fuse::fuse;
 use train_host::import;
-use train_host::model::{Checkpoint, FusedModel};
-use train_host::quantize::{Calibration, Images, Recipe, Switch, run};
+use train_host::model::{Checkpoint, FusedModel, Head};
+use train_host::quantize::{Calibration, Images, Recipe, Switch, run, spread};
 use train_host::rknn::{Algorithm, Delivery, NpuModel, Toolkit, computable, deliver, rebuild};
 
 /// Most mAP that may lie between the simulator and the CPU, as a fraction: codes between two that one rounds up and the
@@ -125,15 +125,16 @@ fn float_and_int8(model: &FusedModel, calib: &Dataset, test: &Dataset) -> Half {
         bias_correction: Switch::Auto,
         float_macs: FLOAT_MACS,
     };
-    let int8 = computable(&run(model, &Calibration::all(&images), &recipe).unwrap().model);
+    let wide = spread(model, &images, board.int8).unwrap();
+    let int8 = computable(&run(&wide, &Calibration::all(&images), &recipe).unwrap().model);
     let folder = tempfile::tempdir().unwrap();
-    let simulated = |npu: NpuModel<'_>| {
+    let simulated = |npu: NpuModel<'_>, on_cpu: &FusedModel| {
         let out = folder.path().join("x.bundle");
         let toolkit = Toolkit::find().unwrap();
         let delivery = Delivery {
             board: &board,
             npu,
-            fallback: Fallback::None(Deployed::Fused(model)),
+            fallback: Fallback::None(Deployed::Fused(on_cpu)),
             images: images.paths(),
             release: Release::default(),
             out: &out,
@@ -144,20 +145,22 @@ fn float_and_int8(model: &FusedModel, calib: &Dataset, test: &Dataset) -> Half {
         eprintln!("{} tensors in half floats", delivered.half_tensors.len());
         rebuild(&toolkit, &out, PATIENT, Progress::Hidden).unwrap().0
     };
-    let matches = |name: &str, session: &mut dyn Session| {
+    let matches = |name: &str, session: &mut dyn Session, head: &Head| {
         let options = Options { progress: Progress::Hidden, ..Options::default() };
-        let (preprocess, decode) =
-            (bundle::preprocess(model.imgsz), bundle::decode(&model.architecture.head));
+        let (preprocess, decode) = (bundle::preprocess(model.imgsz), bundle::decode(head));
         let evaluator = Evaluator::new(test, &preprocess, &decode, session.input(), &options).unwrap();
         let (evaluation, matches) = evaluator.run_matched(session).unwrap();
         eprintln!("{name}: mAP50 {:?}, mAP {:?}", evaluation.metrics.map50, evaluation.metrics.map);
         matches
     };
+    let [plain_head, wide_head] = [model, &wide].map(|model| &model.architecture.head);
+    let mut ours = simulated(NpuModel::Quantized(&int8), &wide);
+    let mut toolkit = simulated(NpuModel::Calibrated(model, Algorithm::Normal), model);
     Half {
-        float: matches("float", &mut export::session(model).unwrap()),
-        cpu: matches("ours on the CPU", &mut export::quantized_session(&int8).unwrap()),
-        ours: matches("ours", &mut simulated(NpuModel::Quantized(&int8))),
-        toolkit: matches("the toolkit's", &mut simulated(NpuModel::Calibrated(model, Algorithm::Normal))),
+        float: matches("float", &mut export::session(model).unwrap(), plain_head),
+        cpu: matches("ours on the CPU", &mut export::quantized_session(&int8).unwrap(), wide_head),
+        ours: matches("ours", &mut ours, wide_head),
+        toolkit: matches("the toolkit's", &mut toolkit, plain_head),
     }
 }
 

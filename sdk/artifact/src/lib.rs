@@ -15,7 +15,7 @@ pub use bundle::{Bundle, Signer, Written};
 pub use error::{Error, Fault};
 pub use manifest::{
     BackendKind, CheckImage, Color, Decode, ExpectedBox, MAX_BINS, MAX_SIDE_PX, Manifest, Payload, Precision,
-    Preprocess, RawOutput,
+    Preprocess, RawOutput, Spread,
 };
 pub use tensor::{DType, Layout, Quant, Tensor, TensorData, TensorSpec, TensorView, ViewData};
 pub use trust::{Device, KeyRing, Origin, Trust};

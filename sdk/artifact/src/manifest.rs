@@ -55,6 +55,9 @@ pub enum Decode {
         strides: Vec<usize>,
         /// Width and height of the anchors of each output.
         anchors_px: Vec<Vec<[f32; 2]>>,
+        /// How the four box channels of each anchor of each output tell their logits; empty where they are those.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        spread: Vec<Vec<[Spread; 4]>>,
     },
     /// YOLOv8's and YOLO11's split heads, anchor-free: for each stride the raw box output
     /// `[1, 4 * reg_max, height / stride, width / stride]` and after it the raw class output
@@ -68,6 +71,27 @@ pub enum Decode {
         /// Bins of a distance.
         reg_max: usize,
     },
+}
+
+/// What a raw output holds of a logit: `value = gain · logit + offset`. Where boxes and scores share one int8 scale, box
+/// logits are spread over the range that scores need, so that a step of them is finer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    /// Values a logit takes, above 0.
+    pub gain: f32,
+    /// Value of the logit 0.
+    pub offset: f32,
+}
+
+impl Spread {
+    /// Values that are logits.
+    pub const NONE: Self = Self { gain: 1.0, offset: 0.0 };
+
+    /// The logit that `value` tells.
+    pub fn logit(self, value: f32) -> f32 {
+        (value - self.offset) / self.gain
+    }
 }
 
 /// Largest `reg_max` of [`Decode::Yolov8`].
@@ -86,7 +110,7 @@ impl Decode {
     /// The raw outputs it takes from a model of `classes` classes, in order.
     pub fn raw_outputs(&self, classes: usize) -> Vec<RawOutput> {
         match self {
-            Self::Yolov5 { strides, anchors_px } => strides
+            Self::Yolov5 { strides, anchors_px, .. } => strides
                 .iter()
                 .zip(anchors_px)
                 .map(|(&stride, anchors)| RawOutput {

@@ -26,7 +26,11 @@ pub fn pack(out: &Path, onnx: &[u8], input: TensorSpec, outputs: Vec<TensorSpec>
             .map(|class| format!("class {class}"))
             .collect(),
         preprocess: Preprocess::yolo(width_px, height_px),
-        decode: Decode::Yolov5 { anchors_px: vec![vec![[16.0; 2]; ANCHORS]; strides.len()], strides },
+        decode: Decode::Yolov5 {
+            anchors_px: vec![vec![[16.0; 2]; ANCHORS]; strides.len()],
+            strides,
+            spread: Vec::new(),
+        },
         confidence: 0.25,
         iou: 0.45,
         producer: "cargo xtask bench".into(),

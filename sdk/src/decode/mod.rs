@@ -125,8 +125,9 @@ enum Heads {
 impl Heads {
     fn new(decode: &Decode, classes: usize, outputs: &[TensorSpec]) -> Result<Self, Error> {
         match decode {
-            Decode::Yolov5 { strides, anchors_px } => {
-                yolo::heads(strides, anchors_px, classes, outputs).map(Self::Yolov5)
+            Decode::Yolov5 { strides, anchors_px, spread } => {
+                let anchors = yolo::anchors(anchors_px, spread)?;
+                yolo::heads(strides, anchors, classes, outputs).map(Self::Yolov5)
             }
             Decode::Yolov8 { strides, reg_max } => {
                 yolov8::levels(strides, *reg_max, classes, outputs).map(Self::Yolov8)

@@ -1,4 +1,5 @@
 mod groups;
+mod spread;
 
 use artifact::{DType, Layout, Preprocess, Quant, TensorData};
 use proptest::prelude::*;
@@ -13,6 +14,7 @@ fn decode() -> Decode {
     Decode::Yolov5 {
         strides: vec![8, 16],
         anchors_px: vec![vec![[10.0, 13.0], [16.0, 30.0]], vec![[30.0, 61.0], [62.0, 45.0]]],
+        spread: Vec::new(),
     }
 }
 
@@ -197,7 +199,7 @@ fn what_does_not_fit_is_refused() {
 
 /// The formulas written down plainly: every box, every class, in f32, then quadratic NMS.
 fn plain(real: &[Vec<f32>], limits: &Limits) -> Vec<(usize, f32, [f32; 4])> {
-    let Decode::Yolov5 { strides, anchors_px } = decode() else { unreachable!() };
+    let Decode::Yolov5 { strides, anchors_px, .. } = decode() else { unreachable!() };
     let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
     let mut boxes = Vec::new();
     for (output, values) in real.iter().enumerate() {

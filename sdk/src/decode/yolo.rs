@@ -2,7 +2,7 @@
 //! it comes in (logits, or quantized logits), so that sigmoids and dequantization are spent on few cells only.
 //! Formulas: ultralytics/yolov5, Detect (v6): `xy = (2σ - 0.5 + cell) * stride`, `wh = (2σ)² * anchor`.
 
-use artifact::{TensorSpec, TensorView, ViewData};
+use artifact::{Spread, TensorSpec, TensorView, ViewData};
 
 use super::candidates::Candidates;
 use super::logits::{logit, sigmoid};
@@ -17,11 +17,20 @@ use crate::Error;
 const BOX_CHANNELS: usize = 5;
 const OBJECTNESS: usize = 4;
 
+/// One anchor of an output.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Anchor {
+    /// Width and height.
+    size_px: [f32; 2],
+    /// What its box channels tell of their logits.
+    spread: [Spread; 4],
+}
+
 /// One output and its grid.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     stride_px: f32,
-    anchors_px: Vec<[f32; 2]>,
+    anchors: Vec<Anchor>,
     classes: usize,
     width: usize,
     cells: usize,
@@ -31,33 +40,55 @@ pub(super) struct Head {
 /// One head an output.
 pub(super) fn heads(
     strides: &[usize],
-    anchors_px: &[Vec<[f32; 2]>],
+    anchors: Vec<Vec<Anchor>>,
     classes: usize,
     outputs: &[TensorSpec],
 ) -> Result<Vec<Head>, Error> {
-    if outputs.is_empty() || outputs.len() != strides.len() || strides.len() != anchors_px.len() {
+    if outputs.is_empty() || outputs.len() != strides.len() || strides.len() != anchors.len() {
         return Err(misfit(
             format!(
                 "{} outputs, {} strides and {} lists of anchors",
                 outputs.len(),
                 strides.len(),
-                anchors_px.len()
+                anchors.len()
             ),
             "one of each for every output, and at least one",
         ));
     }
-    let parts = outputs.iter().zip(strides).zip(anchors_px);
-    parts.map(|((spec, &stride_px), anchors_px)| Head::new(spec, stride_px, anchors_px, classes)).collect()
+    let parts = outputs.iter().zip(strides).zip(anchors);
+    parts.map(|((spec, &stride_px), anchors)| Head::new(spec, stride_px, anchors, classes)).collect()
+}
+
+/// The anchors of each output, with how each is spread.
+pub(super) fn anchors(
+    anchors_px: &[Vec<[f32; 2]>],
+    spread: &[Vec<[Spread; 4]>],
+) -> Result<Vec<Vec<Anchor>>, Error> {
+    let plain = |sizes_px: &Vec<[f32; 2]>| {
+        sizes_px.iter().map(|&size_px| Anchor { size_px, spread: [Spread::NONE; 4] }).collect::<Vec<_>>()
+    };
+    let mut anchors: Vec<Vec<Anchor>> = anchors_px.iter().map(plain).collect();
+    if spread.is_empty() {
+        return Ok(anchors);
+    }
+    let counts = |lists: &mut dyn Iterator<Item = usize>| lists.collect::<Vec<_>>();
+    let (found, expected) =
+        (counts(&mut spread.iter().map(Vec::len)), counts(&mut anchors.iter().map(Vec::len)));
+    if found != expected {
+        return Err(misfit(
+            format!("spread for {found:?} anchors of {expected:?}"),
+            "one for each anchor, or none",
+        ));
+    }
+    for (anchor, &spread) in anchors.iter_mut().flatten().zip(spread.iter().flatten()) {
+        anchor.spread = spread;
+    }
+    Ok(anchors)
 }
 
 impl Head {
-    fn new(
-        spec: &TensorSpec,
-        stride_px: usize,
-        anchors_px: &[[f32; 2]],
-        classes: usize,
-    ) -> Result<Self, Error> {
-        let channels = anchors_px.len().saturating_mul(classes.saturating_add(BOX_CHANNELS));
+    fn new(spec: &TensorSpec, stride_px: usize, anchors: Vec<Anchor>, classes: usize) -> Result<Self, Error> {
+        let channels = anchors.len().saturating_mul(classes.saturating_add(BOX_CHANNELS));
         let shaped =
             spec.shape[0] == 1 && spec.channels() == channels && Steps::fits(spec) && !spec.is_empty();
         if classes == 0 || stride_px == 0 || !shaped {
@@ -70,12 +101,12 @@ impl Head {
         let cells = height * width;
         #[expect(clippy::cast_precision_loss, reason = "strides are small")]
         let stride_px = stride_px as f32;
-        Ok(Self { stride_px, anchors_px: anchors_px.to_vec(), classes, width, cells, steps: Steps::of(spec) })
+        Ok(Self { stride_px, anchors, classes, width, cells, steps: Steps::of(spec) })
     }
 
     /// Number of boxes the output holds.
     pub(super) fn boxes(&self) -> usize {
-        self.anchors_px.len() * self.cells
+        self.anchors.len() * self.cells
     }
 
     /// Adds the boxes of `output`, which has the shape given to [`heads`], above the threshold.
@@ -107,7 +138,7 @@ impl Head {
         found: &mut Candidates,
     ) {
         let threshold = real.threshold(logit(limits.confidence));
-        for anchor in 0..self.anchors_px.len() {
+        for anchor in 0..self.anchors.len() {
             let first_channel = anchor * (BOX_CHANNELS + self.classes);
             let plane = Plane::of(values, &self.steps, first_channel + OBJECTNESS, self.cells);
             let mut neighbors = Neighbors { first_cell: 0, winners: None };
@@ -189,9 +220,9 @@ impl Head {
     #[expect(clippy::cast_precision_loss, reason = "cells are far fewer than 2^24")]
     fn geometry(&self, anchor: usize, cell: usize, at: impl Fn(usize) -> f32) -> ([f32; 2], [f32; 2]) {
         let (column, row) = ((cell % self.width) as f32, (cell / self.width) as f32);
-        let [x, y, w, h] = std::array::from_fn(|channel| 2.0 * sigmoid(at(channel)));
+        let Anchor { size_px: [anchor_width, anchor_height], spread } = self.anchors[anchor];
+        let [x, y, w, h] = std::array::from_fn(|channel| 2.0 * sigmoid(spread[channel].logit(at(channel))));
         let center = [(x - 0.5 + column) * self.stride_px, (y - 0.5 + row) * self.stride_px];
-        let [anchor_width, anchor_height] = self.anchors_px[anchor];
         (center, [w * w * anchor_width, h * h * anchor_height])
     }
 }

@@ -42,6 +42,7 @@ pub fn manifest(payloads: Vec<Payload>) -> Manifest {
         decode: Decode::Yolov5 {
             strides: STRIDES.to_vec(),
             anchors_px: STRIDES.iter().map(|&stride| vec![[stride as f32; 2]]).collect(),
+            spread: Vec::new(),
         },
         confidence: 0.25,
         iou: 0.45,

@@ -181,7 +181,7 @@ pub fn manifest() -> Manifest {
         model: "blind".into(),
         classes: vec!["a".into(), "b".into()],
         preprocess: Preprocess::yolo(SIDE_PX, SIDE_PX),
-        decode: Decode::Yolov5 { strides: vec![8], anchors_px: vec![vec![[8.0, 8.0]]] },
+        decode: Decode::Yolov5 { strides: vec![8], anchors_px: vec![vec![[8.0, 8.0]]], spread: Vec::new() },
         confidence: 0.25,
         iou: 0.45,
         producer: "test".into(),

@@ -33,7 +33,7 @@ pub fn outputs() -> Vec<TensorSpec> {
 
 pub fn decode() -> Decode {
     let anchors_px = ANCHORS.as_chunks::<6>().0.iter().map(|head| head.as_chunks::<2>().0.to_vec()).collect();
-    Decode::Yolov5 { strides: STRIDES.to_vec(), anchors_px }
+    Decode::Yolov5 { strides: STRIDES.to_vec(), anchors_px, spread: Vec::new() }
 }
 
 /// What the stand-in is told of a model that replays outputs, each after `latency_us`. It keeps its counters by `name`.

@@ -20,7 +20,7 @@ use crate::model::FusedModel;
 use crate::quantize::{QuantizedModel, expect_kept, file, unquantizable};
 use crate::rknn::expect_floats;
 use crate::{Error, Result};
-pub(super) use given::{Given, METHODS, TRAINING, calibration};
+pub(super) use given::{BOXES, Given, METHODS, TRAINING, calibration};
 
 /// Arguments of `train-host convert`.
 #[derive(Debug, clap::Args)]
@@ -215,6 +215,7 @@ pub(super) fn load(
         expect_floats(board, &node, &why)?;
     }
     let images = args.calibration.images(&model)?;
+    let model = args.calibration.spread(&model, &images, board)?;
     let outcome = args.calibration.quantize(&model, &images, board)?;
     console::say(told(&model, &outcome.record));
     Ok((Loaded::Quantized(outcome.model), images.paths()))

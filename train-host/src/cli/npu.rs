@@ -8,7 +8,7 @@ use std::time::Duration;
 use boards::Board;
 use serde::Serialize;
 
-use super::convert::{Args, Given, Loaded, METHODS, TRAINING, keep_onnx, load};
+use super::convert::{Args, BOXES, Given, Loaded, METHODS, TRAINING, keep_onnx, load};
 use super::quantize::told;
 use crate::console::{self, counted};
 use crate::evaluate::Progress;
@@ -114,6 +114,13 @@ fn expect_use(args: &Args, precision: boards::Precision) -> Result<()> {
             format!("{flag} with --quantizer toolkit, which does not train"),
             "our quantizer",
             format!("leave --quantizer out to train what the NPU runs, or leave {flag} out"),
+        )
+    })?;
+    args.given.expect_none([BOXES], |flag| {
+        Error::input(
+            format!("{flag} with --quantizer toolkit, for which boxes stay as they are"),
+            "our quantizer",
+            format!("leave {flag} out, or --quantizer"),
         )
     })?;
     if !args.npu.no_fallback {

@@ -18,7 +18,7 @@ use crate::model::FusedModel;
 use crate::model::checkpoint::Checkpoint;
 use crate::quantize::{
     Calibration, Images, Judged, Method, Outcome, Recipe, Record, Switch, compare, file, run as quantize,
-    unquantizable,
+    spread, unquantizable,
 };
 use crate::report::quantization;
 use crate::{Error, Result};
@@ -86,6 +86,10 @@ pub struct CalibrationArgs {
     /// for boards that compute in int8 only].
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     float_macs: Option<f64>,
+    /// Box logits spread over the range of the scores, on boards that store both with one scale: finer boxes for nothing.
+    /// Decoders that do not read the bundle's manifest need them as they were: off.
+    #[arg(long, value_enum, default_value_t = SpreadBoxes::On)]
+    spread_boxes: SpreadBoxes,
     #[cfg(feature = "torch")]
     #[command(flatten)]
     qat: super::qat::QatArgs,
@@ -93,6 +97,16 @@ pub struct CalibrationArgs {
 
 /// Most of the multiply-adds that stay in floats, in percent, unless asked otherwise.
 const FLOAT_PERCENT: f64 = 5.0;
+
+/// Whether box logits are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "lowercase")]
+enum SpreadBoxes {
+    /// Where that makes boxes finer.
+    On,
+    /// Never.
+    Off,
+}
 
 /// A method, or the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -137,6 +151,7 @@ pub fn run(args: Args) -> Result<()> {
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
     let calibration = args.calibration.images(&model)?;
     let labels = args.data.as_deref().map(|data| labels(data, args.split, &model)).transpose()?;
+    let model = args.calibration.spread(&model, &calibration, &board)?;
     let mut outcome = args.calibration.calibrate(&model, &calibration, &board)?;
     let trained = args.calibration.train(&model, &calibration, &mut outcome);
     // Before the report, which takes long and shall not take the model with it where it fails; nor shall a training.
@@ -188,6 +203,23 @@ impl CalibrationArgs {
         Ok(Calibration::of(&images_in(path, self.calib_split, model)?, self.images))
     }
 
+    /// `model` as it is quantized for `board`, with its boxes spread where they share a scale with scores.
+    ///
+    /// # Errors
+    /// What keeps it from being quantized or trained, which is better known before minutes are spent.
+    pub fn spread(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<FusedModel> {
+        if let Some((node, why)) = unquantizable(&model.architecture.graph)? {
+            expect_floats(board, &node, &why)?;
+        }
+        self.recipe(board)?;
+        #[cfg(feature = "torch")]
+        self.trainer(model, images)?;
+        match self.spread_boxes {
+            SpreadBoxes::On => spread(model, images.calibrated(), board.int8),
+            SpreadBoxes::Off => Ok(model.clone()),
+        }
+    }
+
     /// Quantizes `model` for `board` with `images`, and trains on where that is asked for.
     pub fn quantize(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<Outcome> {
         let mut outcome = self.calibrate(model, images, board)?;
@@ -197,12 +229,6 @@ impl CalibrationArgs {
 
     /// Quantizes `model` for `board` with `images`.
     fn calibrate(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<Outcome> {
-        if let Some((node, why)) = unquantizable(&model.architecture.graph)? {
-            expect_floats(board, &node, &why)?;
-        }
-        // What keeps it from training is better known before minutes are spent.
-        #[cfg(feature = "torch")]
-        self.trainer(model, images)?;
         quantize(model, images, &self.recipe(board)?)
     }
 

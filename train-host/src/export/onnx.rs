@@ -114,12 +114,16 @@ pub(super) fn metadata(architecture: &Architecture) -> Result<Vec<StringStringEn
         Boxes::Anchors { anchors_px } => entry("anchors_px", json(anchors_px)?),
         Boxes::Distances { reg_max } => entry("reg_max", json(reg_max)?),
     };
-    Ok(vec![
+    let mut entries = vec![
         entry("model", architecture.name.clone()),
         entry("classes", json(&head.classes)?),
         entry("strides", json(&head.strides)?),
         boxes,
-    ])
+    ];
+    if !head.spread.is_empty() {
+        entries.push(entry("box_spread", json(&head.spread)?));
+    }
+    Ok(entries)
 }
 
 pub(super) fn entry(key: &str, value: String) -> StringStringEntryProto {

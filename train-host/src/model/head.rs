@@ -1,7 +1,7 @@
 //! What the raw outputs mean: classes, strides, and how boxes are told: by anchors (YOLOv5's Detect layer) or by
 //! distances (the split heads of YOLOv8 and YOLO11).
 
-use artifact::{Decode, MAX_BINS, RawOutput};
+use artifact::{Decode, MAX_BINS, RawOutput, Spread};
 use serde::{Deserialize, Serialize};
 
 use super::architecture::misfit;
@@ -17,6 +17,9 @@ pub struct Head {
     pub strides: Vec<usize>,
     /// How the outputs of a level tell boxes.
     pub boxes: Boxes,
+    /// What the box channels of each anchor of each output tell of their logits; empty where they are logits, as in every
+    /// model but those that `quantize` made ready for a device that stores boxes and scores with one scale.
+    pub spread: Vec<Vec<[Spread; 4]>>,
 }
 
 /// How boxes are told.
@@ -38,7 +41,7 @@ pub enum Boxes {
 impl Head {
     /// A head with anchors.
     pub fn with_anchors(classes: Vec<String>, strides: Vec<usize>, anchors_px: Vec<Vec<[f32; 2]>>) -> Self {
-        Self { classes, strides, boxes: Boxes::Anchors { anchors_px } }
+        Self { classes, strides, boxes: Boxes::Anchors { anchors_px }, spread: Vec::new() }
     }
 
     /// Its anchors in pixels, for each stride.
@@ -54,6 +57,13 @@ impl Head {
                 "split heads can be converted and evaluated, but neither trained nor used to start a training",
             )),
         }
+    }
+
+    /// What `channel` of the raw output `output` tells of its logit: all but box channels of anchors are logits.
+    pub fn spread_of(&self, output: usize, channel: usize) -> Spread {
+        let (anchor, part) = (channel / (5 + self.classes.len()), channel % (5 + self.classes.len()));
+        let of_anchor = self.spread.get(output).and_then(|anchors| anchors.get(anchor));
+        of_anchor.and_then(|spread| spread.get(part)).copied().unwrap_or(Spread::NONE)
     }
 
     /// Gives the classes other names.
@@ -91,7 +101,26 @@ impl Head {
                 Err(misfit(format!("reg_max {reg_max}"), format!("1 to {MAX_BINS} bins")))
             }
             Boxes::Distances { .. } => Ok(()),
+        }?;
+        self.check_spread()
+    }
+
+    fn check_spread(&self) -> Result<()> {
+        let counts = |lists: &mut dyn Iterator<Item = usize>| lists.collect::<Vec<_>>();
+        let found = counts(&mut self.spread.iter().map(Vec::len));
+        let expected = match &self.boxes {
+            Boxes::Anchors { anchors_px } => counts(&mut anchors_px.iter().map(Vec::len)),
+            Boxes::Distances { .. } => Vec::new(),
+        };
+        let is_sane = |it: &Spread| it.gain.is_finite() && it.gain > 0.0 && it.offset.is_finite();
+        let fits = found.is_empty() || found == expected;
+        if fits && self.spread.iter().flatten().flatten().all(is_sane) {
+            return Ok(());
         }
+        Err(misfit(
+            format!("box channels spread as {:?}", self.spread),
+            "none, or for each anchor four finite gains above 0 with finite offsets",
+        ))
     }
 
     /// Stride and channels of each output of the graph, in order.
@@ -103,7 +132,9 @@ impl Head {
     pub fn decode(&self) -> Decode {
         let strides = self.strides.clone();
         match &self.boxes {
-            Boxes::Anchors { anchors_px } => Decode::Yolov5 { strides, anchors_px: anchors_px.clone() },
+            Boxes::Anchors { anchors_px } => {
+                Decode::Yolov5 { strides, anchors_px: anchors_px.clone(), spread: self.spread.clone() }
+            }
             &Boxes::Distances { reg_max } => Decode::Yolov8 { strides, reg_max },
         }
     }
@@ -126,30 +157,32 @@ struct Stored {
     anchors_px: Option<Vec<Vec<[f32; 2]>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reg_max: Option<usize>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    spread: Vec<Vec<[Spread; 4]>>,
 }
 
 impl TryFrom<Stored> for Head {
     type Error = &'static str;
 
     fn try_from(stored: Stored) -> std::result::Result<Self, Self::Error> {
-        let Stored { classes, strides, anchors_px, reg_max } = stored;
+        let Stored { classes, strides, anchors_px, reg_max, spread } = stored;
         let boxes = match (anchors_px, reg_max) {
             (Some(anchors_px), None) => Boxes::Anchors { anchors_px },
             (None, Some(reg_max)) => Boxes::Distances { reg_max },
             _ => return Err("a head has either `anchors_px` or `reg_max`"),
         };
-        Ok(Self { classes, strides, boxes })
+        Ok(Self { classes, strides, boxes, spread })
     }
 }
 
 impl From<Head> for Stored {
     fn from(head: Head) -> Self {
-        let Head { classes, strides, boxes } = head;
+        let Head { classes, strides, boxes, spread } = head;
         let (anchors_px, reg_max) = match boxes {
             Boxes::Anchors { anchors_px } => (Some(anchors_px), None),
             Boxes::Distances { reg_max } => (None, Some(reg_max)),
         };
-        Self { classes, strides, anchors_px, reg_max }
+        Self { classes, strides, anchors_px, reg_max, spread }
     }
 }
 
@@ -173,10 +206,43 @@ mod tests {
         }
     }
 
+    /// One class, two anchors.
+    fn spread_head(spread: Vec<Vec<[Spread; 4]>>) -> Head {
+        let head = Head::with_anchors(vec!["a".into()], vec![8], vec![vec![[1.0, 2.0]; 2]]);
+        Head { spread, ..head }
+    }
+
+    #[test]
+    fn box_channels_alone_are_spread() {
+        let wide = Spread { gain: 2.0, offset: 1.0 };
+        let head = spread_head(vec![vec![[Spread::NONE; 4], [Spread::NONE, wide, wide, wide]]]);
+        head.validate().unwrap();
+        let spread: Vec<bool> = (0..12).map(|channel| head.spread_of(0, channel) == wide).collect();
+        let expected = [vec![false; 7], vec![true; 3], vec![false; 2]].concat();
+        assert_eq!(spread, expected);
+        assert_eq!(head.spread_of(1, 7), Spread::NONE);
+        let Decode::Yolov5 { spread, .. } = head.decode() else { panic!("anchors") };
+        assert_eq!(spread, head.spread);
+        let json = serde_json::to_string(&head).unwrap();
+        assert_eq!(serde_json::from_str::<Head>(&json).unwrap(), head);
+    }
+
+    #[test]
+    fn a_spread_that_does_not_fit_is_refused() {
+        let of = |gain: f32, offset: f32| vec![vec![[Spread { gain, offset }; 4]; 2]];
+        spread_head(of(1.5, -2.0)).validate().unwrap();
+        for spread in [vec![vec![[Spread::NONE; 4]]], of(0.0, 0.0), of(f32::NAN, 0.0), of(1.0, f32::INFINITY)]
+        {
+            let error = spread_head(spread).validate().unwrap_err().to_string();
+            assert!(error.contains("box channels"), "{error}");
+        }
+        let split = Head { boxes: Boxes::Distances { reg_max: 4 }, ..spread_head(of(2.0, 0.0)) };
+        assert!(split.validate().is_err());
+    }
+
     #[test]
     fn split_heads_have_no_anchors_and_say_so() {
-        let head =
-            Head { classes: vec!["a".into()], strides: vec![8], boxes: Boxes::Distances { reg_max: 16 } };
+        let head = Head { boxes: Boxes::Distances { reg_max: 16 }, ..spread_head(Vec::new()) };
         assert!(head.anchors_px().unwrap_err().to_string().contains("neither trained"));
     }
 }

@@ -21,6 +21,7 @@ pub mod outline;
 pub(crate) mod reference;
 mod rep_block;
 mod specs;
+mod spread;
 pub(crate) mod tensor_file;
 mod validate;
 pub mod warm_start;
@@ -36,6 +37,7 @@ pub use init::initial_weights;
 pub use named::MODEL_NAMES;
 pub use outline::Outline;
 pub use specs::{Role, WeightSpec};
+pub use spread::{can_be_spread, spread_boxes};
 pub use validate::Shape;
 pub use warm_start::TransferReport;
 

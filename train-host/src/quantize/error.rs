@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use artifact::{Tensor, TensorData, TensorSpec};
+use artifact::{Spread, Tensor, TensorData, TensorSpec};
 use repedge::backend::Session;
 use repedge::backend::tract::TractSession;
 use repedge::int8;
@@ -16,7 +16,7 @@ use super::scheme::QuantizedModel;
 use super::stakes;
 use crate::export::{self, qdq};
 use crate::fuse::{ChannelGroup, group_of};
-use crate::model::{FusedModel, Head, NodeId};
+use crate::model::{Architecture, FusedModel, Head, NodeId};
 use crate::{Error, Result};
 
 /// Signal-to-noise ratio of values without any noise, in dB, and with the other sign of noise without any values.
@@ -70,10 +70,11 @@ impl Sums {
         self.max_abs = self.max_abs.max(error.abs());
     }
 
-    /// Adds a pair of raw outputs whose squared error costs `cost`.
-    fn add_costly(&mut self, expected: f64, found: f64, cost: f64) {
-        self.add(expected, found);
-        self.cost += cost * (found - expected) * (found - expected);
+    /// Adds a pair of raw outputs, which tell logits as `spread` says, and whose squared error costs `cost`.
+    fn add_costly(&mut self, spread: Spread, expected: f32, found: f32, cost: f64) {
+        self.add(f64::from(spread.logit(expected)), f64::from(spread.logit(found)));
+        let error = f64::from(found) - f64::from(expected);
+        self.cost += cost * error * error;
     }
 
     fn sqnr_db(&self) -> f64 {
@@ -172,8 +173,9 @@ impl<'a> Reference<'a> {
             for (channel, ((expected, found), costs)) in channels.enumerate() {
                 let kind = group_of(at, channel, self.head);
                 let group = sums.entry((at, kind)).or_default();
+                let spread = self.head.spread_of(at, channel);
                 for ((&a, &b), &cost) in expected.iter().zip(found).zip(costs) {
-                    group.add_costly(f64::from(a), f64::from(b), cost);
+                    group.add_costly(spread, a, b, cost);
                 }
                 if kind == ChannelGroup::Class {
                     scores += costs.iter().sum::<f64>();
@@ -244,16 +246,26 @@ fn errors_of(
     images.stream(model.imgsz, "error by node", |shown| {
         float.run(shown.tensor, &mut expected)?;
         int8.run(shown.tensor, &mut found)?;
-        for (sums, (a, b)) in sums.iter_mut().zip(expected.iter().zip(&found)) {
+        for ((sums, id), (a, b)) in sums.iter_mut().zip(nodes).zip(expected.iter().zip(&found)) {
             let (TensorData::F32(expected), TensorData::F32(found)) = (&a.data, &b.data) else { continue };
             let [expected, found] = [expected, found].map(|values| picture(a, values, shown));
-            expected.iter().zip(&found).for_each(|(&a, &b)| sums.add(f64::from(a), f64::from(b)));
+            let plane = (expected.len() / a.channels().max(1)).max(1);
+            for (at, (&a, &b)) in expected.iter().zip(&found).enumerate() {
+                let told = spread_of(&model.architecture, *id, at / plane);
+                sums.add(f64::from(told.logit(a)), f64::from(told.logit(b)));
+            }
         }
         Ok(())
     })?;
     let name = |&id: &NodeId| model.architecture.graph.nodes[id].name.clone();
     let error = |(id, sums): (&NodeId, Sums)| NodeError { node: name(id), sqnr_db: sums.sqnr_db() };
     Ok(nodes.iter().zip(sums).map(error).collect())
+}
+
+/// What `channel` of node `id` tells of its logit, where the node is a raw output.
+fn spread_of(Architecture { graph, head, .. }: &Architecture, id: NodeId, channel: usize) -> Spread {
+    let output = graph.outputs.iter().position(|&output| output == id);
+    output.map_or(Spread::NONE, |output| head.spread_of(output, channel))
 }
 
 /// The picture's part of `values`, which are those of `tensor`.

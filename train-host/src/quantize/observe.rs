@@ -62,7 +62,7 @@ impl Channel {
         self.count > 0 && self.low == 0.0 && self.high == 0.0
     }
 
-    fn add(&mut self, values: &[f32]) {
+    pub(super) fn add(&mut self, values: &[f32]) {
         for &value in values {
             self.low = self.low.min(value);
             self.high = self.high.max(value);

@@ -32,7 +32,7 @@ pub struct Plan {
 pub fn quantize(model: &FusedModel, observed: &Observations, plan: &Plan) -> Result<QuantizedModel> {
     let graph = &model.architecture.graph;
     let floats = float_nodes(graph, &plan.kept)?;
-    let tensors = ranges::tensors(graph, observed, plan.method, plan.rules, &floats)?;
+    let tensors = ranges::tensors(&model.architecture, observed, plan.method, plan.rules, &floats)?;
     let mut quantized = QuantizedModel {
         architecture: model.architecture.clone(),
         weights: Weights::default(),

@@ -9,14 +9,18 @@ use repedge::int8;
 
 use super::calibrate::{Method, Range, View, range};
 use super::histogram::Histogram;
-use super::observe::{Observations, Stats, makes_values};
+use super::observe::{Channel, Observations, Stats, makes_values};
 use super::scheme::{function, sole_activation};
-use crate::model::{Activation, Graph, NodeId, Op};
+use crate::model::{Activation, Architecture, Graph, Head, NodeId, Op};
 use crate::{Error, Result};
 
 /// Scores vanish below this logit: an output's range reaches down to it, whatever its values count, because a logit that
 /// is clipped above it turns background into detections.
 const LEAST_LOGIT: f64 = -7.0;
+
+/// A score of this logit is as good as any, and where boxes are spread the range of scores reaches up to it at least: one that
+/// calibration happened not to show shall not be clipped to what it did show.
+const MOST_LOGIT: f64 = 4.0;
 
 /// Scale and zero point of the image: a pixel is stored as it is, less 128.
 pub const PIXELS: Quant = Quant { scale: 1.0 / 255.0, zero_point: int8::MIN };
@@ -31,7 +35,7 @@ pub const PIXELS: Quant = Quant { scale: 1.0 / 255.0, zero_point: int8::MIN };
 /// # Errors
 /// [`Error::Model`] naming a tensor that held nothing but 0, or values for which f32 holds no scale.
 pub fn tensors(
-    graph: &Graph,
+    Architecture { graph, head, .. }: &Architecture,
     observed: &Observations,
     method: Method,
     rules: Int8,
@@ -51,6 +55,11 @@ pub fn tensors(
             let class = classes[id];
             let quant = match known.get(&class) {
                 Some(quant) => *quant,
+                None if graph.outputs.contains(&id) && !head.spread.is_empty() => {
+                    // Boxes were made to fit what scores reach, whatever the method.
+                    let scores = over_scores(head, &stats(graph, observed, id)?.channels);
+                    scores.quant().ok_or_else(|| without_scale(&graph.nodes[id].name, scores))?
+                }
                 None => class_quant(graph, observed, method, &classes, class)?,
             };
             known.insert(class, quant);
@@ -63,6 +72,18 @@ pub fn tensors(
         quants[id] = before_activation(graph, observed, rules, id, (activation, post))?;
     }
     Ok(quants)
+}
+
+/// The range of the scores in an output, of which `channels` were seen, down to where they vanish and up to where they are sure.
+pub(super) fn over_scores(head: &Head, channels: &[Channel]) -> Range {
+    let is_score = |channel: usize| channel % (5 + head.classes.len()) >= 4;
+    let scores =
+        || (0..channels.len()).filter(|&channel| is_score(channel)).map(|channel| &channels[channel]);
+    let low = scores().map(|channel| f64::from(channel.low)).fold(0.0, f64::min);
+    Range {
+        low: low.max(LEAST_LOGIT),
+        high: scores().map(|channel| f64::from(channel.high)).fold(MOST_LOGIT, f64::max),
+    }
 }
 
 /// The scale of the values that an activation turns into values stored as `post`; none where it reads sums.

@@ -31,7 +31,7 @@ pub(super) fn of_outputs(head: &Head, outputs: &[&[f32]], planes: &[usize]) -> V
     levels
         .flat_map(|(level, ((outputs, planes), &stride))| match &head.boxes {
             Boxes::Anchors { anchors_px } => {
-                vec![anchors(head, outputs[0], planes[0], &anchors_px[level], stride)]
+                vec![anchors(head, level, outputs[0], planes[0], &anchors_px[level], stride)]
             }
             Boxes::Distances { reg_max } => distances(outputs, planes[0], *reg_max),
         })
@@ -39,7 +39,15 @@ pub(super) fn of_outputs(head: &Head, outputs: &[&[f32]], planes: &[usize]) -> V
 }
 
 /// `x, y, w, h, objectness` and classes for each anchor: `xy = (2σ - 0.5 + cell) · stride`, `wh = (2σ)² · anchor`.
-fn anchors(head: &Head, output: &[f32], plane: usize, anchors_px: &[[f32; 2]], stride: usize) -> Vec<f64> {
+/// Box logits as the head spread them: an error of what they are stored as is one of the logit, divided by the gain.
+fn anchors(
+    head: &Head,
+    level: usize,
+    output: &[f32],
+    plane: usize,
+    anchors_px: &[[f32; 2]],
+    stride: usize,
+) -> Vec<f64> {
     let channels = 5 + head.classes.len();
     let mut costs = vec![0.0; output.len()];
     #[expect(clippy::cast_precision_loss, reason = "strides are small")]
@@ -66,14 +74,17 @@ fn anchors(head: &Head, output: &[f32], plane: usize, anchors_px: &[[f32; 2]], s
                 continue;
             }
             costs[at(4)] = best;
+            let spread = |part: usize| head.spread_of(level, anchor * channels + part);
+            let told = |part: usize| sigmoid(f64::from(spread(part).logit(output[at(part)])));
+            let per_value = |part: usize| 1.0 / f64::from(spread(part).gain).powi(2);
             for axis in 0..2 {
-                let (center, size) = (score(axis), score(axis + 2));
+                let (center, size) = (told(axis), told(axis + 2));
                 let side = (4.0 * size * size * f64::from(size_px[axis])).max(1.0);
                 // A shift by a part d of the side leaves an overlap of (1 - d) / (1 + d).
                 let by_center = 2.0 * 2.0 * center * (1.0 - center) * stride / side;
                 let by_size = 2.0 * (1.0 - size);
-                costs[at(axis)] = OVERLAP * best * by_center * by_center;
-                costs[at(axis + 2)] = OVERLAP * best * by_size * by_size;
+                costs[at(axis)] = OVERLAP * best * by_center * by_center * per_value(axis);
+                costs[at(axis + 2)] = OVERLAP * best * by_size * by_size * per_value(axis + 2);
             }
         }
     }
@@ -123,10 +134,12 @@ fn distance(bin: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use artifact::Spread;
+
     use super::*;
 
     fn head(boxes: Boxes) -> Head {
-        Head { classes: vec!["a".into(), "b".into()], strides: vec![8], boxes }
+        Head { classes: vec!["a".into(), "b".into()], strides: vec![8], boxes, spread: Vec::new() }
     }
 
     #[test]
@@ -143,6 +156,22 @@ mod tests {
         // All box logits are 0: the center moves by half a stride a logit, the size by its own part.
         assert!((costs[5] - OVERLAP * score).abs() < 1e-9 && (costs[7] - OVERLAP * score).abs() < 1e-9);
         assert!((costs[1] / costs[3] - 100.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn spread_boxes_cost_what_their_logits_do() {
+        let plain = head(Boxes::Anchors { anchors_px: vec![vec![[8.0, 80.0]]] });
+        let wide = Spread { gain: 4.0, offset: -3.0 };
+        let spread = Head { spread: vec![vec![[wide; 4]]], ..plain.clone() };
+        let logits = [0.3_f32, -0.2, 0.9, 0.1, 2.0, -9.0, 3.0];
+        let mut values = logits;
+        values[..4].iter_mut().for_each(|value| *value = *value * wide.gain + wide.offset);
+        let [of_logits, of_values] = [(&plain, &logits), (&spread, &values)]
+            .map(|(head, output)| of_outputs(head, &[output], &[1]).remove(0));
+        for (part, (logit, value)) in of_logits.iter().zip(&of_values).enumerate() {
+            let gain = if part < 4 { 16.0 } else { 1.0 };
+            assert!((logit - value * gain).abs() < 1e-5 * logit.max(1.0), "{part}: {logit} {value}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod bad_input;
 mod files;
 mod memory;
+mod spread;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -16,6 +16,7 @@ pub(crate) fn sample(payload: &[u8]) -> Manifest {
         decode: Decode::Yolov5 {
             strides: vec![8, 16],
             anchors_px: vec![vec![[10.0, 13.0]], vec![[30.0, 61.0]]],
+            spread: Vec::new(),
         },
         confidence: 0.25,
         iou: 0.45,
@@ -91,6 +92,7 @@ fn decode_must_fit_the_input() {
     let decode = |strides: &[usize], anchors: &[&[[f32; 2]]]| Decode::Yolov5 {
         strides: strides.to_vec(),
         anchors_px: anchors.iter().map(|list| list.to_vec()).collect(),
+        spread: Vec::new(),
     };
     let one: &[[f32; 2]] = &[[1.0, 1.0]];
     assert!(complaint(|m| m.decode = decode(&[], &[])).contains("0 strides"));
@@ -100,6 +102,41 @@ fn decode_must_fit_the_input() {
     assert!(complaint(|m| m.decode = decode(&[8, 16], &[one, &[]])).contains("without anchors"));
     assert!(complaint(|m| m.decode = decode(&[8, 16], &[one, &[[0.0, 1.0]]])).contains("anchors_px"));
     assert!(complaint(|m| m.decode = decode(&[8, 16], &[one, &[[1.0, f32::NAN]]])).contains("anchors_px"));
+}
+
+#[test]
+fn boxes_may_be_spread_for_every_anchor_or_for_none() {
+    let spread_as = |spread: Vec<Vec<[Spread; 4]>>| {
+        let mut manifest = sample(b"onnx");
+        let Decode::Yolov5 { spread: empty, .. } = &mut manifest.decode else { unreachable!() };
+        *empty = spread;
+        manifest
+    };
+    let wide = [Spread { gain: 2.5, offset: -3.0 }; 4];
+    let whole = spread_as(vec![vec![wide], vec![[Spread::NONE; 4]]]);
+    whole.validate().unwrap();
+    let json = serde_json::to_string(&whole).unwrap();
+    assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), whole);
+    assert!(!serde_json::to_string(&sample(b"onnx")).unwrap().contains("spread"), "none is not written");
+    let with = |gain: f32, offset: f32| [Spread { gain, offset }; 4];
+    for spoiled in [
+        vec![vec![wide]],
+        vec![vec![wide], vec![wide, wide]],
+        vec![vec![wide], vec![]],
+        vec![vec![wide], vec![with(0.0, 1.0)]],
+        vec![vec![wide], vec![with(-1.0, 1.0)]],
+        vec![vec![wide], vec![with(f32::INFINITY, 1.0)]],
+        vec![vec![wide], vec![with(1.0, f32::NAN)]],
+    ] {
+        let error = spread_as(spoiled).validate().expect_err("accepted a spoiled spread").to_string();
+        assert!(error.contains("spread of decode"), "{error}");
+    }
+}
+
+#[test]
+fn a_spread_value_tells_its_logit() {
+    assert_eq!(Spread { gain: 4.0, offset: -2.0 }.logit(6.0), 2.0);
+    assert_eq!(Spread::NONE.logit(-0.3), -0.3);
 }
 
 /// [`sample`] with YOLOv8's pairs of outputs: 4 sides of 3 bins, 2 classes.

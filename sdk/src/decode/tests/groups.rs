@@ -10,7 +10,11 @@ const MANY: usize = 7;
 const PLANES: usize = 2 * (5 + MANY);
 
 fn decode() -> Decode {
-    Decode::Yolov5 { strides: vec![8], anchors_px: vec![vec![[10.0, 13.0], [16.0, 30.0]]] }
+    Decode::Yolov5 {
+        strides: vec![8],
+        anchors_px: vec![vec![[10.0, 13.0], [16.0, 30.0]]],
+        spread: Vec::new(),
+    }
 }
 
 fn spec(dtype: DType, layout: Layout, quant: Option<Quant>) -> TensorSpec {

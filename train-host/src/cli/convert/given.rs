@@ -10,6 +10,8 @@ use crate::{Error, Result};
 
 /// Flags of [`CalibrationArgs`](super::CalibrationArgs) about how our quantizer works.
 pub const METHODS: [&str; 5] = ["--method", "--equalize", "--adaround", "--bias-correction", "--float-macs"];
+/// The flag of [`CalibrationArgs`](super::CalibrationArgs) about what is quantized, whoever does that.
+pub const BOXES: &str = "--spread-boxes";
 /// Flags of [`CalibrationArgs`](super::CalibrationArgs) about training on.
 pub const TRAINING: [&str; 5] = ["--qat", "--qat-batch", "--qat-device", "--qat-seed", "--qat-threads"];
 /// Flags of [`CalibrationArgs`](super::CalibrationArgs) about the images.
@@ -41,7 +43,7 @@ impl Given {
 
 /// All flags that tell how our quantizer works and on what.
 pub fn calibration() -> impl Iterator<Item = &'static str> {
-    IMAGES.into_iter().chain(METHODS).chain(TRAINING)
+    IMAGES.into_iter().chain([BOXES]).chain(METHODS).chain(TRAINING)
 }
 
 impl FromArgMatches for Given {

@@ -2,7 +2,7 @@
 //! Measures nothing.
 
 use crate::console::counted;
-use crate::model::FusedModel;
+use crate::model::{FusedModel, Head};
 use crate::quantize::error::OutputError;
 use crate::quantize::{Candidate, PassRecord, Record, Verdict};
 
@@ -19,6 +19,7 @@ pub fn told(model: &FusedModel, record: &Record) -> String {
         100.0 * record.macs.share()
     );
     let mut lines = vec![head];
+    lines.extend(spread(&model.architecture.head));
     lines.extend(record.candidates.iter().map(candidate));
     lines.extend(record.passes.iter().map(pass));
     lines.push(result(&record.verdict));
@@ -26,6 +27,16 @@ pub fn told(model: &FusedModel, record: &Record) -> String {
     lines.extend(record.verdict.outputs.iter().map(output));
     lines.extend(notes(record));
     lines.join("\n")
+}
+
+/// By how much box logits are spread, where they are.
+fn spread(head: &Head) -> Option<String> {
+    let gains = || head.spread.iter().flatten().flatten().map(|spread| spread.gain);
+    let least = gains().reduce(f32::min)?;
+    let most = gains().fold(least, f32::max);
+    Some(format!(
+        "  box logits times {least:.1} to {most:.1}, which spreads them over the range of the scores"
+    ))
 }
 
 /// By how many others it was judged.
@@ -167,6 +178,14 @@ note: 0 for every image: model.3.act: channel 4
 note: 0 for every image: model.4.act: channels 0, 1, 2, 3, 4, 5, 6, 7 and 3 more
 note: 3 images of one color to calibrate on: a lens cap, or a broken converter?";
         assert_eq!(told(&model(), &record()), expected);
+    }
+
+    #[test]
+    fn spread_boxes_are_told() {
+        let mut model = model();
+        let of = |gain: f32| [artifact::Spread { gain, offset: 0.0 }; 4];
+        model.architecture.head.spread = vec![vec![of(1.26), of(3.0)], vec![of(2.0)]];
+        assert!(told(&model, &record()).contains("\n  box logits times 1.3 to 3.0, which"));
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Session for OneObject {
 }
 
 fn decode() -> Decode {
-    Decode::Yolov5 { strides: vec![STRIDE], anchors_px: vec![vec![[20.0, 20.0]]] }
+    Decode::Yolov5 { strides: vec![STRIDE], anchors_px: vec![vec![[20.0, 20.0]]], spread: Vec::new() }
 }
 
 /// `count` images of 128×128 pixels (twice the input) with the object where [`OneObject`] finds it:

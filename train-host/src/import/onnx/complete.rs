@@ -2,7 +2,7 @@
 //! something had to be assumed.
 
 use super::head::{Found, Told};
-use super::metadata::Metadata;
+use super::metadata::{BoxSpread, Metadata};
 use crate::model::{Boxes, Head};
 use crate::{Error, Result};
 
@@ -42,6 +42,7 @@ pub(super) fn head(
     notes: &mut Vec<String>,
 ) -> Result<Head> {
     let Found { strides, classes, boxes, .. } = found;
+    let spread = spread(&boxes, metadata)?;
     let boxes = match boxes {
         Told::Distances { reg_max } => Boxes::Distances { reg_max },
         Told::Anchors { anchors_px: Some(anchors_px), .. } => Boxes::Anchors { anchors_px },
@@ -50,7 +51,7 @@ pub(super) fn head(
         }
     };
     let generic = (0..classes).map(|class| format!("class{class}")).collect();
-    let mut head = Head { classes: generic, strides, boxes };
+    let mut head = Head { classes: generic, strides, boxes, spread };
     match names {
         Some(names) => head.rename(names)?,
         None => notes.push(format!(
@@ -59,6 +60,24 @@ pub(super) fn head(
         )),
     }
     Ok(head)
+}
+
+/// How boxes are spread. A file that decodes itself has undone that.
+///
+/// # Errors
+/// [`Error::Model`] when what is written there cannot be read, or the file decodes itself.
+fn spread(boxes: &Told, metadata: &Metadata) -> Result<BoxSpread> {
+    let found = match (&metadata.box_spread, boxes) {
+        (None, _) => return Ok(BoxSpread::new()),
+        (Some(Ok(spread)), Told::Anchors { anchors_px: None, .. }) => return Ok(spread.clone()),
+        (Some(Ok(_)), _) => "a box_spread beside a head that has no raw anchors".to_owned(),
+        (Some(Err(reason)), _) => format!("a box_spread that cannot be read: {reason}"),
+    };
+    Err(Error::model(
+        found,
+        "what train-host wrote: gain and offset of the box channels of each anchor",
+        "take the file as train-host wrote it, or export the model again",
+    ))
 }
 
 /// Anchors of a head that does not decode: those that the exporter wrote beside it, else YOLOv5's.

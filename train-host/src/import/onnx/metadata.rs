@@ -1,10 +1,15 @@
 //! What exporters write beside the graph: class names, anchors, image size, task. Class names come as the text of a
 //! Python dict or list; reading it runs no Python.
 
+use artifact::Spread;
+
 use super::proto::Model;
 
 /// Longest entry that is read, in bytes.
 const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// For the box channels of each anchor of each output.
+pub(super) type BoxSpread = Vec<Vec<[Spread; 4]>>;
 
 /// The entries that are understood.
 #[derive(Debug, Default, PartialEq)]
@@ -12,6 +17,8 @@ pub(super) struct Metadata {
     /// Class names, or why they cannot be read.
     pub classes: Option<Result<Vec<String>, String>>,
     pub anchors_px: Option<Vec<Vec<[f32; 2]>>>,
+    /// What box channels tell of their logits, as train-host writes it, or why it cannot be read.
+    pub box_spread: Option<Result<BoxSpread, String>>,
     /// Height and width.
     pub imgsz: Option<[usize; 2]>,
     /// What ultralytics says the model is for.
@@ -28,6 +35,8 @@ impl Metadata {
         Self {
             classes: classes.or_else(|| entry("names").map(names)),
             anchors_px: short("anchors_px").and_then(|text| serde_json::from_str(text).ok()),
+            box_spread: short("box_spread")
+                .map(|text| serde_json::from_str(text).map_err(|error| error.to_string())),
             imgsz: short("imgsz").and_then(|text| serde_json::from_str(text).ok()),
             task: entry("task").map(str::to_owned),
         }

@@ -26,7 +26,7 @@ use super::Options;
 use crate::console::say;
 use crate::fuse::fuse_graph;
 use crate::model::checkpoint::name_file;
-use crate::model::{Architecture, Checkpoint, FusedModel};
+use crate::model::{Architecture, Checkpoint, FusedModel, spread_boxes};
 use crate::{Error, Result};
 
 /// Largest file, which is protobuf's own limit.
@@ -107,7 +107,11 @@ fn read(bytes: &[u8], name: &str, options: &Options) -> Result<Understood> {
         head: complete::head(found, names, &metadata, &mut notes)?,
     };
     let imgsz = options.imgsz.unwrap_or(side_px);
-    let checkpoint = Checkpoint::Fused(FusedModel { architecture, weights, imgsz });
+    let mut model = FusedModel { architecture, weights, imgsz };
+    if !model.architecture.head.spread.is_empty() {
+        model = spread_boxes(&model, Vec::new())?;
+    }
+    let checkpoint = Checkpoint::Fused(model);
     checkpoint.validate()?;
     Ok(Understood { checkpoint, notes })
 }

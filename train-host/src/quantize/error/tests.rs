@@ -81,7 +81,7 @@ fn of(errors: &[OutputError], output: usize, group: ChannelGroup) -> &OutputErro
 /// A head of two classes with these anchors at each stride.
 fn anchored(anchors_px: Vec<Vec<[f32; 2]>>) -> Head {
     let strides = [8, 16, 32][..anchors_px.len()].to_vec();
-    Head { classes: vec!["a".into(), "b".into()], strides, boxes: Boxes::Anchors { anchors_px } }
+    Head::with_anchors(vec!["a".into(), "b".into()], strides, anchors_px)
 }
 
 /// A value for each of `channels` channels and `places` places.

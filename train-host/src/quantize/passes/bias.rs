@@ -12,7 +12,7 @@ const STEP: f64 = 1e-3;
 
 /// Mean error of one channel: `wanted` minus `found` over all its places in all images, weighted by the slope of
 /// `function` at the wanted values.
-pub(super) fn mean_error(wanted: &[Vec<f32>], found: &[Vec<f32>], function: fn(f64) -> f64) -> f64 {
+pub(super) fn mean_error(wanted: &[Vec<f32>], found: &[Vec<f32>], function: impl Fn(f64) -> f64) -> f64 {
     let errors = || wanted.iter().zip(found).flat_map(|(wanted, found)| wanted.iter().zip(found));
     let slope = |x: f64| ((function(x + STEP) - function(x - STEP)) / (2.0 * STEP)).abs();
     let weighted = |limit: f64, center: f64| {

@@ -2,14 +2,14 @@
 //! with what its layer really reads: the errors of the layers before it included. Memory is bounded by taking fewer
 //! images where tensors are large.
 
-use artifact::TensorData;
+use artifact::{Spread, TensorData};
 use rayon::prelude::*;
 
 use super::bias::{correct, mean_error};
 use super::operators::{Layer, Plane, apply, stored};
 use super::rounding::round_adaptively;
 use super::samples::{Moments, Objective, sample};
-use crate::model::{Conv, FusedModel, Graph, NodeId, Op, Shape, Weights};
+use crate::model::{Architecture, Conv, FusedModel, Graph, NodeId, Op, Shape, Weights};
 use crate::quantize::focus::Focus;
 use crate::quantize::images::{Images, bar};
 use crate::quantize::objects;
@@ -192,14 +192,16 @@ impl Walk<'_> {
         Ok(Pair { float, int8 })
     }
 
-    /// Mean error of each channel of convolution `id`, as the function behind it sees them.
+    /// Mean error of each channel of convolution `id`, as what is behind it sees them.
     fn mean_errors(&self, id: NodeId, float: &[Plane], int8: &[Plane]) -> Vec<f64> {
-        let graph = &self.model.architecture.graph;
-        let seen_through = match sole_activation(graph, &graph.users(), id) {
+        let Architecture { graph, head, .. } = &self.model.architecture;
+        let output = graph.outputs.iter().position(|&output| output == id);
+        let function: fn(f64) -> f64 = match sole_activation(graph, &graph.users(), id) {
             Some((_, activation)) => function(activation),
-            None if graph.outputs.contains(&id) => int8::sigmoid,
+            None if output.is_some() => int8::sigmoid,
             None => |x| x,
         };
+        let spread = |channel: usize| output.map_or(Spread::NONE, |output| head.spread_of(output, channel));
         let [channels, height, width] = self.shapes[id];
         let plane = height * width;
         let places: Vec<Vec<usize>> =
@@ -213,7 +215,9 @@ impl Walk<'_> {
                     })
                     .collect()
             };
-            mean_error(&part(float), &part(int8), seen_through)
+            let Spread { gain, offset } = spread(channel);
+            let seen = |value: f64| function((value - f64::from(offset)) / f64::from(gain));
+            mean_error(&part(float), &part(int8), seen)
         };
         (0..channels).into_par_iter().map(of_channel).collect()
     }

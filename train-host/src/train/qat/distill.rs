@@ -59,8 +59,9 @@ impl<'a> Distillation<'a> {
     /// the teacher's or the student's. Not what judges: that counts boxes by their overlap, see `quantize::stakes`.
     fn seen(&self, teacher: &[Tensor], student: &[Tensor]) -> Result<Tensor> {
         let mut sums: [Vec<[Tensor; 4]>; GROUPS] = Default::default();
-        for (teacher, student) in teacher.chunks(self.of_level()).zip(student.chunks(self.of_level())) {
-            let parts = self.parts(teacher, student)?;
+        let levels = teacher.chunks(self.of_level()).zip(student.chunks(self.of_level()));
+        for (level, (teacher, student)) in levels.enumerate() {
+            let parts = self.parts(level, teacher, student)?;
             let scores =
                 [score(&parts, |part| &part.teacher)?, score(&parts, |part| &part.student)?.f_detach()?];
             let weight = scores[0].f_maximum(&scores[1])?;
@@ -77,7 +78,7 @@ impl<'a> Distillation<'a> {
         Ok(Tensor::f_stack(&groups.collect::<Result<Vec<_>>>()?, 0)?.f_mean(Kind::Float)?)
     }
 
-    fn parts(&self, teacher: &[Tensor], student: &[Tensor]) -> Result<Vec<Part>> {
+    fn parts(&self, level: usize, teacher: &[Tensor], student: &[Tensor]) -> Result<Vec<Part>> {
         let classes = to_i64(self.head.classes.len());
         let spans: Vec<Vec<(usize, i64, i64)>> = match self.head.boxes {
             Boxes::Anchors { .. } => vec![vec![(0, 0, 4), (1, 4, 1), (2, 5, classes)]],
@@ -90,11 +91,29 @@ impl<'a> Distillation<'a> {
             let by_anchor = |values: &Tensor| values.f_reshape([batch, -1, channels, height, width]);
             let (teacher, student) = (by_anchor(teacher)?, by_anchor(student)?);
             for (group, start, length) in spans {
-                let [teacher, student] = [&teacher, &student].map(|values| values.f_narrow(2, start, length));
+                let [teacher, student] = [&teacher, &student].map(|values| {
+                    let values = values.f_narrow(2, start, length)?;
+                    if group == 0 { self.box_logits(level, values) } else { Ok(values) }
+                });
                 parts.push(Part { group, teacher: teacher?, student: student? });
             }
         }
         Ok(parts)
+    }
+}
+
+impl Distillation<'_> {
+    /// What the box channels of a level, `[N, anchors, channels, H, W]`, tell of their logits.
+    fn box_logits(&self, level: usize, values: Tensor) -> Result<Tensor> {
+        let Some(spread) = self.head.spread.get(level) else { return Ok(values) };
+        let all = || spread.iter().flatten();
+        let of_channel = |numbers: Vec<f32>| -> Result<Tensor> {
+            let numbers = Tensor::f_from_slice(&numbers)?.f_to_device(values.device())?;
+            Ok(numbers.f_reshape([1, to_i64(spread.len()), -1, 1, 1])?)
+        };
+        let offset = of_channel(all().map(|spread| spread.offset).collect())?;
+        let gain = of_channel(all().map(|spread| spread.gain).collect())?;
+        Ok(values.f_sub(&offset)?.f_div(&gain)?)
     }
 }
 
@@ -140,7 +159,7 @@ mod tests {
     use super::*;
 
     fn head(boxes: Boxes, levels: usize) -> Head {
-        Head { classes: vec!["a".into(), "b".into()], strides: vec![8; levels], boxes }
+        Head { classes: vec!["a".into(), "b".into()], strides: vec![8; levels], boxes, spread: Vec::new() }
     }
 
     fn values(shape: [i64; 4], seed: i64) -> Tensor {
@@ -169,6 +188,28 @@ mod tests {
             let (small, large) = (loss(0.05), loss(0.2));
             assert!((0..2).all(|part| 0.0 < small[part] && small[part] < large[part]), "{small:?} {large:?}");
         }
+    }
+
+    #[test]
+    fn spread_boxes_are_seen_as_the_logits_that_they_tell() {
+        use artifact::Spread;
+
+        let plain = head(Boxes::Anchors { anchors_px: vec![vec![[1.0, 1.0]]] }, 1);
+        let (gain, offset) = (4.0, -2.0);
+        let spread = Head { spread: vec![vec![[Spread { gain, offset }; 4]]], ..plain.clone() };
+        let (teacher, student) = (values([1, 7, 4, 4], 1), values([1, 7, 4, 4], 2));
+        let stored = |logits: &Tensor| {
+            let stored = logits.copy();
+            let boxes = stored.narrow(1, 0, 4);
+            stored.narrow(1, 0, 4).copy_(&(boxes * f64::from(gain) + f64::from(offset)));
+            stored
+        };
+        let seen = |head: &Head, teacher: Tensor, student: Tensor| {
+            f64::try_from(&Distillation::new(head).loss(&[teacher], &[student]).unwrap()[0]).unwrap()
+        };
+        let expected = seen(&plain, teacher.copy(), student.copy());
+        let found = seen(&spread, stored(&teacher), stored(&student));
+        assert!(expected > 0.0 && (found - expected).abs() < 1e-4 * expected, "{found} {expected}");
     }
 
     #[test]
