@@ -45,7 +45,7 @@ fn run(operator: Operator, inputs: &[&Planes]) -> Vec<i8> {
     let mut result = vec![0; network.shape(output).len()];
     let given: Vec<Given<'_>> = inputs.iter().map(|input| Given::Stored(&input.data)).collect();
     let plan = Plan::new(network, Isa::detect(), NonZero::new(2).unwrap()).unwrap();
-    plan.run(&mut plan.workspace(), &given, &mut [Taken::Stored(&mut result)]);
+    plan.run(&mut plan.workspace(), &given, [Taken::Stored(&mut result)]);
     result
 }
 

@@ -26,7 +26,11 @@ fn image(width_px: usize, height_px: usize, seed: u32) -> Image {
 
 fn yolo() -> Decode {
     let anchors = |side: f32| vec![[side, side], [side * 2.0, side], [side, side * 2.0]];
-    Decode::Yolov5 { strides: vec![8, 16, 32], anchors_px: [10.0, 30.0, 90.0].map(anchors).to_vec() }
+    Decode::Yolov5 {
+        strides: vec![8, 16, 32],
+        anchors_px: [10.0, 30.0, 90.0].map(anchors).to_vec(),
+        spread: Vec::new(),
+    }
 }
 
 fn split() -> Decode {

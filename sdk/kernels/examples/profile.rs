@@ -186,10 +186,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let inputs: Vec<Given<'_>> = images.iter().map(|image| Given::Real(image)).collect();
     let mut outputs: Vec<Vec<f32>> =
         yolo.network.output_forms().iter().map(|(shape, _)| vec![0.0; shape.len()]).collect();
-    let mut slices: Vec<Taken<'_>> = outputs.iter_mut().map(|output| Taken::Real(output)).collect();
     let mut best: Vec<(String, f64, usize)> = Vec::new();
     for _ in 0..60 {
-        let times = plan.profile(&mut workspace, &inputs, &mut slices);
+        let taken = outputs.iter_mut().map(|output| Taken::Real(output));
+        let times = plan.profile(&mut workspace, &inputs, taken);
         best = times
             .into_iter()
             .enumerate()

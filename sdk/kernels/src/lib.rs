@@ -18,7 +18,7 @@
 //! let plan = Plan::new(network, Isa::detect(), std::num::NonZero::<usize>::MIN)?;
 //! let mut result = [0.0; 4];
 //! let image = Given::Real(&[1.0, 2.0, 3.0, 4.0]);
-//! plan.run(&mut plan.workspace(), &[image], &mut [Taken::Real(&mut result)]);
+//! plan.run(&mut plan.workspace(), &[image], [Taken::Real(&mut result)]);
 //! assert_eq!(result, [0.0, 1.0, 3.0, 5.0]);
 //! # Ok::<(), kernels::Unsupported>(())
 //! ```

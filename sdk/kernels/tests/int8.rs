@@ -51,14 +51,11 @@ fn check(network: &Network, seed: u64) {
             let mut workspace = plan.workspace();
             for _ in 0..2 {
                 let mut outputs: Vec<Image> = expected.iter().map(blank).collect();
-                let mut taken: Vec<Taken<'_>> = outputs
-                    .iter_mut()
-                    .map(|output| match output {
-                        Image::Real(values) => Taken::Real(values),
-                        Image::Stored(values) => Taken::Stored(values),
-                    })
-                    .collect();
-                plan.run(&mut workspace, &inputs, &mut taken);
+                let taken = outputs.iter_mut().map(|output| match output {
+                    Image::Real(values) => Taken::Real(values),
+                    Image::Stored(values) => Taken::Stored(values),
+                });
+                plan.run(&mut workspace, &inputs, taken);
                 for (output, expected) in outputs.iter().zip(&expected) {
                     assert!(output == expected, "{}: {:?}", isa.name(), first_difference(output, expected));
                 }
@@ -253,7 +250,7 @@ fn reals_that_are_no_numbers_are_the_zero_point() {
     let plan = Plan::new(network, Isa::detect(), NonZero::<usize>::MIN).unwrap();
     let mut result = [0; 4];
     let image = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.25];
-    plan.run(&mut plan.workspace(), &[Given::Real(&image)], &mut [Taken::Stored(&mut result)]);
+    plan.run(&mut plan.workspace(), &[Given::Real(&image)], [Taken::Stored(&mut result)]);
     assert_eq!(result, [9, 127, -128, 9 + 2]);
 }
 

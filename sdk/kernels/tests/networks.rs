@@ -36,9 +36,8 @@ fn check(network: &Network, seed: u64) {
             for _ in 0..2 {
                 let mut outputs: Vec<Vec<f32>> =
                     expected.iter().map(|output| vec![f32::NAN; output.len()]).collect();
-                let mut slices: Vec<Taken<'_>> =
-                    outputs.iter_mut().map(|output| Taken::Real(output)).collect();
-                plan.run(&mut workspace, &inputs, &mut slices);
+                let taken = outputs.iter_mut().map(|output| Taken::Real(output));
+                plan.run(&mut workspace, &inputs, taken);
                 for (output, expected) in outputs.iter().zip(&expected) {
                     compare(output, expected, isa);
                 }
@@ -225,4 +224,19 @@ fn images_that_meet_within_a_block_are_refused() {
     network.output(both);
     let error = Plan::new(network, Isa::detect(), NonZero::<usize>::MIN).unwrap_err();
     assert_eq!(error.to_string(), "no kernel for images that meet at channel 3");
+}
+
+/// Both plans need the same memory, since enlarging takes none for each worker; only the number of threads tells them apart.
+#[test]
+#[should_panic(expected = "the workspace of another plan")]
+fn a_workspace_of_another_number_of_threads_is_refused() {
+    let shape = Shape { channels: 8, height: 4, width: 4 };
+    let mut network = Network::new();
+    let image = network.input(shape);
+    let large = network.node(Operator::Upsample { factors: [2, 2] }, &[image]).unwrap();
+    network.output(large);
+    let plan = |threads| Plan::new(network.clone(), Isa::detect(), NonZero::new(threads).unwrap()).unwrap();
+    let mut workspace = plan(3).workspace();
+    let (image, mut output) = (vec![0.5; shape.len()], vec![0.0; 4 * shape.len()]);
+    plan(2).run(&mut workspace, &[Given::Real(&image)], [Taken::Real(&mut output)]);
 }

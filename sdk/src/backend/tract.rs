@@ -55,6 +55,11 @@ impl Default for CpuOptions {
 }
 
 /// An ONNX model ready to run on the CPU.
+///
+/// A model that our kernels compute from end to end, as those that `train-host` exports, allocates nothing for a frame once it has
+/// run on the same thread; any other allocates what tract does. Threads beside the caller's are started when it first runs, and
+/// anew where another thread runs it, on the cores that the caller is bound to then; between frames they sleep, and they end
+/// with the session.
 pub struct TractSession {
     runner: Runner,
     input: TensorSpec,
@@ -147,13 +152,10 @@ impl Session for TractSession {
             return Err(wrong_tensors());
         }
         match &mut self.runner {
-            Runner::Whole(whole) => {
-                let outputs = taken(outputs)?;
-                without_panic(|| {
-                    whole.run(data, outputs);
-                    Ok(())
-                })
-            }
+            Runner::Whole(whole) => without_panic(|| {
+                whole.run(data, taken(outputs));
+                Ok(())
+            }),
             Runner::Engine(plan) => {
                 let results = without_panic(|| {
                     let tensor = tract_onnx::prelude::Tensor::from_shape(&input.shape, data)?;
@@ -165,14 +167,13 @@ impl Session for TractSession {
     }
 }
 
-/// Outputs for our kernels to write.
-fn taken(outputs: &mut [Tensor]) -> Result<Vec<Taken<'_>>, Error> {
-    let values = outputs.iter_mut().map(|output| match &mut output.data {
-        TensorData::F32(values) => Ok(Taken::Real(values)),
-        TensorData::I8(values) => Ok(Taken::Stored(values)),
-        TensorData::U8(_) => Err(wrong_tensors()),
-    });
-    values.collect()
+/// Outputs for our kernels to write: a session's, none of which is u8, or loading would have refused it.
+fn taken(outputs: &mut [Tensor]) -> impl Iterator<Item = Taken<'_>> {
+    outputs.iter_mut().filter_map(|output| match &mut output.data {
+        TensorData::F32(values) => Some(Taken::Real(values)),
+        TensorData::I8(values) => Some(Taken::Stored(values)),
+        TensorData::U8(_) => None,
+    })
 }
 
 fn check_form(spec: &TensorSpec, dtypes: &[DType]) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Motion JPEG files (`.mjpeg`): JPEG images one after the other, as cameras and `ffmpeg -f mjpeg` write them. A damaged
-//! image costs itself, not those behind it.
+//! image costs itself, not those behind it. File and picture are read into memory that is used again; what the decoder allocates for
+//! itself is bounded by `tests/jpeg_allocations.rs`.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

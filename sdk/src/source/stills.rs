@@ -9,7 +9,7 @@ use crate::{Error, Image, frame};
 /// A picture.
 #[derive(Debug, Clone)]
 pub enum Still {
-    /// An image file, as [`frame::read_image`] reads them.
+    /// An image file, as [`frame::read_image`] reads them: into memory of its own each time.
     File(PathBuf),
     /// An image with its name.
     Image(String, Image),

@@ -21,6 +21,11 @@ impl<'a, T> Memory<'a, T> {
         Self { base: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
+    /// Number of values.
+    pub fn len(self) -> usize {
+        self.len
+    }
+
     /// A pointer to value `index`.
     ///
     /// # Panics

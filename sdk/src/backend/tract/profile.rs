@@ -29,8 +29,7 @@ impl TractSession {
         match &mut self.runner {
             Runner::Whole(whole) => {
                 let mut outputs: Vec<Tensor> = self.outputs.iter().map(Tensor::zeroed).collect();
-                let outputs = taken(&mut outputs)?;
-                let steps = without_panic(|| Ok(whole.profile(data, outputs)))?;
+                let steps = without_panic(|| Ok(whole.profile(data, taken(&mut outputs))))?;
                 let took = |(name, seconds)| OperatorTime { name, took: Duration::from_secs_f64(seconds) };
                 Ok(steps.into_iter().map(took).collect())
             }

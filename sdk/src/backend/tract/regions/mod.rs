@@ -85,24 +85,29 @@ fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
 fn patch(model: &TypedModel, region: Region, threads: NonZero<usize>) -> TractResult<Option<Replacement>> {
     let first = region.first().map_or("", |(id, _)| &model.node(*id).name);
     let name = format!("{first}.region");
-    let Some(built) = build(model, region) else { return Ok(None) };
+    let Some(mut built) = build(model, region) else { return Ok(None) };
+    for (_, value) in &built.outputs {
+        built.network.output(*value);
+    }
     let (inputs, outputs) = (built.network.input_forms(), built.network.output_forms());
     let Ok(plan) = Plan::new(built.network, Isa::detect(), threads) else { return Ok(None) };
     let op = RegionOp::new(plan, inputs, outputs);
     let mut patch = TypedModelPatch::new("our kernels");
     let taps = patch.taps(model, &built.inputs)?;
     let results = patch.wire_node(&name, op, &taps)?;
-    for (&outlet, &result) in built.outputs.iter().zip(&results) {
+    let outputs: Vec<OutletId> = built.outputs.into_iter().map(|(outlet, _)| outlet).collect();
+    for (&outlet, &result) in outputs.iter().zip(&results) {
         patch.shunt_outside(model, outlet, result)?;
     }
-    Ok(Some(Replacement { patch, name, outputs: built.outputs }))
+    Ok(Some(Replacement { patch, name, outputs }))
 }
 
-/// A region as a network, with the wires that enter and leave it.
+/// A region as a network, with the wires that enter and leave it. Those that leave are not the network's outputs yet: their order
+/// is the caller's.
 struct Built {
     network: Network,
     inputs: Vec<OutletId>,
-    outputs: Vec<OutletId>,
+    outputs: Vec<(OutletId, Value)>,
 }
 
 fn build(model: &TypedModel, region: Region) -> Option<Built> {
@@ -130,8 +135,7 @@ fn build(model: &TypedModel, region: Region) -> Option<Built> {
         let leaves =
             model.outputs.contains(&outlet) || readers.iter().any(|reader| !inside.contains(&reader.node));
         if leaves {
-            built.network.output(value);
-            built.outputs.push(outlet);
+            built.outputs.push((outlet, value));
         }
     }
     Some(built)

@@ -19,7 +19,7 @@ struct Region {
     plan: Plan,
     inputs: Vec<Form>,
     outputs: Vec<Form>,
-    /// Memory of runs that have ended, for those to come.
+    /// Memory and threads of runs that have ended, for those to come.
     idle: Mutex<Vec<Workspace>>,
 }
 
@@ -52,9 +52,8 @@ impl Region {
             images.push(image);
         }
         let mut results: Vec<Made> = self.outputs.iter().map(Made::blank).collect();
-        let mut taken: Vec<Taken<'_>> = results.iter_mut().map(Made::taken).collect();
         let mut workspace = self.take();
-        self.plan.run(&mut workspace, &images, &mut taken);
+        self.plan.run(&mut workspace, &images, results.iter_mut().map(Made::taken));
         self.give_back(workspace);
         let tensors = results.into_iter().zip(&self.outputs);
         tensors.map(|(values, (shape, _))| Ok(values.tensor(*shape)?.into_tvalue())).collect()
