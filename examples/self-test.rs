@@ -11,18 +11,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail};
 use artifact::trust::raise_minimum_security_version;
 use boards::Board;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use examples::console;
 use examples::device::DeviceArgs;
+use examples::threads::pinning;
 use indicatif::{ProgressBar, ProgressStyle};
 use repedge::Detector;
-use repedge::selftest::{self, Clocks, Length, Npu, Outcome, Plan, Report, Verdict};
+use repedge::selftest::{self, Clocks, Event, Length, Live, Npu, Outcome, Plan, Report, Verdict};
 
 use clocks::FixedClocks;
+
+/// What part of the time is for frames one by one: a quarter.
+const ONE_BY_ONE: u32 = 4;
 
 /// Check that a bundle runs on this device as it should.
 #[derive(Debug, Parser)]
@@ -32,10 +36,10 @@ struct Args {
     bundle: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Load, check the accuracy and run a few frames, without judging the speed
+    /// Load, check the accuracy and run a few frames one by one, without judging the speed
     #[arg(long, conflicts_with = "duration")]
     quick: bool,
-    /// How long to run for the timings, such as 30s or 2m
+    /// How long to run for the timings, such as 30s or 2m: a quarter of it one frame after the other, the rest in the pipeline
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
     /// Report as JSON in FILE, or on stdout as `-`
@@ -76,18 +80,16 @@ pub fn main() -> ExitCode {
 fn run(args: &Args) -> Result<Verdict> {
     let board = args.device.find_board()?.unwrap_or_else(|| missing_board());
     let old = args.compare.as_deref().map(read_report).transpose()?;
-    let mut detector = args.device.open(&args.bundle)?;
-    let length = if args.quick { Length::Quick } else { Length::Lasting(args.duration) };
+    let detector = args.device.open(&args.bundle)?;
     let plan = Plan {
         board: board.name.clone(),
-        length,
+        length: if args.quick { Length::Quick } else { Length::Lasting(args.duration / ONE_BY_ONE) },
         budget_fps: budget_fps(&board, &detector),
         npu: board.npu.as_ref().map(npu_of),
     };
     let fixed = FixedClocks::fix(args.clocks(&board), &args.root)?;
-    let bar = progress_bar();
-    let mut outcome = selftest::run(&mut detector, &plan, |tenths| bar.set_position(tenths))?;
-    bar.finish_and_clear();
+    let signed = Signed::of(&detector);
+    let mut outcome = args.measure(detector, &plan, &board)?;
     note_fixed(&mut outcome.report, fixed.read_back());
     // A report of what was measured is due, whatever becomes of the clocks.
     let restored = fixed.restore();
@@ -97,7 +99,7 @@ fn run(args: &Args) -> Result<Verdict> {
         console::say(args.json.as_deref(), selftest::compare(&old, &outcome.report).trim_end())?;
     }
     if args.commit {
-        commit(args.device.state(), &detector, &outcome)?;
+        commit(args.device.state(), &signed, &outcome)?;
     }
     Ok(outcome.report.verdict)
 }
@@ -107,6 +109,34 @@ impl Args {
     fn clocks<'a>(&self, board: &'a Board) -> &'a BTreeMap<String, boards::Clock> {
         static NONE: BTreeMap<String, boards::Clock> = BTreeMap::new();
         if self.quick || self.keep_clocks { &NONE } else { &board.clocks }
+    }
+
+    /// Shows frames one by one, and, but for a quick run, runs the pipeline for the rest of the time. Where that fails, the device
+    /// does, and what was measured before is still reported.
+    fn measure(&self, mut detector: Detector, plan: &Plan, board: &Board) -> Result<Outcome> {
+        let bar = progress_bar(plan);
+        let mut outcome = selftest::run(&mut detector, plan, |tenths| bar.set_position(tenths))?;
+        // From here on the NPU, with its memory, is the pipeline's.
+        drop(detector);
+        if let Length::Lasting(one_by_one) = plan.length {
+            let lasting = self.duration.saturating_sub(one_by_one);
+            let live = Live { lasting, pinning: pinning(Some(board)) };
+            outcome = match self.run_pipeline(outcome.clone(), plan, live, &bar) {
+                Ok(whole) => whole,
+                Err(error) => outcome.without_pipeline(&error.to_string()),
+            };
+        }
+        bar.finish_and_clear();
+        Ok(outcome)
+    }
+
+    fn run_pipeline(&self, outcome: Outcome, plan: &Plan, live: Live, bar: &ProgressBar) -> Result<Outcome> {
+        let mut model = self.device.open_model(&self.bundle)?;
+        let watch = |event: Event<'_>| match event {
+            Event::Tenths(tenths) => bar.set_position(10 + 3 * tenths),
+            Event::Note(note) => bar.suspend(|| eprintln!("{note}")),
+        };
+        Ok(selftest::run_pipeline(outcome, &mut model, plan, live, watch)?)
     }
 
     /// Writes what was asked for, and tells people.
@@ -147,14 +177,30 @@ fn missing_board() -> ! {
     Args::command().error(ErrorKind::MissingRequiredArgument, text).exit()
 }
 
+/// Whether the bundle is signed.
+enum Signed {
+    /// With this security version.
+    At(u32),
+    /// Nobody vouches for what it says.
+    No,
+}
+
+impl Signed {
+    fn of(detector: &Detector) -> Self {
+        detector.signer().map_or(Self::No, |_| Self::At(detector.manifest().security_version))
+    }
+}
+
 /// Raises the lowest security version that this device accepts to that of the bundle which has just passed.
-fn commit(state: &Path, detector: &Detector, outcome: &Outcome) -> Result<()> {
+fn commit(state: &Path, signed: &Signed, outcome: &Outcome) -> Result<()> {
     if outcome.report.verdict == Verdict::Fail {
         eprintln!("note: security versions are accepted as before");
         return Ok(());
     }
-    ensure!(detector.signer().is_some(), "an unsigned bundle cannot raise the security version");
-    let minimum = raise_minimum_security_version(state, detector.manifest().security_version)?;
+    let Signed::At(security_version) = signed else {
+        bail!("an unsigned bundle cannot raise the security version");
+    };
+    let minimum = raise_minimum_security_version(state, *security_version)?;
     eprintln!("note: security versions from {minimum} on are accepted");
     Ok(())
 }
@@ -185,9 +231,11 @@ fn npu_of(npu: &boards::Npu) -> Npu {
     }
 }
 
-fn progress_bar() -> ProgressBar {
+/// Ten steps a quarter of the run, of which a quick one has the first only.
+fn progress_bar(plan: &Plan) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {eta} left");
-    ProgressBar::new(10).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let steps = if plan.length == Length::Quick { 10 } else { 40 };
+    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// Reads `500ms`, `30s` or `2m`.

@@ -20,12 +20,19 @@ const LOCK: &str = "run/repedge/clocks.lock";
 /// Clocks that stay fixed for as long as this lives.
 pub struct FixedClocks {
     root: PathBuf,
-    clocks: BTreeMap<String, Clock>,
+    clocks: BTreeMap<String, Wanted>,
     /// Held until the clocks are as they were.
     lock: Option<File>,
     changes: Vec<Change>,
     /// Files that an earlier run changed and that cannot be put back now: no fault of this one.
     left: BTreeSet<PathBuf>,
+}
+
+/// A clock that is to be fixed.
+struct Wanted {
+    clock: Clock,
+    /// Why it is not.
+    not_fixed: Option<String>,
 }
 
 /// A file, and what to write into it to undo what was done.
@@ -57,6 +64,7 @@ impl FixedClocks {
             Err(error) if root.join(JOURNAL).exists() => return Err(error),
             Err(error) => {
                 eprintln!("note: clocks stay as they are: {error}");
+                clocks.iter().for_each(|(name, clock)| fixed.want(name, clock, Err(&error)));
                 return Ok(fixed);
             }
         };
@@ -73,22 +81,28 @@ impl FixedClocks {
         }
         undo_on_signals(root.into())?;
         for (name, clock) in clocks {
-            match fixed.fix_one(clock) {
-                Ok(()) => {
-                    fixed.clocks.insert(name.clone(), clock.clone());
-                }
-                Err(error) => eprintln!("note: clock {name} stays as it is: {error}"),
+            let done = fixed.fix_one(clock);
+            if let Err(error) = &done {
+                eprintln!("note: clock {name} stays as it is: {error}");
             }
+            fixed.want(name, clock, done.as_ref().copied());
         }
         Ok(fixed)
     }
 
-    /// What was asked of each clock that is fixed, and what the kernel tells of it now.
+    /// Keeps what became of a clock.
+    fn want(&mut self, name: &str, clock: &Clock, done: Result<(), &anyhow::Error>) {
+        let not_fixed = done.err().map(ToString::to_string);
+        self.clocks.insert(name.to_owned(), Wanted { clock: clock.clone(), not_fixed });
+    }
+
+    /// What was asked of each clock, what the kernel tells of it now, and why it is not fixed, if it is not.
     pub fn read_back(&self) -> BTreeMap<String, FixedClock> {
         let found =
             |clock: &Clock| clock.read_mhz(&fs::read_to_string(self.under_root(&clock.read_file())).ok()?);
-        let read = |(name, clock): (&String, &Clock)| {
-            (name.clone(), FixedClock { requested_mhz: clock.frequency_mhz, found_mhz: found(clock) })
+        let read = |(name, Wanted { clock, not_fixed }): (&String, &Wanted)| {
+            let (requested_mhz, found_mhz) = (clock.frequency_mhz, found(clock));
+            (name.clone(), FixedClock { requested_mhz, found_mhz, not_fixed: not_fixed.clone() })
         };
         self.clocks.iter().map(read).collect()
     }

@@ -4,3 +4,4 @@
 pub mod console;
 pub mod device;
 pub mod images;
+pub mod threads;

@@ -1,4 +1,4 @@
-//! Which cores the stages run on: what the board file says.
+//! Which cores the stages, and the threads of sinks, run on: what the board file says.
 
 use boards::Board;
 use repedge::pipeline::Pinning;

@@ -3,15 +3,20 @@
 
 #[path = "../../sdk/tests/common/mod.rs"]
 mod common;
+#[path = "../../sdk/tests/common/npu.rs"]
+mod npu;
 mod reports;
 mod signed;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
+use artifact::{BackendKind, Bundle};
+use prost::Message;
 use reports::read as report;
 use serde_json::Value;
 use signed::Scene;
+use stand_in::{Action, Scenario};
 
 fn self_test(scene: &Scene, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
@@ -39,12 +44,113 @@ fn a_right_answer_passes_and_the_report_is_as_its_schema_says() {
     assert_eq!((&quick["accuracy"]["expected"], &quick["accuracy"]["found"]), (&1.into(), &1.into()));
     assert_eq!((&quick["throttled"], &quick["dropped"]), (&Value::Null, &0.into()));
     assert!(quick["rss_bytes"].as_u64() > Some(1 << 20));
+    assert_eq!(quick["pipeline"], Value::Null, "quick stays quick");
+    assert_eq!(
+        (&quick["stages"], &quick["fps"]),
+        (&quick["one_by_one"]["stages"], &quick["one_by_one"]["fps"])
+    );
 
-    let long = ["squares.bundle", "--board", "host", "--keys", "keys", "--duration", "200ms", "--json=-"];
+    // So long that no tenth of the pipeline's part is without enough frames, however busy the machine.
+    let long = ["squares.bundle", "--board", "host", "--keys", "keys", "--duration", "8s", "--json=-"];
     let output = self_test(&scene, &long);
     code(&output, 0);
     std::fs::write(scene.path("long.json"), &output.stdout).unwrap();
     assert!(report(&scene.path("long.json"))["throttled"].is_boolean());
+}
+
+/// Names of the steps that were timed.
+fn steps(stages: &Value) -> Vec<&str> {
+    let mut names: Vec<_> = stages.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn a_run_with_a_duration_times_the_live_pipeline_and_frames_one_by_one() {
+    const PIPELINE: [&str; 7] =
+        ["capture", "decode", "draw", "end_to_end", "inference", "preprocess", "track"];
+    for checks in [signed::right(), Vec::new()] {
+        let scene = Scene::new(&checks);
+        let run = ["squares.bundle", "--board", "host", "--keys", "keys", "--duration", "200ms"];
+        let output = self_test(&scene, &[&run[..], &["--json=r.json", "--csv=r.csv"]].concat());
+        code(&output, 0);
+        let report = report(&scene.path("r.json"));
+        assert_eq!(steps(&report["stages"]), PIPELINE);
+        assert_eq!(steps(&report["one_by_one"]["stages"]), ["decode", "inference", "preprocess", "total"]);
+        let (pipeline, one_by_one) = (&report["pipeline"], &report["one_by_one"]);
+        // Each tenth has a frame at least.
+        assert!(pipeline["frames"].as_u64() >= Some(10) && one_by_one["frames"].as_u64() >= Some(10));
+        assert_eq!((&pipeline["lanes"], &report["dropped"]), (&1.into(), &0.into()));
+        let inference_fps = one_by_one["inference_fps"].as_f64();
+        assert!(inference_fps > one_by_one["fps"].as_f64(), "{one_by_one}");
+        let drawn = report["stages"]["draw"]["max_us"].as_u64();
+        // Drawing on a picture as small as the check image may take less than is counted.
+        assert!(drawn > Some(0) || !checks.is_empty(), "the overlay is drawn: {report:#}");
+        assert_eq!(std::fs::read_to_string(scene.path("r.csv")).unwrap().lines().count(), 1 + PIPELINE.len());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("frames/s through the pipeline, 1 at a time in the engine"), "{said}");
+        assert!(said.contains("  one by one: ") && said.contains(" inferences/s"), "{said}");
+    }
+}
+
+/// Runs a self-test for a moment where the stand-in plays the NPU of `scenario`, with a CPU model for when it does not run.
+fn on_npu(scene: &Scene, scenario: &Scenario, more: &[&str]) -> Output {
+    let (file, onnx) = (npu::rknn(scenario), common::onnx().encode_to_vec());
+    let payloads = vec![npu::payload(&file), common::payload("host", BackendKind::Tract, &onnx)];
+    Bundle::write(&scene.path("npu.bundle"), &common::manifest(payloads), &[&file, &onnx]).unwrap();
+    std::os::unix::fs::symlink(npu::runtime(), scene.path("librknnrt.so")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
+    command.args(["npu.bundle", "--board", "rk3588", "--allow-unsigned", "--state", "state"]);
+    command.args(["--keep-clocks", "--duration", "200ms", "--json", "r.json"]).current_dir(scene.folder());
+    command.args(more).env("LD_LIBRARY_PATH", scene.folder()).output().unwrap()
+}
+
+fn on_new_runtime(name: &str) -> Scenario {
+    Scenario { runtime: "2.5.0 (stand-in)".into(), ..npu::scenario(name) }
+}
+
+#[test]
+fn the_pipeline_runs_on_every_core_of_the_boards_npu() {
+    let scene = Scene::new(&[]);
+    code(&on_npu(&scene, &on_new_runtime("every core"), &[]), 0);
+    let report = report(&scene.path("r.json"));
+    assert_eq!((&report["backend"], &report["pipeline"]["lanes"]), (&"rknn".into(), &3.into()));
+}
+
+/// Frames one by one leave the choice of a core to the driver, so that only the pipeline asks for one.
+fn without_cores(name: &str) -> Scenario {
+    on_new_runtime(name).with_fault("rknn_set_core_mask", 1, u64::MAX - 1, Action::Error(-1))
+}
+
+#[test]
+fn a_pipeline_that_cannot_start_fails_and_the_report_of_what_was_measured_is_written() {
+    let scene = Scene::new(&[]);
+    let files = ["--backend", "rknn", "--junit", "r.xml", "--csv", "r.csv"];
+    let output = on_npu(&scene, &without_cores("no pipeline"), &files);
+    code(&output, 1);
+    let report = report(&scene.path("r.json"));
+    assert_eq!((&report["verdict"], &report["backend"]), (&"fail".into(), &"rknn".into()));
+    assert_eq!((&report["pipeline"], &report["stages"]), (&Value::Null, &report["one_by_one"]["stages"]));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("failed: the pipeline did not run: ") && said.contains("rknn_set_core_mask"),
+        "{said}"
+    );
+    let xml = std::fs::read_to_string(scene.path("r.xml")).unwrap();
+    assert!(xml.contains("name=\"pipeline\"><failure message=\"the pipeline did not run: "), "{xml}");
+    assert!(std::fs::read_to_string(scene.path("r.csv")).unwrap().contains("total,"));
+}
+
+#[test]
+fn an_npu_that_fails_in_the_pipeline_alone_fails_the_self_test() {
+    let scene = Scene::new(&[]);
+    let output = on_npu(&scene, &without_cores("no cores"), &[]);
+    code(&output, 1);
+    let report = report(&scene.path("r.json"));
+    assert_eq!((&report["verdict"], &report["backend"]), (&"fail".into(), &"tract".into()));
+    assert!(report["fallback"].as_str().unwrap().contains("rknn_set_core_mask"), "{report:#}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("failed: tract ran in place of the NPU of rk3588"), "{said}");
 }
 
 #[test]
@@ -147,7 +253,7 @@ const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/repyolov5p.bu
 
 /// Writes `board.json`: this machine, of which so many inferences a second of the shipped model are asked.
 fn board_with_budget(scene: &Scene, inference_fps: f64) {
-    let bundle = artifact::Bundle::open(SHIPPED.as_ref(), &artifact::Trust::anyone()).unwrap();
+    let bundle = Bundle::open(SHIPPED.as_ref(), &artifact::Trust::anyone()).unwrap();
     let manifest = bundle.manifest();
     let budget = boards::Budget {
         models: vec![manifest.model.clone()],
@@ -200,7 +306,7 @@ fn the_bundle_that_the_repository_ships_passes() {
     code(&output, 0);
     let accuracy = &report(&scene.path("r.json"))["accuracy"];
     assert!(accuracy["images"].as_u64() > Some(3) && accuracy["expected"].as_u64() > Some(9), "{accuracy}");
-    let bundle = artifact::Bundle::open(SHIPPED.as_ref(), &artifact::Trust::anyone()).unwrap();
+    let bundle = Bundle::open(SHIPPED.as_ref(), &artifact::Trust::anyone()).unwrap();
     let payloads = &bundle.manifest().payloads;
     assert!(payloads.iter().all(|payload| payload.length <= 3_000_000), "{payloads:?}");
 }
@@ -361,9 +467,39 @@ fn a_clock_that_cannot_be_changed_is_told_and_no_more() {
     // It can be read, and whoever is asked to write it cannot, not even root.
     std::fs::remove_file(first).unwrap();
     std::os::unix::fs::symlink("/proc/version", first).unwrap();
+    // Another one can be changed, and not be read back.
+    let (unread, clock) = board.clocks.iter().next_back().unwrap();
+    std::fs::remove_file(root.join(clock.read_file().strip_prefix("/").unwrap())).unwrap();
     let said = code(&self_test(&scene, &[&FIXED[..], &["--duration", "100ms"]].concat()), 0);
     assert!(said.contains("clock cpu0 stays as it is"), "{said}");
     assert!(!root.join("run/repedge/clocks.json").exists());
+    let fixed = &report(&scene.path("r.json"))["clocks"]["fixed"];
+    assert_eq!(fixed.as_object().unwrap().len(), board.clocks.len(), "none is missing");
+    let cpu0 = &fixed["cpu0"];
+    assert_eq!((&cpu0["requested_mhz"], &cpu0["found_mhz"]), (&1800.into(), &408.into()));
+    assert!(cpu0["not_fixed"].as_str().unwrap().contains("scaling_governor"), "{cpu0}");
+    let others: Vec<_> = fixed.as_object().unwrap().iter().filter(|(name, _)| *name != "cpu0").collect();
+    assert!(others.iter().all(|(_, clock)| clock["not_fixed"].is_null()), "{others:?}");
+    assert_eq!(fixed[unread]["found_mhz"], Value::Null, "{fixed}");
+}
+
+#[test]
+fn clocks_that_nobody_may_fix_are_in_the_report_with_the_reason() {
+    let scene = Scene::new(&signed::right());
+    let board = board_with_clocks(&scene);
+    let root = machine(&scene, &board);
+    // Where what is to be undone would be written down, there is no folder and can be none.
+    std::fs::write(root.join("run"), "").unwrap();
+    let said = code(&self_test(&scene, &[&FIXED[..], &["--duration", "100ms"]].concat()), 0);
+    assert!(said.contains("clocks stay as they are"), "{said}");
+    assert_eq!(governor(&root, &board), "ondemand");
+    let report = report(&scene.path("r.json"));
+    let fixed = report["clocks"]["fixed"].as_object().unwrap();
+    assert_eq!(fixed.len(), board.clocks.len());
+    for (name, clock) in fixed {
+        assert_eq!(clock["requested_mhz"], serde_json::json!(board.clocks[name].frequency_mhz));
+        assert!(clock["not_fixed"].as_str().unwrap().contains("cannot make"), "{clock}");
+    }
 }
 
 #[test]
@@ -412,6 +548,22 @@ fn a_run_is_compared_with_an_older_one() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find(|line| line.contains("frames/s") && line.contains('→')).unwrap();
     assert!(line.contains("1.50") && line.contains('%'), "{text}");
+
+    // An older version knew neither of these, and a run of this one with a pipeline has times that it had not.
+    for field in ["one_by_one", "pipeline"] {
+        old.as_object_mut().unwrap().remove(field).unwrap();
+    }
+    std::fs::write(scene.path("old.json"), old.to_string()).unwrap();
+    let run = ["squares.bundle", "--board", "host", "--keys", "keys", "--duration", "100ms"];
+    let output = self_test(&scene, &[&run[..], &["--compare", "old.json"]].concat());
+    code(&output, 0);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let changes = text.split("changes, ").nth(1).unwrap();
+    assert!(changes.contains("note: the old run was without a pipeline"), "{text}");
+    let line = changes.lines().find(|line| line.contains("1 by 1, frames/s")).unwrap();
+    assert!(line.contains("1.50"), "{text}");
+    assert!(!changes.contains("end_to_end"), "{text}");
+
     std::fs::write(scene.path("old.json"), "{}").unwrap();
     let refused = code(&self_test(&scene, &[&run[..], &["--compare", "old.json"]].concat()), 1);
     assert!(refused.contains("old.json: not a report"), "{refused}");

@@ -7,9 +7,9 @@ use super::{Percentiles, Report};
 /// The stages of `report`, one line each, under a line of column names.
 pub fn csv(report: &Report) -> String {
     let mut text = String::from("stage,p50_us,p90_us,p95_us,p99_us,max_us\n");
-    for (name, Percentiles { p50_us, p90_us, p95_us, p99_us, max_us }) in report.stages.named() {
+    for (step, Percentiles { p50_us, p90_us, p95_us, p99_us, max_us }) in &report.stages {
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "{name},{p50_us},{p90_us},{p95_us},{p99_us},{max_us}");
+        let _ = writeln!(text, "{step},{p50_us},{p90_us},{p95_us},{p99_us},{max_us}");
     }
     text
 }

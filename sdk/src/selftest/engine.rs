@@ -6,7 +6,7 @@ use artifact::BackendKind;
 use artifact::rknn::ToolkitVersion;
 
 use super::{Judged, Plan};
-use crate::Detector;
+use crate::pipeline::PipelineReport;
 
 /// What a board's file says of its NPU, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,11 +34,10 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// The engine of `detector` on the board of `plan`.
-    pub(super) fn of(detector: &Detector, plan: &Plan) -> Self {
-        let ran = detector.backend();
+    /// The engine that `ran` on the board of `plan`, with the reason why a better one did not, if there is one.
+    pub(super) fn of(ran: BackendKind, fallback: Option<&str>, plan: &Plan) -> Self {
         // Without an NPU on the board, the CPU is no fallback, whatever else the bundle holds.
-        match detector.fallback().filter(|_| plan.npu.is_some()) {
+        match fallback.filter(|_| plan.npu.is_some()) {
             Some(fallback) => Self::InPlaceOfNpu { ran, fallback: fallback.to_owned() },
             None => Self::Due(ran),
         }
@@ -70,6 +69,20 @@ pub(super) fn judge(plan: &Plan, engine: &Engine, runtime: Option<&str>) -> Judg
     }
 }
 
+/// What went wrong with `engine` in the pipeline of which `report` tells, if anything did.
+pub(super) fn failed_in_pipeline(plan: &Plan, engine: &Engine, report: &PipelineReport) -> Option<String> {
+    if let Judged::Failed(how) = judge(plan, engine, None) {
+        return Some(how);
+    }
+    let left_out = report.npu.map_or(0, |npu| npu.left_out);
+    (left_out > 0).then(|| {
+        format!(
+            "{left_out} of {} cores of the NPU of {} take no frames: see the notes above, and the kernel's log",
+            report.lanes, plan.board
+        )
+    })
+}
+
 /// What is wrong with `runtime`, if it is older than the board's file asks.
 fn too_old(plan: &Plan, npu: &Npu, runtime: &str) -> Option<String> {
     let Npu { runtime_library, minimum_runtime, .. } = npu;
@@ -94,6 +107,7 @@ fn passed_over(plan: &Plan, npu: &Npu, ran: BackendKind, fallback: &str) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::rknn::PoolReport;
     use crate::selftest::Length;
 
     fn plan(npu: Option<Npu>) -> Plan {
@@ -122,6 +136,17 @@ mod tests {
         ] {
             assert!(how.contains(part), "no {part:?} in {how}");
         }
+    }
+
+    #[test]
+    fn a_core_that_is_left_out_in_the_pipeline_fails() {
+        let left_out = |left_out| {
+            let npu = Some(PoolReport { left_out, ..PoolReport::default() });
+            PipelineReport { lanes: 3, npu, ..PipelineReport::default() }
+        };
+        let failed = |report| failed_in_pipeline(&plan(npu()), &Engine::Due(BackendKind::Rknn), &report);
+        assert_eq!(failed(left_out(0)), None);
+        assert!(failed(left_out(1)).unwrap().starts_with("1 of 3 cores of the NPU of rk3588"));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::power;
+
 /// Clocks by the kernel's name of what they drive.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Clocks {
@@ -14,18 +16,21 @@ pub struct Clocks {
     pub cpu_hz: BTreeMap<String, u64>,
     /// Of each other part that has one, such as `fdab0000.npu` or `dmc`.
     pub devfreq_hz: BTreeMap<String, u64>,
-    /// Those that were fixed for the run, by their name in the board's file.
+    /// Those that were to be fixed for the run, by their name in the board's file.
     #[serde(default)]
     pub fixed: BTreeMap<String, FixedClock>,
 }
 
-/// A clock that was fixed while speed was measured.
+/// A clock that was to be fixed while speed was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedClock {
     /// What was asked for; none where the governor chooses the highest.
     pub requested_mhz: Option<u32>,
-    /// What the kernel told at the end of the run.
+    /// What the kernel told at the end of the run; none where that cannot be read.
     pub found_mhz: Option<u32>,
+    /// Why it could not be fixed; none where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_fixed: Option<String>,
 }
 
 /// What could be read at one moment.
@@ -39,7 +44,7 @@ pub struct Readings {
     pub npu_load: Option<Vec<f64>>,
     /// Resident memory of this process.
     pub rss_bytes: Option<u64>,
-    /// Sum of what hwmon measures.
+    /// The highest power that any one sensor tells: see `power.rs` for which.
     pub power_w: Option<f64>,
 }
 
@@ -56,7 +61,7 @@ impl Readings {
             temperature_c: temperature_c(root),
             npu_load: npu_load.and_then(|file| load_in(&below(root, file))),
             rss_bytes: rss_bytes(root),
-            power_w: power_w(root),
+            power_w: power::power_w(root),
         }
     }
 
@@ -117,24 +122,18 @@ fn rss_bytes(root: &Path) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-fn power_w(root: &Path) -> Option<f64> {
-    let sensors = entries(&root.join("sys/class/hwmon"));
-    let microwatts = sensors.iter().filter_map(|sensor| real(&sensor.join("power1_input")));
-    microwatts.map(|it| it / 1e6).reduce(|a, b| a + b)
-}
-
 fn below(root: &Path, file: &Path) -> PathBuf {
     root.join(file.strip_prefix("/").unwrap_or(file))
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths
 }
 
-fn name(path: &Path) -> Option<String> {
+pub(super) fn name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
@@ -142,7 +141,7 @@ fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-fn real(path: &Path) -> Option<f64> {
+pub(super) fn real(path: &Path) -> Option<f64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 

@@ -1,18 +1,17 @@
-//! The verdict of a self-test, as JSON for machines and as text for people.
-
-use std::fmt;
+//! The verdict of a self-test, as JSON for machines; what is judged, and how.
 
 use artifact::BackendKind;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{self, Engine};
-use super::timing::{LAPS, Lap, Timing};
-use super::{Accuracy, Clocks, Length, Percentiles, Plan, Stages};
+use super::laps::{self, LAPS, Speed};
+use super::live::Played;
+use super::timing::Timing;
+use super::{Accuracy, Clocks, Length, Plan, Readings, Stages, Step};
+use crate::pipeline::PipelineReport;
 
 /// The JSON schema of [`Report`].
 pub const REPORT_SCHEMA: &str = include_str!("report.schema.json");
-/// A device that gets slower by more than this share from the first lap to the last is throttled.
-const THROTTLED: f64 = 0.1;
 
 /// Whether something is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,24 +44,57 @@ pub struct Report {
     pub verdict: Verdict,
     /// Whether it finds what it should; none where the bundle has no check images.
     pub accuracy: Option<Accuracy>,
-    /// Times by stage.
+    /// Times by step: in the pipeline, or, where none ran, one by one.
     pub stages: Stages,
-    /// Frames a second, one after the other.
+    /// Frames a second: through the pipeline, or, where none ran, one by one.
     pub fps: f64,
-    /// Frames that the engine lost.
+    /// Frames that the engine lost, and those that the pipeline passed over, could not use or lost.
     pub dropped: u64,
+    /// Frames one after the other; none in reports of versions that ran no pipeline.
+    #[serde(default)]
+    pub one_by_one: Option<OneByOne>,
+    /// The pipeline; none where none ran, as in quick runs, or where it failed, which the verdict then says too.
+    #[serde(default)]
+    pub pipeline: Option<PipelineRun>,
     /// Clocks at the end of the run.
     pub clocks: Option<Clocks>,
     /// Hottest zone of the run.
     pub temperature_c: Option<f64>,
-    /// Whether the last tenth of the run was slower than the first; none for quick runs.
+    /// Whether the last tenth was slower than the first, in the pipeline where one ran, by more than a tenth of it and by more
+    /// than chance: three standard errors by the spread of the tenths. None for quick runs and for too few frames.
     pub throttled: Option<bool>,
     /// Highest load of each NPU core in percent.
     pub npu_load: Option<Vec<f64>>,
     /// Largest resident memory of this process.
     pub rss_bytes: Option<u64>,
-    /// Highest power that hwmon told of.
+    /// Highest power that any one sensor told of.
     pub power_w: Option<f64>,
+}
+
+/// Frames one after the other: on one core of an NPU, as boards' budgets are meant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OneByOne {
+    /// Frames that were timed.
+    pub frames: u64,
+    /// Frames a second, from pixels to boxes.
+    pub fps: f64,
+    /// Inferences a second, the engine's time alone: what the budget is about.
+    pub inference_fps: f64,
+    /// How far chance may have moved that.
+    pub noise_fps: f64,
+    /// What the board's file asks of it; none where it has no figure for the model.
+    pub budget_fps: Option<f64>,
+    /// Times by step.
+    pub stages: Stages,
+}
+
+/// A run of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineRun {
+    /// Frames that were timed.
+    pub frames: u64,
+    /// Frames that the engine computes at the same time: cores of an NPU.
+    pub lanes: usize,
 }
 
 /// A report, and what in it speaks against the device.
@@ -70,8 +102,6 @@ pub struct Report {
 pub struct Outcome {
     /// What was measured.
     pub report: Report,
-    /// Frames that were timed.
-    pub frames: u64,
     /// What was asked of the device, one by one.
     pub judgements: Vec<Judgement>,
 }
@@ -96,42 +126,127 @@ pub enum Judged {
     NotJudged(String),
 }
 
+/// The name of the judgement about the engine, to which the pipeline may add.
+const ENGINE: &str = "engine";
+/// The name of the judgement about the pipeline, where one was to run.
+const PIPELINE: &str = "pipeline";
+/// How many frames the pipeline may lose at least, however short the run: one that a core was given up with, and one behind it.
+const LOST_AT_LEAST: u64 = 2;
+/// How many of so many frames it may lose.
+const ONE_LOST_OF: u64 = 100;
+
 impl Outcome {
+    /// Of frames one by one.
     pub(super) fn judge(
         plan: &Plan,
         engine: Engine,
         runtime: Option<&str>,
         accuracy: Option<Accuracy>,
-        timing: &Timing,
+        timing: Timing,
     ) -> Self {
-        let speed = Speed::of(&timing.laps, |lap| lap.fps);
-        let inference = Speed::of(&timing.laps, |lap| lap.inference_fps);
+        let speed = Speed::of(timing.laps.map(|lap| lap.fps));
+        let inference = Speed::of(timing.inference_fps);
         let judgements = vec![
-            Judgement { name: "engine", result: engine::judge(plan, &engine, runtime) },
+            Judgement { name: ENGINE, result: engine::judge(plan, &engine, runtime) },
             Judgement { name: "accuracy", result: judge_accuracy(accuracy.as_ref()) },
             Judgement { name: "speed", result: judge_speed(plan, &inference) },
         ];
-        let has_failed = judgements.iter().any(|it| matches!(it.result, Judged::Failed(_)));
-        let readings = &timing.readings;
+        let readings = timing.readings;
         let (backend, fallback) = engine.told();
+        let one_by_one = OneByOne {
+            frames: frames(&timing.laps),
+            fps: speed.fps,
+            inference_fps: inference.fps,
+            noise_fps: inference.noise_fps,
+            budget_fps: plan.budget_fps,
+            stages: timing.stages.clone(),
+        };
         let report = Report {
             board: plan.board.clone(),
             backend,
             fallback,
-            verdict: Verdict::of(!has_failed),
+            verdict: verdict(&judgements),
             accuracy,
             stages: timing.stages,
             fps: speed.fps,
             dropped: timing.dropped,
-            clocks: readings.clocks.clone(),
+            one_by_one: Some(one_by_one),
+            pipeline: None,
+            clocks: readings.clocks,
             temperature_c: readings.temperature_c,
-            throttled: (plan.length != Length::Quick).then(|| is_throttled(&timing.laps)),
-            npu_load: readings.npu_load.clone(),
+            throttled: match plan.length {
+                Length::Quick => None,
+                Length::Lasting(_) => laps::is_throttled(&timing.laps),
+            },
+            npu_load: readings.npu_load,
             rss_bytes: readings.rss_bytes,
             power_w: readings.power_w,
         };
-        Self { report, frames: timing.frames, judgements }
+        Self { report, judgements }
     }
+
+    /// With what the pipeline did, on the same device, by `engine`.
+    pub(super) fn with_pipeline(mut self, plan: &Plan, engine: Engine, played: Played) -> Self {
+        let Played { stages, laps, report: pipeline, readings } = played;
+        let report = &mut self.report;
+        // It is timed one by one only.
+        let npu = report.stages.get(&Step::Npu).copied();
+        report.stages = npu.map(|times| (Step::Npu, times)).into_iter().chain(stages).collect();
+        report.fps = Speed::of(laps.map(|lap| lap.fps)).fps;
+        report.dropped += pipeline.dropped + pipeline.broken + pipeline.lost;
+        report.pipeline = Some(PipelineRun { frames: frames(&laps), lanes: pipeline.lanes });
+        report.throttled = laps::is_throttled(&laps);
+        report.note(&readings);
+        if let Some(how) = engine::failed_in_pipeline(plan, &engine, &pipeline) {
+            let engine_only = self.judgements.iter_mut().filter(|it| it.name == ENGINE);
+            // What is wrong already is the cause.
+            engine_only.filter(|it| !matches!(it.result, Judged::Failed(_))).for_each(|it| {
+                it.result = Judged::Failed(how.clone());
+            });
+        }
+        if report.fallback.is_none() {
+            (report.backend, report.fallback) = engine.told();
+        }
+        self.judged(Judgement { name: PIPELINE, result: judge_pipeline(&pipeline) })
+    }
+
+    /// With the `reason` why the pipeline did not start or did not run to its end, which speaks against the device.
+    #[must_use]
+    pub fn without_pipeline(self, reason: &str) -> Self {
+        let result = Judged::Failed(format!("the pipeline did not run: {reason}"));
+        self.judged(Judgement { name: PIPELINE, result })
+    }
+
+    /// With one judgement more.
+    fn judged(mut self, judgement: Judgement) -> Self {
+        self.judgements.push(judgement);
+        self.report.verdict = verdict(&self.judgements);
+        self
+    }
+}
+
+impl Report {
+    /// Takes in what was read later.
+    fn note(&mut self, later: &Readings) {
+        let before = Readings {
+            clocks: self.clocks.take(),
+            temperature_c: self.temperature_c,
+            npu_load: self.npu_load.take(),
+            rss_bytes: self.rss_bytes,
+            power_w: self.power_w,
+        };
+        let Readings { clocks, temperature_c, npu_load, rss_bytes, power_w } = before.highest(later);
+        (self.clocks, self.npu_load) = (clocks, npu_load);
+        (self.temperature_c, self.rss_bytes, self.power_w) = (temperature_c, rss_bytes, power_w);
+    }
+}
+
+fn frames(laps: &[laps::Lap; LAPS]) -> u64 {
+    laps.iter().map(|lap| lap.frames).sum()
+}
+
+fn verdict(judgements: &[Judgement]) -> Verdict {
+    Verdict::of(!judgements.iter().any(|it| matches!(it.result, Judged::Failed(_))))
 }
 
 fn judge_accuracy(accuracy: Option<&Accuracy>) -> Judged {
@@ -149,9 +264,32 @@ fn judge_speed(plan: &Plan, inference: &Speed) -> Judged {
         }
         (Some(_), Length::Quick) => Judged::NotJudged("speed is not judged: the run was a quick one".into()),
         (Some(budget), Length::Lasting(_)) => {
-            inference.too_slow_for(budget).map_or(Judged::Passed, Judged::Failed)
+            too_slow_for(budget, inference).map_or(Judged::Passed, Judged::Failed)
         }
     }
+}
+
+fn too_slow_for(budget: f64, inference: &Speed) -> Option<String> {
+    let Speed { fps, noise_fps } = inference;
+    (fps + noise_fps < budget).then(|| {
+        format!(
+            "{fps:.1} ± {noise_fps:.1} inferences a second, the board's budget for this model is {budget:.1}"
+        )
+    })
+}
+
+/// Every frame is taken, so that none is missing but by the device's fault.
+fn judge_pipeline(report: &PipelineReport) -> Judged {
+    let missing = report.broken + report.lost;
+    let frames = report.shown + missing;
+    let most = LOST_AT_LEAST.max(frames / ONE_LOST_OF);
+    if missing <= most {
+        return Judged::Passed;
+    }
+    Judged::Failed(format!(
+        "{missing} of {frames} frames were broken or lost in the pipeline, at most {most} may be: see the notes above, and the \
+         kernel's log"
+    ))
 }
 
 fn wrong(it: &Accuracy) -> String {
@@ -161,152 +299,5 @@ fn wrong(it: &Accuracy) -> String {
     )
 }
 
-fn is_throttled(laps: &[Lap; LAPS]) -> bool {
-    laps[LAPS - 1].fps < (1.0 - THROTTLED) * laps[0].fps
-}
-
-/// Speed over all laps, and how far chance may have moved it.
-struct Speed {
-    fps: f64,
-    noise_fps: f64,
-}
-
-impl Speed {
-    /// Mean of the laps, and twice its standard error.
-    fn of(laps: &[Lap; LAPS], fps_of: fn(&Lap) -> f64) -> Self {
-        let count = LAPS as f64;
-        let fps = laps.iter().map(fps_of).sum::<f64>() / count;
-        let variance = laps.iter().map(|lap| (fps_of(lap) - fps).powi(2)).sum::<f64>() / (count - 1.0);
-        Self { fps, noise_fps: 2.0 * (variance / count).sqrt() }
-    }
-
-    fn too_slow_for(&self, budget: f64) -> Option<String> {
-        let Self { fps, noise_fps } = self;
-        (fps + noise_fps < budget).then(|| {
-            format!(
-                "{fps:.1} ± {noise_fps:.1} inferences a second, the board's budget for this model is {budget:.1}"
-            )
-        })
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { board, backend, accuracy, stages, fps, .. } = &self.report;
-        writeln!(f, "{board}, {backend}: {fps:.1} frames/s over {} frames", self.frames)?;
-        writeln!(f, "  {:<12}{:>9}{:>9}{:>9}{:>9}{:>9}  µs", "stage", "p50", "p90", "p95", "p99", "max")?;
-        for (name, Percentiles { p50_us, p90_us, p95_us, p99_us, max_us }) in stages.named() {
-            writeln!(f, "  {name:<12}{p50_us:>9}{p90_us:>9}{p95_us:>9}{p99_us:>9}{max_us:>9}")?;
-        }
-        if let Some(it) = accuracy {
-            let Accuracy { images, expected, found, unexpected, agreement, bar, .. } = it;
-            writeln!(
-                f,
-                "  accuracy: {found} of {expected} known boxes on {images} images, {unexpected} unknown; \
-                 agreement {agreement:.2}, bar {bar:.2}"
-            )?;
-        }
-        for judgement in &self.judgements {
-            match &judgement.result {
-                Judged::Passed => {}
-                Judged::NotJudged(why) => writeln!(f, "  note: {why}")?,
-                Judged::Failed(how) => writeln!(f, "  failed: {how}")?,
-            }
-        }
-        f.write_str(match self.report.verdict {
-            Verdict::Pass => "verdict: pass",
-            Verdict::Fail => "verdict: fail",
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::selftest::{Npu, Readings};
-
-    fn timing(laps_fps: [f64; LAPS]) -> Timing {
-        let none = Percentiles { p50_us: 1, p90_us: 2, p95_us: 3, p99_us: 4, max_us: 5 };
-        let stages = Stages { preprocess: none, inference: none, npu: None, decode: none, total: none };
-        let laps = laps_fps.map(|fps| Lap { fps, inference_fps: 2.0 * fps });
-        Timing { stages, frames: 20, dropped: 0, laps, readings: Readings::default() }
-    }
-
-    fn plan(length: Length, budget_fps: Option<f64>) -> Plan {
-        Plan { board: "rk3588".into(), length, budget_fps, npu: None }
-    }
-
-    const LONG: Length = Length::Lasting(Duration::from_secs(30));
-    const NOISY: [f64; LAPS] = [28.0, 32.0, 28.0, 32.0, 28.0, 32.0, 28.0, 32.0, 28.0, 32.0];
-
-    fn judge(plan: &Plan, accuracy: Option<Accuracy>, laps_fps: [f64; LAPS]) -> Outcome {
-        Outcome::judge(plan, Engine::Due(BackendKind::Rknn), None, accuracy, &timing(laps_fps))
-    }
-
-    fn accuracy(verdict: Verdict) -> Option<Accuracy> {
-        Some(Accuracy { images: 1, expected: 9, found: 2, unexpected: 1, agreement: 0.2, bar: 0.8, verdict })
-    }
-
-    #[test]
-    fn a_board_below_its_budget_fails_only_beyond_noise() {
-        let verdict = |length, budget| {
-            judge(&plan(length, Some(budget)), accuracy(Verdict::Pass), NOISY).report.verdict
-        };
-        // 60 inferences a second; the standard error of these laps is 4.22 / √10 = 1.33.
-        assert_eq!(verdict(LONG, 60.0), Verdict::Pass);
-        assert_eq!(verdict(LONG, 62.6), Verdict::Pass);
-        assert_eq!(verdict(LONG, 62.7), Verdict::Fail);
-        assert_eq!(verdict(Length::Quick, 900.0), Verdict::Pass);
-    }
-
-    #[test]
-    fn a_fast_wrong_answer_fails_and_says_so() {
-        let outcome = judge(&plan(LONG, Some(10.0)), accuracy(Verdict::Fail), [100.0; LAPS]);
-        assert_eq!(outcome.report.verdict, Verdict::Fail);
-        let text = outcome.to_string();
-        assert!(text.contains("2 of 9 known boxes") && text.ends_with("verdict: fail"), "{text}");
-    }
-
-    #[test]
-    fn what_is_not_judged_is_told() {
-        let outcome = judge(&plan(Length::Quick, None), None, NOISY);
-        assert_eq!((outcome.report.verdict, outcome.report.throttled), (Verdict::Pass, None));
-        let results: Vec<_> = outcome.judgements.iter().map(|it| (it.name, &it.result)).collect();
-        assert!(
-            matches!(
-                results[..],
-                [
-                    ("engine", Judged::Passed),
-                    ("accuracy", Judged::NotJudged(_)),
-                    ("speed", Judged::NotJudged(_))
-                ]
-            ),
-            "{results:?}"
-        );
-        let text = outcome.to_string();
-        assert!(text.contains("no check images") && text.contains("no budget"), "{text}");
-    }
-
-    #[test]
-    fn a_right_answer_of_the_cpu_in_place_of_the_npu_fails() {
-        let npu =
-            Npu { runtime_library: "librknnrt.so".into(), minimum_runtime: "2.5".into(), load_file: None };
-        let plan = Plan { npu: Some(npu), ..plan(LONG, Some(10.0)) };
-        let engine = Engine::InPlaceOfNpu { ran: BackendKind::Tract, fallback: "of its age".into() };
-        let outcome = Outcome::judge(&plan, engine, None, accuracy(Verdict::Pass), &timing([100.0; LAPS]));
-        assert_eq!(outcome.report.verdict, Verdict::Fail);
-        let text = outcome.to_string();
-        assert!(text.starts_with("rk3588, tract: ") && text.contains("because of its age"), "{text}");
-    }
-
-    #[test]
-    fn a_device_that_slows_down_is_throttled() {
-        let mut laps = [100.0; LAPS];
-        laps[LAPS - 1] = 89.0;
-        assert_eq!(judge(&plan(LONG, None), None, laps).report.throttled, Some(true));
-        laps[LAPS - 1] = 91.0;
-        assert_eq!(judge(&plan(LONG, None), None, laps).report.throttled, Some(false));
-    }
-}
+mod tests;

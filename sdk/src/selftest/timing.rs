@@ -1,81 +1,30 @@
-//! Times frame after frame, stage by stage, in ten laps, so that noise and slowing down can be told. Warm-up frames do
-//! not count, and recording a frame allocates nothing.
+//! Shows a detector frame after frame and times each. Warm-up frames do not count.
 
 use std::time::{Duration, Instant};
 
-use artifact::Fault;
-use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
-
-use super::{Length, Plan, Readings};
+use super::laps::{LAPS, Lap, per_second};
+use super::recorder::Recorder;
+use super::{Length, Plan, Readings, Stages, Step};
+use crate::detector::micros;
 use crate::{Detection, Detector, Error, Image, StageTimes};
 
-/// Parts of a run.
-pub(super) const LAPS: usize = 10;
 /// Frames that fill caches and let clocks rise.
 const WARM_UP_FRAMES: usize = 3;
 const QUICK_FRAMES_A_LAP: u64 = 2;
-/// Longer than any frame that is still one.
-const MAX_US: u64 = 600_000_000;
 /// Times that an NPU may lose a frame before it counts as broken.
 const MAX_LOST: u64 = 10;
-
-/// Times of a stage over all frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Percentiles {
-    /// Half of the frames took no longer.
-    pub p50_us: u64,
-    /// 90 % took no longer.
-    pub p90_us: u64,
-    /// 95 % took no longer.
-    pub p95_us: u64,
-    /// 99 % took no longer.
-    pub p99_us: u64,
-    /// The slowest frame.
-    pub max_us: u64,
-}
-
-/// Times of each stage, and of a frame from pixels to boxes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stages {
-    /// Letterbox and conversion.
-    pub preprocess: Percentiles,
-    /// The engine, with what it takes to hand it a frame and wait for it.
-    pub inference: Percentiles,
-    /// The NPU alone, as its runtime tells; none where another engine ran, or where it does not tell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub npu: Option<Percentiles>,
-    /// Decode and NMS.
-    pub decode: Percentiles,
-    /// All of them.
-    pub total: Percentiles,
-}
-
-impl Stages {
-    /// Each stage under its name in the report, in the order in which a frame passes them.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, Percentiles)> {
-        let npu = self.npu.map(|npu| ("npu", npu));
-        let before = [("preprocess", self.preprocess), ("inference", self.inference)];
-        before.into_iter().chain(npu).chain([("decode", self.decode), ("total", self.total)])
-    }
-}
-
-/// Speed of a tenth of a run.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Lap {
-    /// Frames a second, from pixels to boxes.
-    pub fps: f64,
-    /// Inferences a second, the engine's time alone.
-    pub inference_fps: f64,
-}
+/// What is timed.
+const STEPS: [Step; 5] = [Step::Preprocess, Step::Inference, Step::Npu, Step::Decode, Step::Total];
 
 /// A run.
 pub(super) struct Timing {
     pub stages: Stages,
-    pub frames: u64,
     /// Frames that the engine lost and that were shown again.
     pub dropped: u64,
+    /// Frames from pixels to boxes.
     pub laps: [Lap; LAPS],
+    /// Inferences a second in each lap, the engine's time alone.
+    pub inference_fps: [f64; LAPS],
     /// As read between the laps, the highest of each.
     pub readings: Readings,
 }
@@ -94,30 +43,36 @@ pub(super) fn measure(
     for _ in 0..WARM_UP_FRAMES {
         show(detector, next(), |_| ())?;
     }
-    let mut recorder = Recorder::new()?;
-    let mut laps = [Lap::default(); LAPS];
-    let mut readings = plan.read();
-    let mut frames = 0;
+    let mut recorder = Recorder::of(&STEPS)?;
+    let (mut laps, mut inference_fps) = ([Lap::default(); LAPS], [0.0; LAPS]);
+    let (mut readings, mut dropped) = (plan.read(), 0);
     for (index, lap) in laps.iter_mut().enumerate() {
         let begun = Instant::now();
-        let (mut lap_frames, mut inference_us) = (0, 0);
-        while !is_over(plan.length, lap_frames, begun.elapsed()) {
+        let (mut frames, mut inference_us) = (0, 0);
+        while !is_over(plan.length, frames, begun.elapsed()) {
             let shown = show(detector, next(), |_| ())?;
-            recorder.record(shown.times, shown.lost);
-            recorder.record_npu(detector.npu_time());
+            record(&mut recorder, shown.times, detector.npu_time());
+            dropped += shown.lost;
             inference_us += shown.times.inference_us;
-            lap_frames += 1;
+            frames += 1;
         }
-        let per_second = |spent: Duration| lap_frames as f64 / spent.as_secs_f64().max(1e-9);
-        *lap = Lap {
-            fps: per_second(begun.elapsed()),
-            inference_fps: per_second(Duration::from_micros(inference_us)),
-        };
-        frames += lap_frames;
+        *lap = Lap::of(frames, begun.elapsed());
+        inference_fps[index] = per_second(frames, Duration::from_micros(inference_us));
         readings = readings.highest(&plan.read());
         progress(index as u64 + 1);
     }
-    Ok(Timing { stages: recorder.stages(), frames, dropped: recorder.lost, laps, readings })
+    Ok(Timing { stages: recorder.stages(), dropped, laps, inference_fps, readings })
+}
+
+fn record(recorder: &mut Recorder, times: StageTimes, npu: Option<Duration>) {
+    let StageTimes { preprocess_us, inference_us, decode_us } = times;
+    recorder.record(Step::Preprocess, preprocess_us);
+    recorder.record(Step::Inference, inference_us);
+    recorder.record(Step::Decode, decode_us);
+    recorder.record(Step::Total, preprocess_us + inference_us + decode_us);
+    if let Some(took) = npu {
+        recorder.record(Step::Npu, micros(took));
+    }
 }
 
 /// What it took to have a frame answered.
@@ -158,84 +113,28 @@ fn gray(detector: &Detector) -> Image {
     Image::filled(preprocess.width_px, preprocess.height_px, [preprocess.pad_value; 3])
 }
 
-/// A histogram a stage.
-struct Recorder {
-    preprocess: Histogram<u64>,
-    inference: Histogram<u64>,
-    npu: Histogram<u64>,
-    decode: Histogram<u64>,
-    total: Histogram<u64>,
-    lost: u64,
-}
-
-impl Recorder {
-    fn new() -> Result<Self, Error> {
-        let histogram = || {
-            Histogram::new_with_bounds(1, MAX_US, 3).map_err(|e| {
-                Error::Input(Fault::new(
-                    e.to_string(),
-                    "bounds of a histogram",
-                    "report this: they are constants",
-                ))
-            })
-        };
-        let (preprocess, inference, npu) = (histogram()?, histogram()?, histogram()?);
-        let (decode, total) = (histogram()?, histogram()?);
-        Ok(Self { preprocess, inference, npu, decode, total, lost: 0 })
-    }
-
-    fn record(&mut self, times: StageTimes, lost: u64) {
-        let StageTimes { preprocess_us, inference_us, decode_us } = times;
-        self.preprocess.saturating_record(preprocess_us);
-        self.inference.saturating_record(inference_us);
-        self.decode.saturating_record(decode_us);
-        self.total.saturating_record(preprocess_us + inference_us + decode_us);
-        self.lost += lost;
-    }
-
-    fn record_npu(&mut self, took: Option<Duration>) {
-        if let Some(took) = took {
-            self.npu.saturating_record(u64::try_from(took.as_micros()).unwrap_or(MAX_US));
-        }
-    }
-
-    fn stages(&self) -> Stages {
-        Stages {
-            preprocess: percentiles(&self.preprocess),
-            inference: percentiles(&self.inference),
-            npu: (!self.npu.is_empty()).then(|| percentiles(&self.npu)),
-            decode: percentiles(&self.decode),
-            total: percentiles(&self.total),
-        }
-    }
-}
-
-fn percentiles(times: &Histogram<u64>) -> Percentiles {
-    let at = |share: f64| times.value_at_quantile(share);
-    Percentiles { p50_us: at(0.5), p90_us: at(0.9), p95_us: at(0.95), p99_us: at(0.99), max_us: times.max() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_those_of_what_was_recorded() {
-        let mut recorder = Recorder::new().unwrap();
+    fn total_is_the_sum_and_the_npu_is_there_where_it_tells() {
+        let mut recorder = Recorder::of(&STEPS).unwrap();
         for us in 1..=100 {
-            let times = StageTimes { preprocess_us: us, inference_us: 10 * us, decode_us: 0 };
-            recorder.record(times, u64::from(us == 7));
+            record(
+                &mut recorder,
+                StageTimes { preprocess_us: us, inference_us: 10 * us, decode_us: 0 },
+                None,
+            );
         }
-        assert_eq!(recorder.stages().npu, None);
-        recorder.record_npu(None);
-        recorder.record_npu(Some(Duration::from_micros(70)));
         let stages = recorder.stages();
-        assert_eq!(stages.npu.map(|npu| npu.p50_us), Some(70));
-        let names: Vec<_> = stages.named().map(|(name, _)| name).collect();
+        assert_eq!((stages[&Step::Total].p50_us, stages[&Step::Decode].max_us), (550, 0));
+        assert!(!stages.contains_key(&Step::Npu));
+        record(&mut recorder, StageTimes::default(), Some(Duration::from_micros(70)));
+        let stages = recorder.stages();
+        assert_eq!(stages[&Step::Npu].p50_us, 70);
+        let names: Vec<_> = stages.keys().map(|step| step.name()).collect();
         assert_eq!(names, ["preprocess", "inference", "npu", "decode", "total"]);
-        let Percentiles { p50_us, p90_us, p95_us, p99_us, max_us } = stages.preprocess;
-        assert_eq!([p50_us, p90_us, p95_us, p99_us, max_us], [50, 90, 95, 99, 100]);
-        assert_eq!((stages.total.p50_us, stages.decode.max_us, recorder.lost), (550, 0, 1));
     }
 
     #[test]
