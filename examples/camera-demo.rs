@@ -10,10 +10,10 @@ mod config;
 mod outputs;
 #[path = "camera-demo/playback.rs"]
 mod playback;
+#[path = "camera-demo/report.rs"]
+mod report;
 #[path = "camera-demo/service.rs"]
 mod service;
-#[path = "camera-demo/threads.rs"]
-mod threads;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,13 +23,16 @@ use anyhow::Result;
 use clap::Parser;
 use examples::console;
 use examples::device::{DeviceArgs, PipelineModel};
-use repedge::pipeline::{Duty, End, Pipeline, PipelineReport, Run, Settings as Stages};
+use examples::threads::pinning;
+use repedge::Error;
+use repedge::pipeline::{Duty, End, Pinning, Pipeline, Run, Settings as Stages};
 use repedge::preprocess::rga::RgaChoice;
 use repedge::sink::Controls;
 
 use config::{Config, Formats, PolicyArg, Settings};
 use outputs::Outputs;
 use playback::Playback;
+use report::{Part, Report};
 use service::Service;
 
 /// Play a camera, pictures or video through a RepEdge bundle and write what is found as JSON lines.
@@ -96,7 +99,8 @@ struct Args {
     /// Where the JSON lines go: a file, or `-` for stdout [default: -]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where a report of all stages, queues and sinks goes at the end, as JSON; a summary goes to stderr
+    /// Where a report of all stages, queues and sinks goes at the end, as JSON; a summary goes to stderr. What was played before a
+    /// camera came has figures of its own there
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -117,11 +121,12 @@ fn run(settings: &Settings) -> Result<()> {
     let mut model = settings.device.open_model(&settings.bundle)?;
     let playback = playback::open(settings, &mut model)?;
     let controls = Controls::new(settings.confidence.unwrap_or(model.manifest().confidence));
-    let outputs = Outputs::open(settings, &controls, service.stop())?;
+    let pinning = pinning(settings.device.find_board()?.as_ref());
+    let outputs = pinning.open_sinks(|| Outputs::open(settings, &controls, service.stop()))?;
     outputs.describe().skip(1).for_each(|sink| eprintln!("{sink}"));
     service.ready(&status(&model, &playback))?;
-    let stage = Stage { settings, outputs, controls };
-    let Run { report, end } = stage.play_all(playback, &mut model, &mut service)?;
+    let stage = Stage { settings, outputs, controls, pinning };
+    let (report, end) = stage.play_all(playback, &mut model, &mut service)?;
     service.stopping()?;
     let written = console::emit_json(settings.report.as_deref(), &report);
     if let (Err(_), Err(error)) = (&end, &written) {
@@ -129,7 +134,7 @@ fn run(settings: &Settings) -> Result<()> {
     }
     end?;
     written?;
-    tell(&report);
+    report.tell();
     Ok(())
 }
 
@@ -138,24 +143,27 @@ struct Stage<'s> {
     settings: &'s Settings,
     outputs: Outputs,
     controls: Controls,
+    pinning: Pinning,
 }
 
 impl Stage<'_> {
-    /// Plays to the end, and after that the camera that came meanwhile, if one did; gives what came of the last.
+    /// Plays to the end, and after that the camera that came meanwhile, if one did; gives what came of all, and how it ended.
     fn play_all(
         &self,
         mut playback: Playback,
         model: &mut PipelineModel,
         service: &mut Service,
-    ) -> Result<Run> {
-        let mut shown = 0;
+    ) -> Result<(Report, Result<End, Error>)> {
+        let mut earlier: Vec<Part> = Vec::new();
         loop {
-            let handover = playback.camera.clone();
-            let run = self.play(playback, shown, model, service)?;
-            shown += run.report.shown;
-            let camera = handover.take().filter(|_| matches!(run.end, Ok(End::Over)));
-            let Some(camera) = camera else { return Ok(run) };
-            tell(&run.report);
+            let (handover, source) = (playback.camera.clone(), playback.source.describe());
+            let shown = earlier.iter().map(Part::shown).sum();
+            let Run { report, end } = self.play(playback, shown, model, service);
+            let part = Part::new(source, report);
+            let camera = handover.take().filter(|_| matches!(end, Ok(End::Over)));
+            let Some(camera) = camera else { return Ok((Report::new(earlier, part), end)) };
+            part.tell();
+            earlier.push(part);
             playback = playback::of_camera(self.settings, camera);
             eprintln!("note: going on with a camera: {}", playback.source.describe());
             service.goes_on(&status(model, &playback))?;
@@ -163,20 +171,14 @@ impl Stage<'_> {
     }
 
     /// Plays to the end, after `shown` frames of what was played before.
-    fn play(
-        &self,
-        playback: Playback,
-        shown: u64,
-        model: &mut PipelineModel,
-        service: &mut Service,
-    ) -> Result<Run> {
-        let Self { settings, outputs, controls } = self;
+    fn play(&self, playback: Playback, shown: u64, model: &mut PipelineModel, service: &mut Service) -> Run {
+        let Self { settings, outputs, controls, pinning } = self;
         let stages = Stages {
             policy: playback.policy,
             following: playback.following,
             interval: playback.interval,
             frames: settings.frames.map(|frames| frames.saturating_sub(shown)),
-            pinning: threads::pinning(settings.device.find_board()?.as_ref()),
+            pinning: pinning.clone(),
             rga: settings.rga.clone(),
         };
         let mut pipeline = Pipeline::new(playback.source, stages, controls.clone(), service.stop().clone());
@@ -184,30 +186,11 @@ impl Stage<'_> {
         if let Some(overlay) = outputs::overlay(settings) {
             pipeline.set_overlay(overlay);
         }
-        Ok(pipeline.run(model, service))
+        pipeline.run(model, service)
     }
 }
 
 /// What is done, for systemd.
 fn status(model: &PipelineModel, playback: &Playback) -> String {
     format!("{} on {}: {}", model.manifest().model, model.backend(), playback.source.describe())
-}
-
-/// Says in a line what the run was.
-fn tell(report: &PipelineReport) {
-    let PipelineReport { shown, dropped, broken, lost, fps, latency, .. } = report;
-    let fps = fps.map_or(String::new(), |fps| format!(", {fps:.1} a second"));
-    eprintln!(
-        "{shown} frames shown{fps}, {dropped} dropped, {broken} broken, {lost} lost; latency {:.1} ms (99 %: {:.1} ms)",
-        millis(latency.p50_us),
-        millis(latency.p99_us)
-    );
-    for stage in &report.stuck {
-        eprintln!("note: {stage} did not end in time and was left");
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "to be read by people")]
-fn millis(us: u64) -> f64 {
-    us as f64 / 1000.0
 }

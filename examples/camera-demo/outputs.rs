@@ -9,7 +9,7 @@ use examples::console;
 use repedge::draw;
 use repedge::pipeline::{Overlay, Stop};
 use repedge::sink::config::SinkConfig;
-use repedge::sink::{Controls, Health, Lines, Object, Shown, Sink, Vitals, open_all};
+use repedge::sink::{Controls, Health, Lines, Object, Pixels, Shown, Sink, Vitals, open_all};
 use repedge::source::Shot;
 
 use super::config::Settings;
@@ -76,6 +76,10 @@ impl Sink for Lasting {
         lock(&self.sink).show(&Shown { number: self.shown + shown.number, ..*shown })
     }
 
+    fn pixels(&self) -> Pixels {
+        lock(&self.sink).pixels()
+    }
+
     fn health(&self) -> Health {
         lock(&self.sink).health()
     }
@@ -109,6 +113,10 @@ impl Sink for Watched {
             }
             outcome => outcome,
         }
+    }
+
+    fn pixels(&self) -> Pixels {
+        self.lines.pixels()
     }
 
     fn health(&self) -> Health {

@@ -5,10 +5,11 @@
 mod common;
 mod signed;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use repedge::{Image, frame};
 use serde_json::Value;
@@ -133,12 +134,12 @@ fn an_unsigned_bundle_needs_to_be_allowed() {
     assert_eq!(lines(&run(&scene, &[&args[..], &["--allow-unsigned"]].concat())).len(), 2);
 }
 
-/// The demo under a systemd that listens at `socket` and wants to hear from it often.
-fn service(scene: &Scene) -> (Child, UnixDatagram) {
+/// The demo, told `more`, under a systemd that listens at `socket` and wants to hear from it often.
+fn service(scene: &Scene, more: &[&str]) -> (Child, UnixDatagram) {
     let socket = UnixDatagram::bind(scene.path("notify")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let args = ["--bundle", "squares.bundle", "--keys", "keys", "--interval-ms", "3600000"];
-    let mut command = command(scene, &args);
+    let mut command = command(scene, &[&args[..], more].concat());
     command.env("NOTIFY_SOCKET", scene.path("notify")).env("WATCHDOG_USEC", "20000");
     (command.stdout(Stdio::piped()).spawn().unwrap(), socket)
 }
@@ -152,7 +153,7 @@ fn hear(socket: &UnixDatagram) -> String {
 #[test]
 fn systemd_is_told_and_sigterm_ends_it_cleanly() {
     let scene = Scene::new(&signed::right());
-    let (mut child, socket) = service(&scene);
+    let (mut child, socket) = service(&scene, &[]);
     let ready = hear(&socket);
     assert!(ready.contains("READY=1") && ready.contains("STATUS=squares on tract: 1 picture"), "{ready}");
     assert!(hear(&socket).contains("WATCHDOG=1"));
@@ -167,6 +168,51 @@ fn systemd_is_told_and_sigterm_ends_it_cleanly() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     line.clear();
     assert_eq!(stdout.read_line(&mut line).unwrap(), 0, "a frame after the end was asked for: {line}");
+}
+
+/// The cores that a thread may run on, from its `status` in /proc.
+fn cores(status: &str) -> &str {
+    status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim()
+}
+
+/// Name and cores of each thread of a process that a sink has started.
+fn threads_of_sinks(process: u32) -> BTreeMap<String, String> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    // Those that have ended meanwhile have no files any more.
+    let tasks = tasks.filter_map(|task| {
+        let read = |name| std::fs::read_to_string(task.as_ref().ok()?.path().join(name)).ok();
+        Some((read("comm")?.trim().to_owned(), cores(&read("status")?).to_owned()))
+    });
+    tasks.filter(|(name, _)| name.starts_with("repedge-")).collect()
+}
+
+#[test]
+fn threads_of_sinks_run_on_the_cores_that_the_board_has_for_them() {
+    let scene = Scene::new(&signed::right());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let first = cores(&status).split([',', '-']).next().unwrap();
+    let core: usize = first.parse().unwrap();
+    let mut board = serde_json::to_value(boards::Board::find("host").unwrap()).unwrap();
+    board["threads"] = serde_json::json!({
+        "cores": core + 1, "capture": [core], "preprocess": [core], "inference": [core], "decode": [core], "sinks": [core],
+    });
+    std::fs::write(scene.path("board.json"), board.to_string()).unwrap();
+    let sinks = "[web]\nlisten = '127.0.0.1:0'\n[record]\nfolder = 'video'\n[mqtt]\nbroker = '127.0.0.1:1'\ntopic = 't'\n";
+    std::fs::write(scene.path("sinks.toml"), sinks).unwrap();
+    let (mut child, socket) = service(&scene, &["--config", "sinks.toml", "--board", "board.json"]);
+    assert!(hear(&socket).contains("READY=1"));
+    let names = ["repedge-jpeg", "repedge-mqtt", "repedge-record", "repedge-web"];
+    // A thread has its name a little after it has begun.
+    let is_there = |threads: &BTreeMap<String, String>| names.iter().all(|name| threads.contains_key(*name));
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut threads = threads_of_sinks(child.id());
+    while !is_there(&threads) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+        threads = threads_of_sinks(child.id());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_there(&threads) && threads.values().all(|cores| cores == first), "{threads:?}");
 }
 
 #[test]
@@ -209,6 +255,28 @@ fn objects_in_a_video_keep_their_numbers() {
     }
     let last = &lines[11];
     assert_eq!((&last["frame"], &last["source_frame"], last.get("image")), (&11.into(), &11.into(), None));
+}
+
+#[test]
+fn a_damaged_frame_of_motion_jpeg_costs_itself_and_is_told() {
+    let scene = Scene::new(&[]);
+    let whole = include_bytes!("../../sdk/tests/data/baseline.jpg");
+    let mut damaged = whole.to_vec();
+    // Numbers in its first table that cannot be.
+    let table = damaged.windows(2).position(|mark| mark == [0xff, 0xc4]).unwrap();
+    damaged[table + 5..table + 20].fill(0xee);
+    std::fs::write(scene.path("damaged.mjpeg"), [&whole[..], &damaged, whole].concat()).unwrap();
+    let play =
+        ["--bundle", "squares.bundle", "--keys", "keys", "--video", "damaged.mjpeg", "--policy", "every"];
+    let output = run(&scene, &[&play[..], &["--report", "report.json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("skipped: frame 1: JPEG"), "{said}");
+    assert!(said.contains("2 frames shown") && said.contains("1 broken"), "{said}");
+    let numbers: Vec<u64> =
+        lines(&output).iter().map(|line| line["source_frame"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [0, 2], "it plays on");
+    let report: Value = serde_json::from_slice(&std::fs::read(scene.path("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["shown"], &report["broken"], &report["lost"]), (&2.into(), &1.into(), &0.into()));
 }
 
 #[test]
@@ -268,6 +336,8 @@ fn a_report_tells_of_stages_queues_and_sinks() {
         let report: Value =
             serde_json::from_slice(&std::fs::read(scene.path("report.json")).unwrap()).unwrap();
         assert_eq!((&report["shown"], &report["lost"]), (&20.into(), &0.into()));
+        assert_eq!(report["source"], "test pattern of 96x64 pixels");
+        assert_eq!(report["earlier"], serde_json::json!([]), "nothing was played before");
         assert!(policy == "newest" || report["dropped"] == 0, "{report}");
         let stages: Vec<&str> =
             report["stages"].as_array().unwrap().iter().map(|it| it["stage"].as_str().unwrap()).collect();

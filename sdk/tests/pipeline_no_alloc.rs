@@ -1,5 +1,5 @@
 //! Once it runs, the pipeline allocates nothing for a frame, on any of its threads and those of the NPU's cores, with sources
-//! that decode no JPEG, the overlay drawn. Alone in its file, because the allocator counts for the whole process; what the
+//! that decode no JPEG: also with objects that come, go and are followed, the overlay drawn, and JSON lines written in place. Alone in its file, because the allocator counts for the whole process; what the
 //! stand-in allocates inside its own library does not count.
 #![cfg(feature = "tract")]
 #![allow(clippy::unwrap_used, reason = "test code")]
@@ -17,22 +17,35 @@ mod ffi;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use artifact::Manifest;
 use repedge::backend::SharedEngine;
 use repedge::backend::rknn::{Cores, RknnOptions};
+use repedge::frame::YuvColor;
 use repedge::pipeline::{Analyzer, Following, Overlay, Pipeline, Policy, Settings, Stop};
 use repedge::sink::{Controls, Lines, Object, Shown, Sink, Vitals};
-use repedge::source::{Pattern, Shot, Source, open_video};
+use repedge::source::{Arrival, Format, Pattern, Rewound, Shot, Source, open_video};
 use repedge::{Error, draw};
 
 /// Frames after which everything has its size.
 const WARM_UP: u64 = 50;
 const FRAMES: u64 = 500;
 
-/// Notes how much was allocated when the first frame that counts came, and the last.
+/// Notes how much was allocated when the first frame that counts came, and the last, and how many followed objects came.
+#[derive(Clone)]
 struct Count {
     allocations: Arc<[AtomicU64; 2]>,
+    followed: Arc<AtomicU64>,
+}
+
+impl Count {
+    fn new() -> Self {
+        Self {
+            allocations: Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(0)]),
+            followed: Arc::default(),
+        }
+    }
 }
 
 impl Sink for Count {
@@ -42,6 +55,8 @@ impl Sink for Count {
                 self.allocations[index].store(ffi::allocations(), Ordering::SeqCst);
             }
         }
+        let followed = shown.objects.iter().filter(|object| object.track.is_some()).count();
+        self.followed.fetch_add(followed as u64, Ordering::SeqCst);
         Ok(())
     }
 
@@ -87,19 +102,52 @@ impl Analyzer for Squares {
     }
 }
 
-/// Allocations from the first frame that counts to the last.
-fn allocations(source: Box<dyn Source>, policy: Policy, analyzer: &mut dyn Analyzer) -> u64 {
-    let allocations = Arc::new([AtomicU64::new(u64::MAX), AtomicU64::new(0)]);
+/// Frames that are red, and black now and then.
+struct Reds {
+    next: u64,
+}
+
+impl Source for Reds {
+    fn next(&mut self, shot: &mut Shot, _patience: Duration) -> Result<Arrival, Error> {
+        let (width, height) = (240, 240);
+        let [y, u, v] = if self.next % 9 == 8 { [16, 128, 128] } else { [81, 90, 240] };
+        (shot.number, shot.width_px, shot.height_px) = (self.next, width, height);
+        shot.format = Format::Nv12(YuvColor::default());
+        shot.bytes.resize(width * height * 3 / 2, 0);
+        let (luma, chroma) = shot.bytes.split_at_mut(width * height);
+        luma.fill(y);
+        chroma.as_chunks_mut::<2>().0.fill([u, v]);
+        self.next += 1;
+        Ok(Arrival::Frame)
+    }
+
+    fn rewind(&mut self) -> Result<Rewound, Error> {
+        Ok(Rewound::No)
+    }
+
+    fn describe(&self) -> String {
+        "red".into()
+    }
+}
+
+/// Allocations from the first frame that counts to the last, and followed objects on all.
+fn play(source: Box<dyn Source>, policy: Policy, analyzer: &mut dyn Analyzer) -> (u64, u64) {
+    let count = Count::new();
     let settings = Settings { policy, following: Following::On, frames: Some(FRAMES), ..Settings::default() };
     let mut pipeline = Pipeline::new(source, settings, Controls::new(0.25), Stop::new());
-    pipeline.add_sink(Box::new(Count { allocations: Arc::clone(&allocations) }), Default::default());
+    pipeline.add_sink(Box::new(count.clone()), Default::default());
     pipeline.add_sink(Box::new(Lines::new("nowhere", Box::new(std::io::sink()))), Default::default());
     pipeline.set_overlay(Box::new(Drawn(draw::Overlay::new())));
     let run = pipeline.run(analyzer, &mut world::Ear::default());
     assert_eq!(run.report.shown, FRAMES);
-    let [first, last] = [0, 1].map(|index| allocations[index].load(Ordering::SeqCst));
+    let [first, last] = [0, 1].map(|index| count.allocations[index].load(Ordering::SeqCst));
     assert!(first > 0, "the counter does not count");
-    last - first
+    (last - first, count.followed.load(Ordering::SeqCst))
+}
+
+/// Allocations of such a run.
+fn allocations(source: Box<dyn Source>, policy: Policy, analyzer: &mut dyn Analyzer) -> u64 {
+    play(source, policy, analyzer).0
 }
 
 /// A video of so many frames, each a bit brighter than the one before.
@@ -124,6 +172,9 @@ fn nothing_is_allocated_for_a_frame() {
     for policy in [Policy::NewestFrame, Policy::EveryFrame] {
         assert_eq!(allocations(pattern(), policy, &mut blind()), 0, "the pattern, {policy:?}");
         assert_eq!(allocations(pattern(), policy, &mut Squares::open()), 0, "the NPU, {policy:?}");
+        let (allocated, followed) = play(Box::new(Reds { next: 0 }), policy, &mut Squares::open());
+        assert_eq!(allocated, 0, "objects on the NPU, {policy:?}");
+        assert!(followed >= FRAMES, "{followed} objects on {FRAMES} frames, {policy:?}");
     }
     let video = open_video(&path).unwrap();
     assert_eq!(allocations(video, Policy::EveryFrame, &mut blind()), 0, "a video");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::demand::Demand;
 use super::flow::Flow;
 use super::note::Notes;
 use super::pulse::Pulse;
@@ -23,6 +24,17 @@ use crate::source::Shot;
 /// Frames prepared or queued at the engine beyond those that it computes: one that waits at a lane and one that is being
 /// prepared for the next, so that none waits for the other; no more, so that no frame gets old.
 const AHEAD: usize = 2;
+
+/// Frames that go round with an engine of so many lanes. Two at work on each side of the engine, those with a room, and one in each
+/// queue: then the source, which holds the last one, never waits for a frame that somebody holds back.
+pub(crate) fn parcels(lanes: usize) -> usize {
+    4 + rooms(lanes) + 3 + 1
+}
+
+/// Rooms that may be in use at a time with so many lanes.
+fn rooms(lanes: usize) -> usize {
+    lanes + AHEAD
+}
 
 /// A stage, in the order in which a frame passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -114,6 +126,7 @@ pub(super) struct Line {
     pub(super) tally: Arc<Tally>,
     pub(super) notes: Arc<Notes>,
     pub(super) flow: Flow,
+    pub(super) demand: Demand,
     pub(super) temperature: Temperature,
     /// Rooms that may be in use at a time, those at the engine among them.
     pub(super) rooms_in_use: usize,
@@ -125,11 +138,8 @@ pub(super) struct Line {
 
 impl Line {
     /// A line for an engine of so many lanes, with all of the frames that go round.
-    pub(super) fn new(lanes: usize, tally: Arc<Tally>, notes: Arc<Notes>) -> Self {
-        let rooms = lanes + AHEAD;
-        // Two at work on each side of the engine, those with a room, and one in each queue: then the source, which holds
-        // the last one, never waits for a frame that somebody holds back.
-        let parcels = 4 + rooms + 3 + 1;
+    pub(super) fn new(lanes: usize, demand: Demand, tally: Arc<Tally>, notes: Arc<Notes>) -> Self {
+        let (rooms, parcels) = (rooms(lanes), parcels(lanes));
         let line = Self {
             free: Queue::new(parcels),
             captured: Queue::new(1),
@@ -141,6 +151,7 @@ impl Line {
             tally,
             notes,
             flow: Flow::new(lanes),
+            demand,
             temperature: Temperature::default(),
             rooms_in_use: rooms,
             feeder: OnceLock::new(),

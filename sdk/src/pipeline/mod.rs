@@ -13,6 +13,7 @@
 //! until then the newest may still replace it.
 
 mod crew;
+mod demand;
 mod flow;
 mod line;
 mod note;
@@ -26,6 +27,7 @@ mod stop;
 mod supervise;
 mod vitals;
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ use crate::sink::{Controls, Object, Sink, Vitals};
 use crate::source::{Shot, Source};
 use crate::{Error, Model};
 use crew::{Back, Crew, Parts};
+use demand::Demand;
 use line::{Cause, Line};
 use note::Notes;
 use outlet::Outlet;
@@ -47,8 +50,10 @@ use stage::decode::{Decoding, Seeing};
 use stage::inference::Inferring;
 use stage::preprocess::Preparing;
 use stage::sinks::Showing;
+use vitals::Thermometer;
 
 pub use line::Stage;
+pub(crate) use line::parcels;
 pub use note::Note;
 pub use outlet::Duty;
 pub use pinning::Pinning;
@@ -209,7 +214,8 @@ impl Pipeline {
         self.outlets.push(Outlet::new(sink, duty));
     }
 
-    /// Draws onto frames before they are shown: for sinks that show pixels.
+    /// Draws onto frames before they are shown: for sinks that show pixels. Frames whose pixels none of them needs are not drawn on
+    /// where they stay in a camera's buffer.
     pub fn set_overlay(&mut self, overlay: Box<dyn Overlay>) {
         self.overlay = Some(overlay);
     }
@@ -289,16 +295,18 @@ impl Shift {
     ) -> Result<(Option<Cause>, Option<Kept>), Error> {
         let Kept { capture, seeing, showing } = kept;
         let (engine, manifest) = (analyzer.engine(), analyzer.manifest());
-        let (preprocess, decode, lanes, pinning) = {
+        let (preprocess, decode, lanes, pinning, demand) = {
             let engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
             let preprocess = Preparing::new(manifest, engine.input(), self.rga.clone())?;
             let decode = Decoding::new(seeing, manifest, engine.outputs())?;
-            (preprocess, decode, engine.lanes(), self.pinning.around(&*engine))
+            let demand = Demand::new(preprocess.pixels(&*engine), showing.pixels());
+            (preprocess, decode, engine.lanes(), self.pinning.around(&*engine), demand)
         };
-        let line = Arc::new(Line::new(lanes, Arc::clone(&self.tally), Arc::clone(&self.notes)));
+        let line = Arc::new(Line::new(lanes, demand, Arc::clone(&self.tally), Arc::clone(&self.notes)));
         let parts = Parts { capture, preprocess, inference: Inferring { engine }, decode, sinks: showing };
+        let thermometer = Thermometer::new(Path::new("/"));
         let crew = Crew::start(parts, &line, &pinning)?;
-        supervise::supervise(&crew, &line, &self.stop, watch);
+        supervise::supervise(&crew, &line, &self.stop, thermometer, watch);
         let back = crew.dismiss();
         if line.has_failed() {
             self.tally.lose_rest();

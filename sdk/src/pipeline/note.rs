@@ -7,9 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::{Stage, Stop};
 
-/// Notes of single frames, and of the source, that are said in [`LATELY`]; a camera that gives nothing but broken frames, or comes and
-/// goes, must not fill the disk with what is said of it.
+/// Notes of a kind that may come with every frame that are said in [`LATELY`]; a camera that gives nothing but broken frames, or
+/// comes and goes, must not fill the disk with what is said of it. Each kind has its own: broken frames must not hide that the
+/// camera is gone.
 const MOST: usize = 20;
+/// Kinds of notes that may come with every frame.
+const FREQUENT: usize = 3;
+/// Notes that wait to be taken: all that those kinds may say, and as many others.
+const MOST_WAITING: usize = 2 * FREQUENT * MOST;
 /// How long a note counts as one of lately.
 const LATELY: Duration = Duration::from_secs(10);
 
@@ -45,6 +50,18 @@ pub enum Note {
     More(u64),
 }
 
+impl Note {
+    /// Which of the kinds it is that may come with every frame, if it is any.
+    fn frequent(&self) -> Option<usize> {
+        match self {
+            Self::Skipped(_) => Some(0),
+            Self::Lost(_) => Some(1),
+            Self::Source(_) => Some(2),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,27 +94,29 @@ struct State {
     waiting: VecDeque<Note>,
     /// When those that count as lately began to.
     since: Instant,
-    lately: usize,
+    /// How many of each kind.
+    lately: [usize; FREQUENT],
     left_out: u64,
 }
 
 impl Notes {
     pub(super) fn new(stop: Stop) -> Self {
-        let waiting = VecDeque::with_capacity(2 * MOST);
-        Self { state: Mutex::new(State { waiting, since: Instant::now(), lately: 0, left_out: 0 }), stop }
+        let waiting = VecDeque::with_capacity(MOST_WAITING);
+        let state = State { waiting, since: Instant::now(), lately: [0; FREQUENT], left_out: 0 };
+        Self { state: Mutex::new(state), stop }
     }
 
     /// Leaves a note, unless there were too many lately.
     pub(super) fn leave(&self, note: Note) {
         let mut state = self.lock();
         if state.since.elapsed() >= LATELY {
-            (state.since, state.lately) = (Instant::now(), 0);
+            (state.since, state.lately) = (Instant::now(), [0; FREQUENT]);
         }
-        let is_frequent = matches!(note, Note::Skipped(_) | Note::Lost(_) | Note::Source(_));
-        if state.waiting.len() >= 2 * MOST || (is_frequent && state.lately >= MOST) {
+        let is_too_frequent = note.frequent().is_some_and(|kind| state.lately[kind] >= MOST);
+        if is_too_frequent || state.waiting.len() >= MOST_WAITING {
             state.left_out += 1;
         } else {
-            state.lately += usize::from(is_frequent);
+            note.frequent().into_iter().for_each(|kind| state.lately[kind] += 1);
             state.waiting.push_back(note);
         }
         drop(state);
@@ -135,5 +154,38 @@ impl Notes {
 impl State {
     fn left_out(&mut self) -> Option<Note> {
         Some(std::mem::take(&mut self.left_out)).filter(|count| *count > 0).map(Note::More)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that is said at the end.
+    fn said(notes: &Notes) -> Vec<Note> {
+        std::iter::from_fn(|| notes.take_last()).collect()
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other_and_is_counted() {
+        let notes = Notes::new(Stop::new());
+        let (broken, lost) = (Note::Skipped("damaged".into()), Note::Lost("stuck".into()));
+        let (gone, cores) = (Note::Source("unplugged".into()), Note::Cores { in_service: 2, all: 3 });
+        for note in [&broken, &lost, &broken] {
+            (0..100).for_each(|_| notes.leave(note.clone()));
+        }
+        notes.leave(gone.clone());
+        notes.leave(cores.clone());
+        let said = said(&notes);
+        let count = |note: &Note| said.iter().filter(|said| *said == note).count();
+        assert_eq!([&broken, &lost, &gone, &cores].map(count), [MOST, MOST, 1, 1]);
+        assert_eq!(said.last(), Some(&Note::More(300 - 2 * MOST as u64)));
+    }
+
+    #[test]
+    fn a_source_that_comes_and_goes_does_not_flood_either() {
+        let notes = Notes::new(Stop::new());
+        (0..100).for_each(|_| notes.leave(Note::Source("unplugged".into())));
+        assert_eq!(said(&notes).len(), MOST + 1);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::note::{Note, Notes};
 use super::report::SinkReport;
 use crate::Error;
-use crate::sink::{Health, Shown, Sink};
+use crate::sink::{Health, Pixels, Shown, Sink};
 
 /// How long a sink that failed is left out.
 const LEFT_OUT: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ impl Outlet {
     /// # Errors
     /// The sink's, where it is essential.
     pub(super) fn show(&mut self, shown: &Shown<'_>, notes: &Notes) -> Result<(), Error> {
-        if matches!(self.state, State::LeftOut(since) if since.elapsed() < LEFT_OUT) {
+        if self.is_left_out() || self.waits_for_pixels(shown) {
             return Ok(());
         }
         match self.sink.show(shown) {
@@ -77,6 +77,22 @@ impl Outlet {
             Health::Troubled | Health::Sound => State::Failed,
         };
         Ok(())
+    }
+
+    /// Whether it failed just before and would do so again.
+    fn is_left_out(&self) -> bool {
+        matches!(self.state, State::LeftOut(since) if since.elapsed() < LEFT_OUT)
+    }
+
+    /// Whether it is to be tried again, and this frame was taken when nobody read pixels for it.
+    fn waits_for_pixels(&self, shown: &Shown<'_>) -> bool {
+        let is_due = matches!(self.state, State::LeftOut(_));
+        is_due && self.sink.pixels() == Pixels::Needed && !shown.shot.has_pixels()
+    }
+
+    /// Whether the sink looks at pixels: not while it is left out.
+    pub(super) fn pixels(&self) -> Pixels {
+        if self.is_left_out() { Pixels::Unneeded } else { self.sink.pixels() }
     }
 
     pub(super) fn report(&self) -> SinkReport {
@@ -119,8 +135,13 @@ mod tests {
     }
 
     fn show(outlet: &mut Outlet, number: u64, notes: &Notes) -> Result<(), Error> {
-        let (shot, times, vitals) = (Shot::default(), FrameTimes::default(), Vitals::default());
-        outlet.show(&Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals }, notes)
+        let shot = Shot { width_px: 1, height_px: 1, bytes: vec![0; 3], ..Shot::default() };
+        show_shot(outlet, number, &shot, notes)
+    }
+
+    fn show_shot(outlet: &mut Outlet, number: u64, shot: &Shot, notes: &Notes) -> Result<(), Error> {
+        let (times, vitals) = (FrameTimes::default(), Vitals::default());
+        outlet.show(&Shown { number, shot, objects: &[], classes: &[], times, vitals }, notes)
     }
 
     #[test]
@@ -137,6 +158,22 @@ mod tests {
         }
         assert_eq!(notes.take(), Some(Note::SinkWorks("flaky".into())));
         assert_eq!((notes.take(), outlet.report().failures), (None, 2));
+    }
+
+    #[test]
+    fn nobody_reads_pixels_for_a_sink_that_is_left_out() {
+        let notes = Notes::new(Stop::new());
+        let mut outlet = Outlet::new(Box::new(Flaky { works_from: 1 }), Duty::Optional);
+        assert_eq!(outlet.pixels(), Pixels::Needed);
+        show(&mut outlet, 0, &notes).unwrap();
+        assert_eq!(outlet.pixels(), Pixels::Unneeded);
+        outlet.state = State::LeftOut(Instant::now().checked_sub(LEFT_OUT).unwrap());
+        assert_eq!(outlet.pixels(), Pixels::Needed, "it is tried again");
+        // Frames that were taken before that still come, without pixels: none of them is the one to try with.
+        show_shot(&mut outlet, 0, &Shot::default(), &notes).unwrap();
+        assert_eq!((outlet.pixels(), outlet.report().failures), (Pixels::Needed, 1));
+        show(&mut outlet, 1, &notes).unwrap();
+        assert_eq!(outlet.state, State::Works);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which processor cores a stage may run on. Only a board knows which of its cores are which; without one, the kernel chooses.
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::backend::Engine;
 
@@ -16,15 +16,44 @@ pub struct Pinning {
     pub inference: Vec<usize>,
     /// Decode, NMS, tracking and the overlay.
     pub decode: Vec<usize>,
-    /// Hands frames to the sinks.
+    /// Hands frames to the sinks. For threads that sinks have of their own, see [`Pinning::open_sinks`].
     pub sinks: Vec<usize>,
 }
 
 impl Pinning {
+    /// Does `open`, and has every thread that it starts, and those that they start, run where frames are handed to sinks: for
+    /// opening sinks that have threads of their own. Where that cannot be had they run on any core, as the stage does, and says.
+    pub fn open_sinks<T>(&self, open: impl FnOnce() -> T) -> T {
+        // Threads begin where the one runs that starts them, also those that libraries start.
+        let _here = Elsewhere::go(&self.sinks);
+        open()
+    }
+
     /// What of it holds for stages around `engine`.
     pub(super) fn around(&self, engine: &dyn Engine) -> Self {
         let inference = if engine.computes_on_caller() { Vec::new() } else { self.inference.clone() };
         Self { inference, ..self.clone() }
+    }
+}
+
+/// The calling thread while it runs on other cores than before, where it runs again afterwards.
+struct Elsewhere {
+    before: Option<CpuSet>,
+}
+
+impl Elsewhere {
+    fn go(cores: &[usize]) -> Self {
+        let before = sched_getaffinity(None).ok().filter(|_| !cores.is_empty());
+        Self { before: before.filter(|_| pin(cores).is_ok()) }
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // It may run there: it did.
+            let _ = sched_setaffinity(None, before);
+        }
     }
 }
 
@@ -42,8 +71,6 @@ pub(super) fn pin(cores: &[usize]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use rustix::thread::sched_getaffinity;
-
     use super::*;
 
     #[test]
@@ -57,6 +84,24 @@ mod tests {
             pin(&[]).unwrap();
             let said = pin(&[CpuSet::MAX_CPU - 1, usize::MAX]).unwrap_err();
             assert!(said.contains("not pinned"), "{said}");
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn threads_of_sinks_run_where_they_are_told_to_and_who_opens_them_does_not() {
+        std::thread::spawn(|| {
+            let before = sched_getaffinity(None).unwrap();
+            let core = (0..CpuSet::MAX_CPU).find(|&core| before.is_set(core)).unwrap();
+            let started = || std::thread::spawn(|| sched_getaffinity(None).unwrap()).join().unwrap();
+            let open = |sinks| Pinning { sinks, ..Pinning::default() }.open_sinks(started);
+            let one = open(vec![core]);
+            assert_eq!((one.count(), one.is_set(core)), (1, true));
+            assert_eq!(sched_getaffinity(None).unwrap(), before);
+            for cores in [vec![], vec![CpuSet::MAX_CPU - 1]] {
+                assert_eq!(open(cores), before, "where nothing is said, and where it cannot be had");
+            }
         })
         .join()
         .unwrap();

@@ -1,7 +1,6 @@
 //! Watches the stages while they run: passes notes on, tells that all is well while every stage moves, ends the line when
 //! asked, and waits for its end, but not for ever.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::crew::Crew;
@@ -19,10 +18,15 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a stage may take for a frame before that is said.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// Returns once every stage has ended, or has not although it had to.
-pub(super) fn supervise(crew: &Crew, line: &Line, stop: &Stop, watch: &mut dyn Watch) {
+/// Returns once every stage has ended, or has not although it had to. Allocates nothing, because frames are under way.
+pub(super) fn supervise(
+    crew: &Crew,
+    line: &Line,
+    stop: &Stop,
+    mut thermometer: Thermometer,
+    watch: &mut dyn Watch,
+) {
     let mut rounds = Rounds::new(Instant::now());
-    let mut thermometer = Thermometer::new(Path::new("/"));
     let (mut given_up, mut aborted) = (None, None);
     loop {
         while let Some(note) = line.notes.take() {

@@ -44,6 +44,8 @@ use super::LetterboxMap;
 use ffi::Library;
 use imports::{Identity, Imports, Known};
 
+pub(crate) use ffi::{SYNC_END, SYNC_READ, sync};
+
 pub use failure::{RgaError, RgaFailure};
 pub use layout::{DmaFrame, DmaLayout, DmaPacking, DmaTarget};
 
@@ -129,12 +131,20 @@ impl Rga {
         let (source, _) = self.imports.get(&self.library, frame.fd, source_id, from)?;
         let (input, known) = self.imports.get(&self.library, target.fd, target_id, to)?;
         if known == Known::SinceNow {
-            ffi::write_back(target.fd);
+            self.write_back(target)?;
         }
         for bar in layout::bars(to, area) {
             self.library.fill(input, bar, [pad_value; 3])?;
         }
         Ok(self.library.scale(source, input, area, color)?)
+    }
+
+    /// Writes back what a processor wrote to `target`. Where that fails, no buffer is known any more, so that it is tried again.
+    fn write_back(&mut self, target: &DmaTarget<'_>) -> Result<(), RgaError> {
+        ffi::write_back(target.fd).map_err(|error| {
+            self.imports.clear(&self.library);
+            RgaFailure::Import.with(format!("a buffer whose caches cannot be written back: {error}"))
+        })
     }
 }
 

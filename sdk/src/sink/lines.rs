@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::detections::Detections;
-use super::{Shown, Sink};
+use super::{Pixels, Shown, Sink};
 use crate::{Error, StageTimes};
 
 pub use aside::LinesAside;
@@ -118,6 +118,10 @@ impl Sink for Lines {
         let written = self.write(&text);
         self.text = text;
         written
+    }
+
+    fn pixels(&self) -> Pixels {
+        Pixels::Unneeded
     }
 
     fn describe(&self) -> String {

@@ -42,6 +42,13 @@ pub trait Sink: Send {
     /// broker does not answer. Those of [`open_all`] say so once and go on by themselves.
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error>;
 
+    /// Whether it looks at [pixels](Shot::bytes). Asked for each frame, and told to the source: frames that nobody looks at are not
+    /// even copied. Where the answer changes to [`Pixels::Needed`], the frames that are under way then come
+    /// [without](Shot::has_pixels).
+    fn pixels(&self) -> Pixels {
+        Pixels::Needed
+    }
+
     /// How it does, also while [`Sink::show`] says nothing.
     fn health(&self) -> Health {
         Health::Unknown
@@ -49,6 +56,16 @@ pub trait Sink: Send {
 
     /// What it is, for people.
     fn describe(&self) -> String;
+}
+
+/// Whether somebody looks at pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pixels {
+    /// It does.
+    #[default]
+    Needed,
+    /// All else that is known of a frame is enough.
+    Unneeded,
 }
 
 /// How a sink does. One that knows tries by itself again what failed, and wants to be shown every frame meanwhile.
@@ -68,7 +85,7 @@ pub enum Health {
 pub struct Shown<'a> {
     /// Its number among those shown, from 0.
     pub number: u64,
-    /// Its pixels; where an overlay is drawn, with the overlay.
+    /// Its pixels, where any sink [needs](Sink::pixels) them; where an overlay is drawn, with the overlay.
     pub shot: &'a Shot,
     /// What was found on it, best first.
     pub objects: &'a [Object],

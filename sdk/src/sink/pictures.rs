@@ -1,5 +1,5 @@
 //! Frames as JPEG for all who want them, encoded once and on a thread of their own: the newest frame counts, and a frame that
-//! nobody wants is not even copied. Nobody gets more of them in a second than asked for: encoding takes longer than finding.
+//! nobody wants is not even copied, nor read from a camera's buffer. Nobody gets more of them in a second than asked for: encoding takes longer than finding.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::desk::Desk;
 use super::trouble::Trouble;
-use super::{Health, Shown, Sink, copy_pixels, jpeg};
+use super::{Health, Pixels, Shown, Sink, copy_pixels, jpeg};
 use crate::Error;
 use crate::pace::Pace;
 use crate::source::Shot;
@@ -89,7 +89,7 @@ impl Sink for Pictures {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
         let now = Instant::now();
         for ((taker, pace), wanted) in self.takers.iter().zip(&mut self.paces).zip(&mut self.wanted) {
-            *wanted = pace.left(now).is_none() && taker.wants();
+            *wanted = shown.shot.has_pixels() && pace.left(now).is_none() && taker.wants();
             if *wanted {
                 pace.took(now);
             }
@@ -100,6 +100,10 @@ impl Sink for Pictures {
         }
         self.takers.iter().try_for_each(|taker| taker.check())?;
         self.shared.trouble.check()
+    }
+
+    fn pixels(&self) -> Pixels {
+        if self.takers.iter().any(|taker| taker.wants()) { Pixels::Needed } else { Pixels::Unneeded }
     }
 
     fn health(&self) -> Health {
@@ -166,27 +170,30 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::sink::{FrameTimes, Vitals};
     use crate::source::{Pattern, Source};
 
-    /// Takes one frame an interval, and counts them.
+    /// Takes one frame an interval while it is there, and counts them.
     struct Counter {
         interval: Duration,
+        is_there: AtomicBool,
         taken: Mutex<usize>,
         trouble: Trouble,
     }
 
     impl Counter {
         fn new(interval: Duration) -> Arc<Self> {
-            Arc::new(Self { interval, taken: Mutex::default(), trouble: Trouble::default() })
+            let (taken, trouble) = (Mutex::default(), Trouble::default());
+            Arc::new(Self { interval, is_there: AtomicBool::new(true), taken, trouble })
         }
     }
 
     impl Taker for Counter {
         fn wants(&self) -> bool {
-            true
+            self.is_there.load(Ordering::SeqCst)
         }
 
         fn interval(&self) -> Duration {
@@ -236,6 +243,23 @@ mod tests {
         assert_eq!(pictures.health(), Health::Sound);
         drop(pictures);
         assert_eq!([*seldom.taken.lock().unwrap(), *always.taken.lock().unwrap()], [1, 20]);
+    }
+
+    #[test]
+    fn pixels_are_needed_while_anybody_wants_pictures_and_frames_without_are_passed_over() {
+        let counter = Counter::new(Duration::from_secs(3600));
+        let mut pictures = Pictures::open(vec![Arc::clone(&counter) as _]).unwrap();
+        assert_eq!(pictures.pixels(), Pixels::Needed);
+        counter.is_there.store(false, Ordering::SeqCst);
+        assert_eq!(pictures.pixels(), Pixels::Unneeded);
+        counter.is_there.store(true, Ordering::SeqCst);
+        let (shot, times, vitals) = (Shot::default(), FrameTimes::default(), Vitals::default());
+        let unread = Shown { number: 0, shot: &shot, objects: &[], classes: &[], times, vitals };
+        pictures.show(&unread).unwrap();
+        // The unread one did not count as the one of this hour.
+        assert!(show_twenty(&mut pictures).is_empty());
+        drop(pictures);
+        assert_eq!(*counter.taken.lock().unwrap(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod mjpeg;
 mod pattern;
 mod standby;
 mod stills;
+mod unpack;
 #[cfg(feature = "v4l2")]
 pub mod v4l2;
 mod y4m;
@@ -40,6 +41,15 @@ pub trait Source: Send {
     /// # Errors
     /// As [`Source::next`].
     fn skip(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
+        self.next(shot, patience)
+    }
+
+    /// As [`Source::next`], for who may do without the pixels: a frame may stay in the camera's buffer. Then `shot` has no pixels
+    /// until somebody [reads](Shot::read) them, which takes that [`Shot::dma`] is still there.
+    ///
+    /// # Errors
+    /// As [`Source::next`].
+    fn next_unread(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
         self.next(shot, patience)
     }
 
@@ -91,7 +101,7 @@ pub enum Rewound {
     No,
 }
 
-/// A frame in memory of its own.
+/// A frame, in memory of its own but for one that stayed in its camera's.
 #[derive(Debug, Clone, Default)]
 pub struct Shot {
     /// Its number in the source, from 0; what was broken or lost counts too.
@@ -104,7 +114,7 @@ pub struct Shot {
     pub height_px: usize,
     /// What `bytes` are.
     pub format: Format,
-    /// Rows without padding.
+    /// Rows without padding; none where the frame stayed in the camera's buffer, see [`Source::next_unread`].
     pub bytes: Vec<u8>,
     /// When the frame was taken, where the source knows that.
     pub taken_at: Option<Instant>,
@@ -127,6 +137,22 @@ pub enum Format {
 }
 
 impl Shot {
+    /// Whether its pixels are in `bytes`.
+    pub fn has_pixels(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Reads the pixels into `bytes` where they are in the camera's buffer only.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when a processor cannot read that, or it does not hold all rows.
+    pub fn read(&mut self) -> Result<(), Error> {
+        if self.has_pixels() {
+            return Ok(());
+        }
+        self.dma.clone().map_or(Ok(()), |dma| dma.read_into(self))
+    }
+
     /// The frame.
     ///
     /// # Errors

@@ -36,6 +36,14 @@ fn jpeg(color: [u8; 3]) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// The same with numbers in its first table that cannot be.
+fn damaged(jpeg: &[u8]) -> Vec<u8> {
+    let mut damaged = jpeg.to_vec();
+    let table = damaged.windows(2).position(|mark| mark == [0xff, 0xc4]).unwrap();
+    damaged[table + 5..table + 20].fill(0xee);
+    damaged
+}
+
 fn y4m(frames: &[u8]) -> Vec<u8> {
     let mut bytes = b"YUV4MPEG2 W4 H2 F30:1 C420jpeg\n".to_vec();
     for y in frames {
@@ -50,6 +58,73 @@ fn written(folder: &TempDir, name: &str, bytes: &[u8]) -> std::path::PathBuf {
     let path = folder.path().join(name);
     std::fs::write(&path, bytes).unwrap();
     path
+}
+
+/// The first five things that come of a source, and the shot after each.
+fn arrivals(
+    source: &mut dyn Source,
+    next: fn(&mut dyn Source, &mut Shot) -> Arrival,
+) -> Vec<(Arrival, Shot)> {
+    let (mut arrivals, mut shot) = (Vec::new(), Shot::default());
+    while arrivals.len() < 5 {
+        match next(source, &mut shot) {
+            Arrival::Ended => break,
+            arrival => arrivals.push((arrival, shot.clone())),
+        }
+    }
+    arrivals
+}
+
+fn read(source: &mut dyn Source, shot: &mut Shot) -> Arrival {
+    source.next(shot, PATIENCE).unwrap()
+}
+
+fn read_later(source: &mut dyn Source, shot: &mut Shot) -> Arrival {
+    let arrival = source.next_unread(shot, PATIENCE).unwrap();
+    shot.read().unwrap();
+    arrival
+}
+
+/// Cameras have this test in `v4l2`, where a buffer can be played.
+#[test]
+fn every_source_counts_tells_what_is_broken_and_gives_the_same_frames_read_at_once_or_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("a.png");
+    write_png(&picture, &Image::filled(3, 2, [1, 2, 3])).unwrap();
+    let pictures = [picture.clone(), written(&folder, "b.png", b"no picture"), picture];
+    let video = written(&folder, "a.y4m", &y4m(&[1, 2, 3])[..80]);
+    let red = jpeg([255, 0, 0]);
+    let motion = written(&folder, "a.mjpeg", &[&red[..], &damaged(&red), &jpeg([0, 0, 255])].concat());
+    let sources: [(Box<dyn Source>, &[u64], usize); 4] = [
+        (Box::new(Stills::new(pictures.map(Still::File).to_vec())), &[0, 2], 1),
+        (open_video(&video).unwrap(), &[0, 1], 1),
+        (open_video(&motion).unwrap(), &[0, 2], 1),
+        (Box::new(Pattern::new(32, 16)), &[0, 1, 2, 3, 4], 0),
+    ];
+    for (mut source, numbers, broken) in sources {
+        let at_once = arrivals(source.as_mut(), read);
+        assert_eq!(source.rewind().unwrap(), Rewound::Yes);
+        let later = arrivals(source.as_mut(), read_later);
+        let frames = |arrivals: &[(Arrival, Shot)]| -> Vec<Shot> {
+            let frames = arrivals.iter().filter(|(arrival, _)| *arrival == Arrival::Frame);
+            frames.map(|(_, shot)| shot.clone()).collect()
+        };
+        let kinds = |arrivals: &[(Arrival, Shot)]| -> Vec<Arrival> {
+            arrivals.iter().map(|(arrival, _)| arrival.clone()).collect()
+        };
+        assert_eq!(kinds(&at_once), kinds(&later), "{}", source.describe());
+        let told = at_once.iter().filter(|(arrival, _)| matches!(arrival, Arrival::Broken(_))).count();
+        let found: Vec<u64> = frames(&at_once).iter().map(|shot| shot.number).collect();
+        assert_eq!((&found[..], told), (numbers, broken), "{}", source.describe());
+        for (one, other) in frames(&at_once).iter().zip(&frames(&later)) {
+            assert!(one.has_pixels() && one.picture().is_ok(), "{}", source.describe());
+            assert_eq!((one.number, &one.name, &one.bytes), (other.number, &other.name, &other.bytes));
+            assert_eq!(
+                (one.width_px, one.height_px, one.format),
+                (other.width_px, other.height_px, other.format)
+            );
+        }
+    }
 }
 
 #[test]
@@ -92,10 +167,7 @@ fn y4m_becomes_nv12_and_a_file_that_is_cut_says_where() {
 fn damaged_jpegs_cost_themselves_only() {
     let folder = tempfile::tempdir().unwrap();
     let (red, blue) = (jpeg([255, 0, 0]), jpeg([0, 0, 255]));
-    let mut damaged = red.clone();
-    let table = damaged.windows(2).position(|mark| mark == [0xff, 0xc4]).unwrap();
-    damaged[table + 5..table + 20].fill(0xee);
-    let bytes = [&red[..], &damaged, b"noise between", &blue, &red[..red.len() - 9]].concat();
+    let bytes = [&red[..], &damaged(&red), b"noise between", &blue, &red[..red.len() - 9]].concat();
     let path = written(&folder, "a.mjpeg", &bytes);
     let mut source = open_video(&path).unwrap();
     for _ in 0..2 {

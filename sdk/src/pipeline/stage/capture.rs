@@ -9,7 +9,7 @@ use crate::pace::Pace;
 use crate::pipeline::Policy;
 use crate::pipeline::line::{Line, Parcel, Stage};
 use crate::pipeline::note::Note;
-use crate::sink::Controls;
+use crate::sink::{Controls, Pixels};
 use crate::source::{Arrival, Shot, Source, Supply};
 
 /// How long a frame is waited for before it is looked whether the end is asked for: less than the time of a frame.
@@ -93,7 +93,7 @@ impl Capture {
         let began = Instant::now();
         let unwanted_for = self.unwanted_for(began);
         let arrival = match unwanted_for {
-            None => self.source.next(&mut parcel.shot, PATIENCE)?,
+            None => self.read_next(&mut parcel.shot, line)?,
             Some(left) => self.source.skip(&mut parcel.shot, left.min(PATIENCE))?,
         };
         line.pulse(Stage::Capture).beat();
@@ -124,6 +124,14 @@ impl Capture {
         }
         *held = Some(parcel);
         Ok(Next::Frame)
+    }
+
+    /// Waits for the next frame, and reads it where anybody does so at all.
+    fn read_next(&mut self, shot: &mut Shot, line: &Line) -> Result<Arrival, Error> {
+        match line.demand.pixels() {
+            Pixels::Needed => self.source.next(shot, PATIENCE),
+            Pixels::Unneeded => self.source.next_unread(shot, PATIENCE),
+        }
     }
 
     /// For how long frames that come are passed over; none where the next one is wanted.

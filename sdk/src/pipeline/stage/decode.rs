@@ -152,7 +152,8 @@ impl Decoding {
             waiting: line.waiting(),
             npu: line.tally.npu(),
         };
-        if let Some(overlay) = &mut self.seeing.overlay {
+        // Nobody looks at a frame whose pixels were left in the camera's buffer.
+        if let Some(overlay) = self.seeing.overlay.as_mut().filter(|_| parcel.shot.has_pixels()) {
             overlay.draw(&mut parcel.shot, &parcel.objects, &self.classes, &parcel.vitals);
         }
         parcel.times.draw_us = micros(began.elapsed());

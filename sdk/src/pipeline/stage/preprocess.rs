@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use artifact::{Manifest, Tensor, TensorSpec};
 
-use crate::backend::Room;
+use crate::backend::{Engine, Room};
 use crate::detector::micros;
 use crate::pipeline::line::{Line, Parcel, Stage};
 use crate::pipeline::note::Note;
 use crate::pipeline::stage::scaling::Scaling;
 use crate::preprocess::rga::RgaChoice;
 use crate::preprocess::{LetterboxMap, Preprocessor};
+use crate::sink::Pixels;
 use crate::source::Shot;
 use crate::{Error, Picture};
 
@@ -33,6 +34,11 @@ impl Preparing {
         let scaling = Scaling::new(manifest.preprocess, rga);
         let preprocessor = Preprocessor::new(&manifest.preprocess, spec)?;
         Ok(Self { scaling, preprocessor, spec: spec.clone(), spare: None })
+    }
+
+    /// Whether the first frame is expected to be read here: RGA, if there is any, fills an NPU's rooms only.
+    pub fn pixels(&self, engine: &dyn Engine) -> Pixels {
+        if engine.npu_report().is_some() { self.scaling.pixels() } else { Pixels::Needed }
     }
 
     /// Fills room after room. A frame that cannot be used is lost, and its room is the next one's.
@@ -60,7 +66,7 @@ impl Preparing {
         loop {
             let mut parcel = pulse.idle(|| line.captured.take())?;
             let began = Instant::now();
-            let filled = self.fill_from(&parcel.shot, room, line);
+            let filled = self.fill_from(&mut parcel.shot, room, line);
             // Its camera may need the buffer.
             parcel.shot.dma = None;
             match filled {
@@ -80,11 +86,17 @@ impl Preparing {
         }
     }
 
-    fn fill_from(&mut self, shot: &Shot, room: &mut Room, line: &Line) -> Result<LetterboxMap, Error> {
+    fn fill_from(&mut self, shot: &mut Shot, room: &mut Room, line: &Line) -> Result<LetterboxMap, Error> {
         if let Room::Npu(slot) = room
             && let Some(map) = self.scaling.fill(shot, slot, line)
         {
+            line.demand.set_preprocess(Pixels::Unneeded);
             return Ok(map);
+        }
+        if !shot.has_pixels() {
+            // Those that follow are read when they are taken, which is a stage of its own.
+            line.demand.set_preprocess(Pixels::Needed);
+            shot.read()?;
         }
         self.fill(shot.picture()?, room)
     }

@@ -10,6 +10,7 @@ use crate::pipeline::line::Line;
 use crate::pipeline::note::Note;
 use crate::preprocess::LetterboxMap;
 use crate::preprocess::rga::{Rga, RgaChoice, RgaError};
+use crate::sink::Pixels;
 use crate::source::Shot;
 
 /// RGA, or where it may be found.
@@ -29,6 +30,14 @@ impl Scaling {
     pub fn new(recipe: Preprocess, choice: RgaChoice) -> Self {
         let state = if choice == RgaChoice::Off { State::Left } else { State::Unknown(choice) };
         Self { recipe, state }
+    }
+
+    /// Whether frames are expected to need a processor.
+    pub fn pixels(&self) -> Pixels {
+        match self.state {
+            State::Left => Pixels::Needed,
+            State::Unknown(_) | State::Works(_) => Pixels::Unneeded,
+        }
     }
 
     /// Fills `slot` with the frame, where both are in DMA-BUFs and RGA works.

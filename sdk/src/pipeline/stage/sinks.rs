@@ -7,7 +7,7 @@ use crate::Error;
 use crate::detector::micros;
 use crate::pipeline::line::{Cause, Line, Parcel, Stage};
 use crate::pipeline::outlet::Outlet;
-use crate::sink::Shown;
+use crate::sink::{Pixels, Shown};
 
 /// All sinks.
 pub struct Showing {
@@ -29,6 +29,7 @@ impl Showing {
         while let Some(mut parcel) = pulse.idle(|| line.decoded.take()) {
             let number = line.tally.shown.load(Ordering::Relaxed);
             self.show(number, &mut parcel, line)?;
+            line.demand.set_sinks(self.pixels());
             line.tally.shown.store(number + 1, Ordering::Relaxed);
             line.retire(parcel);
             pulse.beat();
@@ -42,6 +43,12 @@ impl Showing {
             }
         }
         Ok(())
+    }
+
+    /// Whether any sink looks at pixels.
+    pub fn pixels(&self) -> Pixels {
+        let is_needed = self.outlets.iter().any(|outlet| outlet.pixels() == Pixels::Needed);
+        if is_needed { Pixels::Needed } else { Pixels::Unneeded }
     }
 
     fn show(&mut self, number: u64, parcel: &mut Parcel, line: &Line) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 //! `im2d_buffer.h`, `im2d_single.h`, `im2d_common.h`, `rga.h`). Untested on hardware.
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::io;
 use std::mem::{ManuallyDrop, offset_of};
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -316,19 +317,45 @@ struct Sync {
 
 /// `DMA_BUF_IOCTL_SYNC`: `_IOW('b', 0, struct dma_buf_sync)`.
 const DMA_BUF_IOCTL_SYNC: libc::Ioctl = 0x4008_6200;
+/// `DMA_BUF_SYNC_READ`.
+pub(crate) const SYNC_READ: u64 = 1;
 /// `DMA_BUF_SYNC_WRITE`.
 const SYNC_WRITE: u64 = 2;
 /// `DMA_BUF_SYNC_END`.
-const SYNC_END: u64 = 4;
+pub(crate) const SYNC_END: u64 = 4;
+
+/// Tells the kernel that this processor begins to read or write a DMA-BUF, or has ended that, so that its caches are made consistent.
+/// Says whether `fd` is a DMA-BUF: nothing happens with other files, which have no such caches.
+///
+/// # Errors
+/// What the driver of the buffer answers.
+pub(crate) fn sync(fd: BorrowedFd<'_>, flags: u64) -> io::Result<bool> {
+    let mut sync = Sync { flags };
+    loop {
+        // SAFETY: `fd` is open and `sync` is what this request reads. What is no DMA-BUF knows no such request.
+        let status = unsafe { libc::ioctl(fd.as_raw_fd(), DMA_BUF_IOCTL_SYNC, &raw mut sync) };
+        if status >= 0 {
+            return Ok(true);
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // The driver was kept from it, and is to be asked again.
+            Some(libc::EINTR | libc::EAGAIN) => {}
+            Some(libc::ENOTTY) => return Ok(false),
+            _ => return Err(error),
+        }
+    }
+}
 
 /// Writes back what this processor wrote to a DMA-BUF and still keeps in its caches, so that it cannot be written over what a
-/// device writes next. Nothing happens with other files, which have no such caches.
-pub(super) fn write_back(fd: BorrowedFd<'_>) {
-    for flags in [SYNC_WRITE, SYNC_END | SYNC_WRITE] {
-        let mut sync = Sync { flags };
-        // SAFETY: `fd` is open and `sync` is what this request reads. What is no DMA-BUF knows no such request.
-        unsafe { libc::ioctl(fd.as_raw_fd(), DMA_BUF_IOCTL_SYNC, &raw mut sync) };
-    }
+/// device writes next.
+///
+/// # Errors
+/// As [`sync`].
+pub(super) fn write_back(fd: BorrowedFd<'_>) -> io::Result<()> {
+    sync(fd, SYNC_WRITE)?;
+    sync(fd, SYNC_END | SYNC_WRITE)?;
+    Ok(())
 }
 
 /// # Safety
@@ -343,4 +370,24 @@ unsafe fn symbol<T: Copy>(loaded: &libloading::Library, name: &[u8]) -> Option<T
 unsafe fn copied(text: *const c_char) -> Option<String> {
     // SAFETY: as the caller promises, where it is not null.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_dma_buf_has_no_caches_and_what_the_kernel_refuses_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!sync(file.as_file().as_fd(), SYNC_READ).unwrap());
+        write_back(file.as_file().as_fd()).unwrap();
+        // A descriptor that only names the file: nothing can be asked of it.
+        let name = File::options().read(true).custom_flags(libc::O_PATH).open(file.path()).unwrap();
+        assert_eq!(sync(name.as_fd(), SYNC_READ).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        assert!(write_back(name.as_fd()).is_err());
+    }
 }

@@ -11,7 +11,7 @@ use super::{LINE_BYTES, Lines, format_line};
 use crate::Error;
 use crate::sink::desk::Desk;
 use crate::sink::trouble::Trouble;
-use crate::sink::{Health, Shown, Sink};
+use crate::sink::{Health, Pixels, Shown, Sink};
 
 /// Lines that wait: a second or two of a camera's frames.
 const MAX_WAITING: usize = 64;
@@ -64,6 +64,10 @@ impl Sink for LinesAside {
         format_line(shown, &mut line);
         self.queue.desk.bring(|waiting| waiting.lines.push_back(line));
         self.queue.trouble.check()
+    }
+
+    fn pixels(&self) -> Pixels {
+        Pixels::Unneeded
     }
 
     fn health(&self) -> Health {

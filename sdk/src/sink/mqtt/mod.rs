@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::config::MqttConfig;
 use super::snapshot::Snapshot;
 use super::trouble::Trouble;
-use super::{Health, Shown, Sink};
+use super::{Health, Pixels, Shown, Sink};
 use crate::Error;
 use settings::Settings;
 
@@ -93,6 +93,10 @@ impl Sink for Mqtt {
         }
         drop(waiting);
         self.outbox.trouble.check()
+    }
+
+    fn pixels(&self) -> Pixels {
+        Pixels::Unneeded
     }
 
     fn health(&self) -> Health {

@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use artifact::Fault;
 use drm::buffer::{Buffer, DrmFourcc};
-use drm::control::dumbbuffer::DumbBuffer;
+use drm::control::dumbbuffer::{DumbBuffer, DumbMapping};
 use drm::control::{Device as _, Event, Mode, PageFlipFlags, connector, crtc, framebuffer};
 
 use super::config::ScreenConfig;
@@ -71,26 +72,42 @@ impl Screen {
     /// # Errors
     /// [`Error::Input`] when there is no display, or another program holds it.
     pub(super) fn open(config: &ScreenConfig) -> Result<Self, Error> {
-        let display = Display::take(&config.card).map_err(|error| {
-            Error::Input(Fault::new(
-                format!("{}: {error}", config.card.display()),
-                "a display that is connected and that no other program holds",
-                "end the desktop, name another `card` under [screen], or join the group `video`",
-            ))
-        })?;
+        let display = Display::take(&config.card).map_err(|error| unusable(&config.card, &error))?;
         let (shared, description) = (Arc::new(Shared::default()), display.description.clone());
-        let work = Arc::clone(&shared);
-        let thread = super::open::spawn("repedge-screen", move || work.serve(display))?;
-        Ok(Self { shared, description, thread: Some(thread) })
+        let (work, (begin, begun)) = (Arc::clone(&shared), sync_channel(1));
+        let thread = super::open::spawn("repedge-screen", move || work.serve(display, &begin))?;
+        let screen = Self { shared, description, thread: Some(thread) };
+        // Where its memory cannot be mapped, it never shows anything: better said now.
+        let begun = begun.recv().unwrap_or_else(|_| Err(io::Error::other("its thread has ended")));
+        begun.map_err(|error| unusable(&config.card, &error))?;
+        Ok(screen)
     }
 }
 
+fn unusable(card: &Path, error: &io::Error) -> Error {
+    Error::Input(Fault::new(
+        format!("{}: {error}", card.display()),
+        "a display that is connected and that no other program holds",
+        "end the desktop, name another `card` under [screen], or join the group `video`",
+    ))
+}
+
 impl Shared {
-    /// Shows what comes until it is over.
-    fn serve(&self, mut display: Display) {
+    /// Tells whether the display's memory could be mapped, and then shows what comes until it is over. Where it could not, the
+    /// display is given back.
+    fn serve(&self, mut display: Display, begin: &SyncSender<io::Result<()>>) {
+        // Copies, because what is mapped borrows them and the display is changed meanwhile.
+        let mut buffers = display.buffers.map(|(buffer, _)| buffer);
+        let (told, memory) = match display.map(&mut buffers) {
+            Ok(memory) => (Ok(()), Some(memory)),
+            Err(error) => (Err(error), None),
+        };
+        // Whoever opens the display waits for it.
+        let _ = begin.send(told);
+        let Some(mut memory) = memory else { return };
         let mut shot = Shot::default();
         while self.newest.take(&mut shot) {
-            match display.show(&shot) {
+            match display.show(&shot, &mut memory) {
                 Ok(()) => self.trouble.is_over(),
                 Err(error) => self.trouble.tell(error),
             }
@@ -124,6 +141,11 @@ impl Display {
         })
     }
 
+    /// The memory of both buffers, for as long as frames are shown.
+    fn map<'b>(&self, [first, second]: &'b mut [DumbBuffer; 2]) -> io::Result<[DumbMapping<'b>; 2]> {
+        Ok([self.card.map_dumb_buffer(first)?, self.card.map_dumb_buffer(second)?])
+    }
+
     /// Whether the last frame is on the display.
     fn is_ready(&mut self) -> io::Result<bool> {
         if self.is_flipping {
@@ -136,19 +158,18 @@ impl Display {
         Ok(!self.is_flipping)
     }
 
-    fn show(&mut self, shot: &Shot) -> Result<(), Error> {
+    fn show(&mut self, shot: &Shot, memory: &mut [DumbMapping<'_>; 2]) -> Result<(), Error> {
         shot.picture()?;
-        let shown = self.is_ready().and_then(|is_ready| if is_ready { self.draw(shot) } else { Ok(()) });
+        let is_ready = self.is_ready();
+        let shown = is_ready.and_then(|is_ready| if is_ready { self.draw(shot, memory) } else { Ok(()) });
         Ok(shown.map_err(|e| artifact::Error::io(&self.description, e))?)
     }
 
-    fn draw(&mut self, shot: &Shot) -> io::Result<()> {
-        let (buffer, framebuffer) = &mut self.buffers[self.back];
+    fn draw(&mut self, shot: &Shot, memory: &mut [DumbMapping<'_>; 2]) -> io::Result<()> {
+        let (buffer, framebuffer) = self.buffers[self.back];
         let stride = buffer.pitch() as usize;
-        let mut memory = self.card.map_dumb_buffer(buffer)?;
-        self.fitting.draw(shot, memory.as_mut(), stride, self.size_px);
-        drop(memory);
-        self.card.page_flip(self.crtc, *framebuffer, PageFlipFlags::EVENT, None)?;
+        self.fitting.draw(shot, memory[self.back].as_mut(), stride, self.size_px);
+        self.card.page_flip(self.crtc, framebuffer, PageFlipFlags::EVENT, None)?;
         (self.is_flipping, self.back) = (true, 1 - self.back);
         Ok(())
     }

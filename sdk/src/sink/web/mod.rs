@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 use super::config::WebConfig;
 use super::pictures::{Jpeg, Taker};
 use super::snapshot::Snapshot;
-use super::{Controls, Shown, Sink};
+use super::{Controls, Pixels, Shown, Sink};
 use crate::Error;
 use guard::Guard;
 use metrics::Totals;
@@ -88,6 +88,11 @@ impl Sink for Web {
         drop(latest);
         self.board.changed.send_replace(());
         Ok(())
+    }
+
+    fn pixels(&self) -> Pixels {
+        // Its pictures come from who encodes them for all.
+        Pixels::Unneeded
     }
 
     fn describe(&self) -> String {

@@ -8,7 +8,7 @@ use artifact::Fault;
 use super::offer::Code;
 use crate::frame::{Matrix, Plane, Range, Samples, YuvColor, YuvFrame, jpeg};
 use crate::preprocess::rga::{DmaLayout, DmaPacking};
-use crate::source::{Format, Shot};
+use crate::source::{Format, Shot, unpack};
 
 /// Longest side of a frame.
 const MAX_SIDE_PX: u32 = 1 << 14;
@@ -116,20 +116,13 @@ impl Layout {
     /// # Errors
     /// A sentence, when the planes do not hold all rows.
     pub(super) fn look<'a>(&self, [first, second]: Planes<'a>) -> Result<Option<YuvFrame<'a>>, String> {
+        if let Some(layout) = self.dma() {
+            return unpack::look(&layout, first).map(Some).map_err(|error| error.to_string());
+        }
         let Self { width_px, height_px, packing } = *self;
-        let (samples, color) = match packing {
-            Packing::Nv12 { stride, color } => {
-                let (luma, chroma) = first.split_at_checked(stride * height_px).unwrap_or((first, &[]));
-                let plane = |bytes| Plane { bytes, stride };
-                (Samples::Nv12 { luma: plane(luma), chroma: plane(chroma) }, color)
-            }
-            Packing::Nv12Planes { strides, color } => {
-                let luma = Plane { bytes: first, stride: strides[0] };
-                (Samples::Nv12 { luma, chroma: Plane { bytes: second, stride: strides[1] } }, color)
-            }
-            Packing::Yuyv { stride, color } => (Samples::Yuyv(Plane { bytes: first, stride }), color),
-            Packing::Jpeg => return Ok(None),
-        };
+        let Packing::Nv12Planes { strides, color } = packing else { return Ok(None) };
+        let luma = Plane { bytes: first, stride: strides[0] };
+        let samples = Samples::Nv12 { luma, chroma: Plane { bytes: second, stride: strides[1] } };
         let frame = YuvFrame { width_px, height_px, samples, color };
         frame.check().map_err(|error| error.to_string())?;
         Ok(Some(frame))
@@ -146,6 +139,16 @@ impl Layout {
         Some(DmaLayout { width_px, height_px, packing, color })
     }
 
+    /// Says in `shot` what the frame in `planes` is, and leaves its pixels there.
+    ///
+    /// # Errors
+    /// A sentence, when the planes do not hold all rows.
+    pub(super) fn leave(&self, planes: Planes<'_>, shot: &mut Shot) -> Result<(), String> {
+        let frame = self.look(planes)?;
+        frame.iter().for_each(|frame| unpack::leave(frame, shot));
+        Ok(())
+    }
+
     /// Puts the pixels of `planes` into `shot`, with the help of `scratch`, whose memory is used again.
     ///
     /// # Errors
@@ -157,7 +160,7 @@ impl Layout {
         scratch: &mut Vec<u8>,
     ) -> Result<(), String> {
         if let Some(frame) = self.look(planes)? {
-            copy(&frame, shot);
+            unpack::copy(&frame, shot);
             return Ok(());
         }
         // Some drivers put bytes in front of an image, and all leave the rest of the buffer as it was.
@@ -167,34 +170,6 @@ impl Layout {
         [shot.width_px, shot.height_px] = sides_px;
         shot.format = Format::Rgb;
         Ok(())
-    }
-}
-
-fn copy(frame: &YuvFrame<'_>, shot: &mut Shot) {
-    let (width, height) = (frame.width_px, frame.height_px);
-    match frame.samples {
-        Samples::Nv12 { luma, chroma } => {
-            let format = Format::Nv12(frame.color);
-            let bytes = shot.make_room((width, height), format, width * height * 3 / 2);
-            let (to_luma, to_chroma) = bytes.split_at_mut(width * height);
-            copy_rows(luma, to_luma, width);
-            copy_rows(chroma, to_chroma, width);
-        }
-        Samples::Yuyv(plane) => {
-            let format = Format::Yuyv(frame.color);
-            let bytes = shot.make_room((width, height), format, width * height * 2);
-            copy_rows(plane, bytes, 2 * width);
-        }
-    }
-}
-
-fn copy_rows(from: Plane<'_>, to: &mut [u8], row: usize) {
-    if from.stride == row {
-        to.copy_from_slice(&from.bytes[..to.len()]);
-        return;
-    }
-    for (number, to) in to.chunks_exact_mut(row).enumerate() {
-        to.copy_from_slice(from.row(number, row));
     }
 }
 

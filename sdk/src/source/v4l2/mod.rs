@@ -32,6 +32,7 @@ use super::{Arrival, Rewound, Shot, ShotDma, Source, Supply};
 use crate::Error;
 use crate::frame::YuvFrame;
 use find::Finder;
+use layout::Layout;
 use watch::{Taken, Watched};
 
 pub use kind::Kind;
@@ -85,9 +86,10 @@ pub fn first_camera() -> Result<Option<Found>, Error> {
 ///
 /// It tells damaged frames by [`Arrival::Broken`], and what happens to it by [`Arrival::Event`]: a stream that is stuck and being
 /// unplugged, once each, and that it is back and cannot be used, at every look. While it is away frames are [`Arrival::Late`].
-/// Numbers of frames go on when it is back; those that the driver passed over are counted. Frames are copied, or decoded, into memory that is used again; an image of another size than the camera's
-/// counts as damaged. Those that a device wrote in one plane are [shared as DMA-BUF](Shot::dma) too, of so many buffers at a time
-/// that the driver has enough left; not those of USB cameras, which the driver writes.
+/// Numbers of frames go on when it is back; those that the driver passed over are counted. Frames are copied, or decoded, into
+/// memory that is used again; an image of another size than the camera's counts as damaged. Those that a device wrote in one plane
+/// are [shared as DMA-BUF](Shot::dma) too, and with [`Source::next_unread`] not copied; not those of USB cameras, which the driver
+/// writes. The driver keeps enough buffers to go on: where too many are shared, a frame is copied and its buffer given back at once.
 #[derive(Debug)]
 pub struct Camera {
     watched: Watched<Finder>,
@@ -129,6 +131,14 @@ pub enum LentPixels<'a> {
     Jpeg(&'a [u8]),
 }
 
+/// When pixels are read out of the driver's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Now,
+    /// Where the memory may be kept until then; else now.
+    Later,
+}
+
 impl Camera {
     /// Opens a camera and starts it.
     ///
@@ -155,6 +165,19 @@ impl Camera {
         })
     }
 
+    fn take(&mut self, shot: &mut Shot, patience: Duration, reading: Reading) -> Arrival {
+        let Self { watched, taken_at, scratch, .. } = self;
+        // The driver may need it for the next frame.
+        shot.dma = None;
+        watched.next(patience, &mut |taken, layout, number| {
+            *taken_at = Some(taken.taken_at);
+            (shot.taken_at, shot.read_from) = (moment(taken.taken_at), Some(Instant::now()));
+            shot.number = number;
+            shot.name.clear();
+            take_in(taken, layout, reading, shot, scratch)
+        })
+    }
+
     /// When the last frame was taken, on the driver's clock: for nearly all `CLOCK_MONOTONIC`. None before the first.
     pub fn taken_at(&self) -> Option<Duration> {
         self.taken_at
@@ -168,18 +191,12 @@ impl Camera {
 
 impl Source for Camera {
     fn next(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
-        let Self { watched, taken_at, scratch, .. } = self;
-        // The driver may need it for the next frame.
-        shot.dma = None;
-        Ok(watched.next(patience, &mut |taken, layout, number| {
-            *taken_at = Some(taken.taken_at);
-            (shot.taken_at, shot.read_from) = (moment(taken.taken_at), Some(Instant::now()));
-            shot.number = number;
-            shot.name.clear();
-            layout.unpack(taken.planes, shot, scratch)?;
-            shot.dma = taken.whole.zip(layout.dma()).map(|(fd, layout)| ShotDma::new(Arc::clone(fd), layout));
-            Ok(())
-        }))
+        Ok(self.take(shot, patience, Reading::Now))
+    }
+
+    /// Leaves what a device can read in the driver's memory, which has the buffer again once [`Shot::dma`] is dropped.
+    fn next_unread(&mut self, shot: &mut Shot, patience: Duration) -> Result<Arrival, Error> {
+        Ok(self.take(shot, patience, Reading::Later))
     }
 
     /// Gives the buffer back without copying or decoding it.
@@ -201,6 +218,23 @@ impl Source for Camera {
     }
 }
 
+/// Makes `shot` the frame that was taken, of whose pixels a copy is made unless that has time.
+fn take_in(
+    taken: &Taken<'_>,
+    layout: &Layout,
+    reading: Reading,
+    shot: &mut Shot,
+    scratch: &mut Vec<u8>,
+) -> Result<(), String> {
+    let dma = taken.whole.zip(layout.dma()).map(|(fd, layout)| ShotDma::new(Arc::clone(fd), layout));
+    match reading {
+        Reading::Later if dma.is_some() => layout.leave(taken.planes, shot)?,
+        Reading::Later | Reading::Now => layout.unpack(taken.planes, shot, scratch)?,
+    }
+    shot.dma = dma;
+    Ok(())
+}
+
 /// Frames that a driver keeps are younger: what seems older is by another clock than ours.
 const OLDEST: Duration = Duration::from_secs(2);
 
@@ -212,7 +246,44 @@ fn moment(at: Duration) -> Option<Instant> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+
+    use super::layout::Packing;
+    use super::watch::State;
     use super::*;
+    use crate::frame::YuvColor;
+
+    /// Takes in a frame of 4x2 pixels, padded to rows of 6 bytes, whose buffer may be kept if there is one.
+    fn taken(bytes: &[u8], whole: Option<&Arc<OwnedFd>>, reading: Reading) -> Result<Shot, String> {
+        let packing = Packing::Nv12 { stride: 6, color: YuvColor::default() };
+        let layout = Layout { width_px: 4, height_px: 2, packing };
+        let (taken_at, state, planes) = (Duration::ZERO, State::Whole, [bytes, &[]]);
+        let taken = Taken { sequence: 0, taken_at, state, planes, dma: [None; 2], whole };
+        // What was there before must not be taken for this frame's.
+        let mut shot = Shot { bytes: vec![99; 12], ..Shot::default() };
+        take_in(&taken, &layout, reading, &mut shot, &mut Vec::new()).map(|()| shot)
+    }
+
+    #[test]
+    fn a_frame_that_nobody_reads_stays_in_its_buffer_where_that_may_be_kept() {
+        let padded = [1, 2, 3, 4, 0, 0, 5, 6, 7, 8, 0, 0, 21, 22, 23, 24];
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&padded).unwrap();
+        let fd = Arc::new(OwnedFd::from(file));
+        let read = taken(&padded, Some(&fd), Reading::Now).unwrap();
+        let mut unread = taken(&padded, Some(&fd), Reading::Later).unwrap();
+        assert_eq!(Arc::strong_count(&fd), 3, "both share the buffer");
+        assert_eq!((read.has_pixels(), unread.has_pixels()), (true, false));
+        let is = |shot: &Shot| (shot.width_px, shot.height_px, shot.format);
+        assert_eq!(is(&read), is(&unread));
+        unread.read().unwrap();
+        assert_eq!(unread.bytes, read.bytes);
+        let copied = taken(&padded, None, Reading::Later).unwrap();
+        assert_eq!((copied.bytes, copied.dma.is_none()), (read.bytes, true));
+        let short = taken(&padded[..15], Some(&fd), Reading::Later).unwrap_err();
+        assert!(short.contains("4x2"), "{short}");
+    }
 
     #[test]
     fn a_drivers_time_is_a_moment_unless_it_is_by_another_clock() {
