@@ -14,9 +14,8 @@ start_demo() {
     for camera in /dev/video*; do
         [ ! -c "$camera" ] || chown repedge "$camera"
     done
-    cd /var/lib/repedge/current && . ./flags || return 1
-    start-stop-daemon --start --chuid repedge:repedge --exec /var/lib/repedge/current/bin/camera-demo -- \
-        --config $settings "$@" $REPEDGE_FLAGS >/tmp/demo/lines 2>/tmp/demo/said &
+    start-stop-daemon --start --chuid repedge:repedge --exec /var/lib/repedge/current/run -- \
+        camera-demo --config $settings "$@" >/tmp/demo/lines 2>/tmp/demo/said &
     demo=$!
 }
 

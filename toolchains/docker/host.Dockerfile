@@ -1,4 +1,5 @@
-# A machine that trains, converts and builds for boards: mount the checkout at /repedge and run `cargo xtask` in it.
+# A machine that trains, converts and builds for boards: mount the checkout at /repedge and run `cargo xtask` in it. Its Rust is
+# the oldest that builds all of it; toolchains/rust.toml names the one that what is here is tested with.
 # Untested: no machine with containers was at hand.
 # Not pinned by digest, because no image could be fetched to look one up: a tag may come to name another image, and the
 # packages below are the newest of their Debian. To pin the image, on a machine with Docker run

@@ -166,7 +166,8 @@ mod tests {
             "  display    DRM driver rockchip",
             "  precisions int8 fp16",
             "  clock      npu at 1000 MHz: /sys/class/devfreq/fdab0000.npu",
-            "  budget     yolov5s 640 px 66.1/s with relu",
+            "  budget     yolov5s 640 px 48.4/s with silu",
+            "  budget     repyolov5p 160 px 82.5/s with silu",
         ] {
             assert!(rk3588.lines().any(|found| found == line), "no {line:?} in {rk3588}");
         }

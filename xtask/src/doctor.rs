@@ -2,11 +2,13 @@
 //! It looks only: it installs nothing and changes nothing.
 
 use anyhow::{Context, Result};
-use boards::{Board, Method};
+use boards::{Board, Method, Target};
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
 use crate::build_board;
+use crate::cross::pinned::{self, Pinned};
+use crate::cross::rust::Rust;
 use crate::cross::{self, Toolchain};
 use crate::flash::Usb;
 use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV};
@@ -60,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(name) => Report { machine: Vec::new(), boards: vec![of_board(&workspace, &Board::find(name)?)] },
         None => {
             let boards = boards::names().map(|name| Ok(of_board(&workspace, &Board::find(name)?)));
-            Report { machine: of_machine(&workspace), boards: boards.collect::<Result<_>>()? }
+            Report { machine: of_machine(&workspace)?, boards: boards.collect::<Result<_>>()? }
         }
     };
     if args.json {
@@ -100,8 +102,9 @@ fn print_line(report: &BoardReport) {
     println!("{:8} {board:24} build-board{lacks}", if *can_build { "ok" } else { "missing" });
 }
 
-fn of_machine(workspace: &Workspace) -> Vec<Finding> {
-    let mut findings: Vec<_> = [COMPILER, PIP, VENV, LIBCLANG].iter().map(of_need).collect();
+fn of_machine(workspace: &Workspace) -> Result<Vec<Finding>> {
+    let mut findings = vec![pinned_rust(&Rust::Current.identity(workspace)?)?];
+    findings.extend([COMPILER, PIP, VENV, LIBCLANG].iter().map(of_need));
     findings.push(finding(
         "libtorch",
         "training",
@@ -114,12 +117,24 @@ fn of_machine(workspace: &Workspace) -> Vec<Finding> {
         "cargo-nextest",
         "faster test runs; without it `cargo test` is used",
         succeeds("cargo", &["nextest", "--version"]),
-        "`cargo install --locked cargo-nextest`",
+        pinned::install("cargo-nextest"),
     ));
     findings.push(of_need(&aarch64::EMULATOR));
     findings.extend(needs_of_emulating());
     findings.extend([SSH, SSHD, GENIMAGE, E2FSPROGS].iter().map(of_need));
-    findings
+    Ok(findings)
+}
+
+/// Whether a compiler that says this of itself is the pinned one. Nothing else depends on it: what builds for a board is told there.
+fn pinned_rust(identity: &str) -> Result<Finding> {
+    let pinned = Pinned::read()?;
+    let version = &pinned.rust.version;
+    Ok(finding(
+        format!("Rust {version}"),
+        "the pinned compiler: others that are new enough build too, other bytes",
+        pinned.has(identity),
+        format!("`rustup toolchain install {version}`, then `cargo +{version} xtask …`"),
+    ))
 }
 
 /// What `build-board` needs for a board, as it is called without arguments.
@@ -128,8 +143,7 @@ fn needs_of_building(workspace: &Workspace, board: &Board) -> Vec<Finding> {
     if let Some(target) = &board.target {
         let missing = cross::missing(workspace, target);
         if missing.is_empty() {
-            let toolchain =
-                Toolchain::find(workspace, target, None).and_then(|found| found.describe(workspace));
+            let toolchain = describe(workspace, target);
             findings.push(finding("toolchain", toolchain.unwrap_or_default(), true, ""));
         }
         let absent = |cross::Missing { what, purpose, remedy }| finding(what, purpose, false, remedy);
@@ -143,6 +157,14 @@ fn needs_of_building(workspace: &Workspace, board: &Board) -> Vec<Finding> {
         findings.push(toolkit);
     }
     findings
+}
+
+/// The toolchain for a target, in a line.
+fn describe(workspace: &Workspace, target: &Target) -> Result<String> {
+    let toolchain = Toolchain::find(workspace, target, None)?;
+    let line = toolchain.describe(workspace)?;
+    let is_pinned = Pinned::read()?.has(&toolchain.tools(workspace)?.rustc);
+    Ok(if is_pinned { line } else { format!("{line}; toolchains/rust.toml pins another Rust") })
 }
 
 fn of_board(workspace: &Workspace, board: &Board) -> BoardReport {
@@ -170,7 +192,7 @@ fn needs_of_flashing(board: &Board) -> Vec<Finding> {
             "USB",
             "flash --usb",
             Usb::is_there(),
-            "a machine with USB; a container is given /dev/bus/usb",
+            "a machine with USB; a container is given it by `docker run --device /dev/bus/usb …`",
         )),
         Method::Sd => None,
     };
@@ -255,6 +277,48 @@ mod tests {
                 assert!(!finding.purpose.is_empty(), "{name}: {finding:?}");
             }
         }
+    }
+
+    /// What stands between backticks, as the report sets commands.
+    fn commands(remedy: &str) -> Vec<&str> {
+        remedy.split('`').skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn whatever_a_board_may_lack_has_a_command() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nothing is set up in it, and nobody has a Rust or a linker for such targets.
+        let workspace = Workspace::at(folder.path());
+        let mut findings = of_machine(&Workspace::find().unwrap()).unwrap();
+        for mut board in boards::names().map(|name| Board::find(name).unwrap()) {
+            if let Some(target) = &mut board.target {
+                target.triple = target.triple.replace("-unknown-", "-nobody-");
+                target.vendor_linker = target.vendor_linker.as_ref().map(|name| format!("{name}-of-nobody"));
+            }
+            findings.extend(of_board(&workspace, &board).findings);
+        }
+        for finding in &findings {
+            let commands = commands(&finding.remedy);
+            assert!(!commands.is_empty() && commands.iter().all(|command| command.len() > 3), "{finding:?}");
+        }
+        for part in
+            ["arm-rockchip830", "uclibceabihf", "Rust for aarch64", "zig", "rknn-toolkit2", "USB", "Rust 1."]
+        {
+            assert!(
+                findings.iter().any(|it| it.name.contains(part)),
+                "{part} was not looked at: {findings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_rust_than_the_pinned_one_is_told_with_the_command_that_brings_it() {
+        let pinned = Pinned::read().unwrap().rust;
+        let ours = pinned_rust(&format!("rustc\ncommit-hash: {}\n", pinned.commit)).unwrap();
+        assert!(ours.is_there && ours.name.contains(&pinned.version), "{ours:?}");
+        let other = pinned_rust("rustc\ncommit-hash: 1159e78c\n").unwrap();
+        let install = format!("rustup toolchain install {}", pinned.version);
+        assert!(!other.is_there && commands(&other.remedy).contains(&&*install), "{other:?}");
     }
 
     #[test]

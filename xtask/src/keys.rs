@@ -2,6 +2,7 @@
 //! the user's own folder, readable by nobody else; devices get the public ones.
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -61,7 +62,10 @@ fn generate(args: &Generate) -> Result<()> {
         files.private.display()
     );
     files.generate(if args.no_password { Protection::None } else { Protection::Password })?;
-    println!("{}: signs (train-host convert --sign); keep it secret", files.private.display());
+    println!(
+        "{}: signs (build-board --sign, train-host convert --sign); keep it secret",
+        files.private.display()
+    );
     println!("{}: verifies; put it into /etc/repedge/keys of your devices", files.public.display());
     Ok(())
 }
@@ -85,6 +89,27 @@ fn list(folder: &Path) -> Result<()> {
         println!("{}  {key}  {private}", public.display());
     }
     Ok(())
+}
+
+/// The file of a private key as it was named; a bare name is also looked for in the user's folder of keys.
+///
+/// # Errors
+/// When there is none; names each place that was looked in, and how to make one.
+pub fn find(named: &Path) -> Result<PathBuf> {
+    find_in(named, folder(None).ok().as_deref())
+}
+
+fn find_in(named: &Path, keys: Option<&Path>) -> Result<PathBuf> {
+    let is_bare = named.components().count() == 1;
+    let places: Vec<_> =
+        iter::once(named.to_owned()).chain(keys.filter(|_| is_bare).map(|keys| keys.join(named))).collect();
+    let tried = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(" and ");
+    places.into_iter().find(|place| place.is_file()).with_context(|| {
+        format!(
+            "there is no private key in {tried}: expected a NAME.key\n  help: `cargo xtask keys generate` makes one, `cargo xtask \
+             keys list` shows those there are"
+        )
+    })
 }
 
 /// `given`, or the folder of keys in the user's configuration folder.
@@ -117,5 +142,26 @@ mod tests {
         list(&dir.path().join("keys")).unwrap();
         list(&dir.path().join("none")).unwrap();
         assert!(plain_name("../x").is_err() && plain_name("").is_err() && plain_name("our-key_2").is_ok());
+    }
+
+    #[test]
+    fn a_key_is_found_where_it_was_made() {
+        let (here, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let name = Path::new("no-such-key-of-ours.key");
+        let made = keys.path().join(name);
+        let error = find_in(name, Some(keys.path())).unwrap_err().to_string();
+        for part in
+            ["in no-such-key-of-ours.key and ", &made.display().to_string(), "`cargo xtask keys generate`"]
+        {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        fs::write(&made, "key").unwrap();
+        assert_eq!(find_in(name, Some(keys.path())).unwrap(), made);
+        // Where a folder is named the key is meant that lies there.
+        let elsewhere = here.path().join(name);
+        let error = find_in(&elsewhere, Some(keys.path())).unwrap_err().to_string();
+        assert!(!error.contains(" and "), "{error}");
+        fs::write(&elsewhere, "key").unwrap();
+        assert_eq!(find_in(&elsewhere, Some(keys.path())).unwrap(), elsewhere);
     }
 }

@@ -27,6 +27,7 @@ mod system;
 mod test;
 mod test_board;
 mod tree;
+mod trust;
 mod unpack;
 mod wheels;
 mod workspace;

@@ -1,9 +1,10 @@
 //! `cargo xtask setup`: system packages, libtorch and the headers of V4L2, and what else is asked for.
-//! The other commands call what they need of it themselves; it is here for CI and for offline preparation.
+//! The other commands call what they need of it themselves, but for qemu, zig and other architectures; it is also here for CI and for
+//! offline preparation.
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::cross::zig;
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
@@ -24,6 +25,9 @@ pub struct Args {
 /// What not everybody needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
+    /// zig, aarch64 and qemu at once: what `build-board` needs for most boards, and what `cargo xtask test` boots one in qemu with. A
+    /// guest's kernel that is there is not renewed.
+    Boards,
     /// toolchains/venv, the Python environment of the tests.
     Python,
     /// What `cargo xtask test --aarch64` needs.
@@ -52,16 +56,70 @@ pub fn run(args: &Args) -> Result<()> {
         Some(destination) => libtorch::provide_at(&workspace, &std::path::absolute(destination)?)?,
         None => libtorch::provide(&workspace)?,
     };
-    for part in &args.parts {
-        match part {
-            Part::Python => python::TESTS.provide(&workspace).map(drop)?,
-            Part::Aarch64 => aarch64::set_up(&workspace)?,
-            Part::Armhf => armhf::set_up()?,
-            Part::Zig => zig::provide(&workspace).map(drop)?,
-            Part::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD])?,
-            Part::Qemu => test_board::renew()?,
-            Part::Rknn => python::RKNN.provide(&workspace).map(drop)?,
+    args.parts.iter().try_for_each(|part| part.provide(&workspace))
+}
+
+impl Part {
+    /// What `boards` stands for.
+    const FOR_BOARDS: [Self; 3] = [Self::Zig, Self::Aarch64, Self::Qemu];
+
+    fn provide(self, workspace: &Workspace) -> Result<()> {
+        match self {
+            Self::Boards => all(Self::FOR_BOARDS.iter().map(|part| part.provide_once(workspace))),
+            Self::Python => python::TESTS.provide(workspace).map(drop),
+            Self::Aarch64 => aarch64::set_up(workspace),
+            Self::Armhf => armhf::set_up(),
+            Self::Zig => zig::provide(workspace).map(drop),
+            Self::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD]),
+            Self::Qemu => test_board::renew(),
+            Self::Rknn => python::RKNN.provide(workspace).map(drop),
         }
     }
+
+    /// As [`Self::provide`], but does not renew what is there. The others never do.
+    fn provide_once(self, workspace: &Workspace) -> Result<()> {
+        if self == Self::Qemu && test_board::is_ready()? { Ok(()) } else { self.provide(workspace) }
+    }
+}
+
+/// Everything, also behind what fails: a machine may have one part and not another.
+fn all(parts: impl Iterator<Item = Result<()>>) -> Result<()> {
+    let failures: Vec<_> = parts.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn one_step_sets_up_all_that_the_board_test_needs() {
+        let line = Line::try_parse_from(["setup", "boards"]).unwrap();
+        assert_eq!(line.args.parts, [Part::Boards]);
+        for part in [Part::Zig, Part::Aarch64, Part::Qemu] {
+            assert!(Part::FOR_BOARDS.contains(&part), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_had_keeps_no_other_from_being_set_up() {
+        let mut done = Vec::new();
+        let parts = ["zig", "gcc", "qemu"].into_iter().map(|part| {
+            done.push(part);
+            if part == "qemu" { Ok(()) } else { Err(anyhow!("no {part} here")) }
+        });
+        let error = all(parts).unwrap_err().to_string();
+        assert_eq!(error, "no zig here\nno gcc here");
+        assert_eq!(done, ["zig", "gcc", "qemu"]);
+    }
 }

@@ -51,7 +51,7 @@ pub const LIBCLANG: Need = Need {
     name: "libclang",
     package: "libclang1",
     purpose: "generating the binding of the NPU runtime",
-    is_met: has_libclang,
+    is_met: || !libclang().is_empty(),
 };
 
 /// genimage, which puts disk images together.
@@ -85,6 +85,16 @@ pub const SSHD: Need = Need {
     purpose: "testing what flashes boards over ssh",
     is_met: || program("sshd").is_ok(),
 };
+
+/// Checks that every need is met, and installs nothing.
+///
+/// # Errors
+/// Names what is missing and the command that installs it.
+pub fn expect(needs: &[Need]) -> Result<()> {
+    let missing = unmet(needs);
+    ensure!(missing.is_empty(), "missing: {}", install_hint(&missing));
+    Ok(())
+}
 
 /// Makes sure that every need is met, installing packages where we are root on Debian.
 ///
@@ -199,19 +209,21 @@ pub fn install_hint(missing: &[Need]) -> String {
     format!("{} (`sudo apt-get install {}`)", what.join(", "), packages.join(" "))
 }
 
-/// Whether a folder that bindgen looks into holds a libclang.
-fn has_libclang() -> bool {
+/// Every libclang in the folders that bindgen looks into; it takes one of them.
+pub fn libclang() -> Vec<PathBuf> {
     let named = env::var_os("LIBCLANG_PATH").map(PathBuf::from);
     let system = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
     let below = |folder: &PathBuf| entries(folder).into_iter().flat_map(|entry| [entry.join("lib"), entry]);
     let folders: Vec<_> =
         named.into_iter().chain(system.iter().flat_map(below)).chain(system.clone()).collect();
-    folders.iter().flat_map(entries).any(|file| {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        // `libclang-cpp` is another library.
-        let versioned = name.strip_prefix("libclang-").is_some_and(|rest| rest.starts_with(char::is_numeric));
-        name.starts_with("libclang.so") || versioned && name.contains(".so")
-    })
+    folders.iter().flat_map(entries).filter(|file| is_libclang(file)).collect()
+}
+
+fn is_libclang(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    // `libclang-cpp` is another library.
+    let versioned = name.strip_prefix("libclang-").is_some_and(|rest| rest.starts_with(char::is_numeric));
+    name.starts_with("libclang.so") || versioned && name.contains(".so")
 }
 
 fn entries(folder: &PathBuf) -> Vec<PathBuf> {
@@ -273,6 +285,9 @@ mod tests {
     #[test]
     fn met_needs_change_nothing() {
         let met = Need { is_met: || true, ..ABSENT };
+        expect(&[met]).unwrap();
+        let error = expect(&[met, ABSENT]).unwrap_err().to_string();
+        assert_eq!(error, "missing: frobnicator for tests (`sudo apt-get install frob`)");
         provide(&[met]).unwrap();
     }
 

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::check::Tree;
+use crate::cross::pinned;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER, SSH, SSHD};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
@@ -67,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
     if succeeds("cargo", &["nextest", "--version"]) {
         return run_inheriting(bench.nextest(&left_out)?.args(&args.arguments));
     }
-    eprintln!("cargo-nextest is not installed: using cargo test");
+    eprintln!("cargo-nextest is not installed ({}): using cargo test", pinned::install("cargo-nextest"));
     run_inheriting(bench.plain()?.args(&args.arguments))?;
     if ready.is_empty() {
         return Ok(());

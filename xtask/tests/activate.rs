@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const ACTIVATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package/activate");
+const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package/run");
 
 /// A self-test that passes while the file `fails` beside its program is not there, and that takes what nobody signed only
 /// alone, as the real one. A signature is the name of the file of its key.
@@ -19,6 +20,9 @@ if [ "$1" = --verify-file ]; then [ "$3 $5" = "--signature --keys" ] && [ -e "$6
 case "$*" in *--allow-unsigned*--commit* | *--allow-unsigned*--keys* | *--keys*--allow-unsigned*) exit 2 ;; esac
 [ ! -e "$here/fails" ] || exit 1
 "#;
+
+/// Says what it was started with.
+const CAMERA_DEMO: &str = "#!/bin/sh\nprintf '%s\\n' \"$@\"\n";
 
 /// A service that runs as long as somebody looks less often than the file `looks` says.
 const SYSTEMCTL: &str = r#"#!/bin/sh
@@ -75,7 +79,8 @@ impl Device {
         }
         fs::write(package.join("board.json"), "{}").unwrap();
         fs::create_dir(package.join("keys")).unwrap();
-        fs::write(package.join("flags"), "# words\nREPEDGE_FLAGS=\n").unwrap();
+        fs::copy(RUN, package.join("run")).unwrap();
+        program(&package.join("bin/camera-demo"), CAMERA_DEMO);
         for mark in marks {
             fs::write(package.join("bin").join(mark), "").unwrap();
         }
@@ -84,7 +89,39 @@ impl Device {
     /// As [`Self::install`], of a bundle that nobody signed.
     fn install_unsigned(&self, version: &str) {
         self.install(version, &[]);
-        self.write("usr/lib/repedge/package/flags", "# words\nREPEDGE_FLAGS=--allow-unsigned\n");
+        self.write("usr/lib/repedge/package/unsigned", "");
+    }
+
+    /// Has the device's owner allow what nobody signed.
+    fn allow_unsigned(&self) {
+        self.write("etc/repedge/allow-unsigned", "");
+    }
+
+    /// Has the device's owner allow it no more.
+    fn demand_signatures(&self) {
+        fs::remove_file(self.path("etc/repedge/allow-unsigned")).unwrap();
+    }
+
+    /// The service's program, started as the unit starts it.
+    fn serve(&self) -> Output {
+        let mut command = Command::new(self.path("var/lib/repedge/current/run"));
+        command.args(["camera-demo", "--config", "x y.toml"]).env("REPEDGE_ROOT", self.root.path());
+        command.output().unwrap()
+    }
+
+    /// Makes the version that runs one of before there was `run`, which says by its flags what it allows itself.
+    fn make_old(&self, flags: &str) {
+        let version = self.path("var/lib/repedge/current");
+        fs::remove_file(version.join("run")).unwrap();
+        fs::write(version.join("flags"), flags).unwrap();
+    }
+
+    /// What a program is given where the version that runs is asked to run it.
+    fn given(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(self.path("var/lib/repedge/current/run"));
+        let output = command.args(arguments).env("REPEDGE_ROOT", self.root.path()).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap().replace('\n', " ")
     }
 
     fn write(&self, relative: &str, text: &str) {
@@ -182,12 +219,14 @@ fn a_version_that_passes_runs_and_the_one_before_is_kept() {
 
 #[test]
 fn a_version_tests_itself_before_the_switch_and_forbids_others_only_when_asked() {
-    let signed = ("", "--keys ROOT/var/lib/repedge/versions/1.0+a/keys", true);
-    let unsigned = ("--allow-unsigned", "--allow-unsigned", false);
-    for (flags, trust, commits) in [signed, unsigned] {
+    for is_signed in [true, false] {
         let device = Device::new();
-        device.install("1.0+a", &[]);
-        device.write("usr/lib/repedge/package/flags", &format!("# words\nREPEDGE_FLAGS={flags}\n"));
+        if is_signed {
+            device.install("1.0+a", &[]);
+        } else {
+            device.install_unsigned("1.0+a");
+            device.allow_unsigned();
+        }
         for arguments in [&[][..], &["--self-test", "--json", "x"], &["--commit"]] {
             let output = device.activate(arguments);
             assert!(output.status.success(), "{arguments:?}: {}", said(&output));
@@ -195,12 +234,18 @@ fn a_version_tests_itself_before_the_switch_and_forbids_others_only_when_asked()
         let state = "ROOT/var/lib/repedge";
         let version = format!("{state}/versions/1.0+a");
         let common = format!(
-            "{version}/model.bundle --board {version}/board.json --state {state}/minimum-security-version {trust}"
+            "{version}/model.bundle --board {version}/board.json --state {state}/minimum-security-version"
         );
-        let mut expected = vec![format!("{common} --quick"), format!("{common} --json x")];
-        if commits {
-            expected.push(format!("{common} --quick --commit"));
-        }
+        let expected = if is_signed {
+            let common = format!("{common} --keys {version}/keys");
+            vec![
+                format!("{common} --quick"),
+                format!("{common} --json x"),
+                format!("{common} --quick --commit"),
+            ]
+        } else {
+            vec![format!("--allow-unsigned {common} --quick"), format!("--allow-unsigned {common} --json x")]
+        };
         let runs = fs::read_to_string(device.path("self-tests")).unwrap();
         let runs = runs.replace(device.root.path().to_str().unwrap(), "ROOT");
         assert_eq!(runs.lines().collect::<Vec<_>>(), expected);
@@ -416,7 +461,8 @@ fn a_damaged_version_is_mended_by_its_own_package() {
             assert!(device.path(version).join("bin/self-test").is_file(), "{variable}={at}");
             device.expect(&[]);
             assert_eq!(device.current().as_deref(), Some("1.0+a"), "{variable}={at}");
-            assert_eq!(names(&device.path(version).join("bin")), ["mark", "self-test"], "{variable}={at}");
+            let programs = names(&device.path(version).join("bin"));
+            assert_eq!(programs, ["camera-demo", "mark", "self-test"], "{variable}={at}");
             assert_eq!(device.versions(), ["1.0+a"], "{variable}={at}");
             if !killed {
                 break;
@@ -427,46 +473,108 @@ fn a_damaged_version_is_mended_by_its_own_package() {
     assert!(kills > 15, "only {kills} steps were found to kill at");
 }
 
+/// What a refusal of an unsigned version says: what it is, what was expected, and both ways to mend it.
+fn expect_mendable(said: &str, version: &str) {
+    for part in [
+        &format!("version {version} is not signed"),
+        "expected: a signed version",
+        "cargo xtask keys generate",
+        "build-board BOARD --sign KEY",
+        "flash BOARD --ssh USER@HOST --allow-unsigned",
+        "etc/repedge/allow-unsigned` on the device",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 #[test]
-fn an_unsigned_package_does_not_loosen_what_a_device_demands() {
+fn an_unsigned_version_is_refused_unless_the_device_allows_it() {
     let device = Device::new();
+    device.install_unsigned("1.0+a");
+    let said = device.refusal(&[]);
+    expect_mendable(&said, "1.0+a");
+    assert!(said.contains("no version runs"), "{said}");
+    assert!(!device.path("self-tests").exists() && !device.path("var/lib/repedge/versions").exists());
+    device.allow_unsigned();
+    device.expect(&[]);
+    assert_eq!(device.current().as_deref(), Some("1.0+a"));
+
+    // A key of its own or a signed version changes nothing about that.
+    let device = Device::new();
+    device.write("etc/repedge/keys/owner.pub", "key");
     device.install("1.0+a", &[]);
     device.expect(&[]);
     device.install_unsigned("1.0+b");
     let said = device.refusal(&[]);
-    assert!(said.contains("takes signed ones only") && said.contains("version 1.0+a runs"), "{said}");
+    expect_mendable(&said, "1.0+b");
+    assert!(said.contains("version 1.0+a runs"), "{said}");
     assert_eq!((device.current().as_deref(), device.versions().len()), (Some("1.0+a"), 1));
-    device.write("etc/repedge/allow-unsigned", "");
+    device.allow_unsigned();
     device.expect(&[]);
     assert_eq!(device.current().as_deref(), Some("1.0+b"));
-
-    // Also where nothing runs yet, if the device has keys of its own.
-    let device = Device::new();
-    device.write("etc/repedge/keys/owner.pub", "key");
-    device.install_unsigned("1.0+a");
-    assert!(device.refusal(&[]).contains("no version runs"));
 }
 
 #[test]
-fn a_version_comes_back_with_its_own_settings() {
+fn a_package_that_hides_that_nobody_signed_it_is_judged_by_keys_all_the_same() {
     let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.write("usr/lib/repedge/package/flags", "REPEDGE_FLAGS=--allow-unsigned\n");
+    device.write("usr/lib/repedge/package/allow-unsigned", "");
+    device.expect(&[]);
+    let tests = fs::read_to_string(device.path("self-tests")).unwrap();
+    assert!(tests.contains("--keys") && !tests.contains("--allow-unsigned"), "{tests}");
+    let started = device.serve();
+    assert_eq!(String::from_utf8_lossy(&started.stdout), "--config\nx y.toml\n");
+}
+
+#[test]
+fn a_device_that_allows_unsigned_versions_no_more_starts_none() {
+    let device = Device::new();
+    device.allow_unsigned();
     device.install_unsigned("1.0+a");
     device.expect(&[]);
+    let started = device.serve();
+    assert!(started.status.success(), "{}", said(&started));
+    assert_eq!(String::from_utf8_lossy(&started.stdout), "--allow-unsigned\n--config\nx y.toml\n");
+
+    device.demand_signatures();
+    let refused = device.serve();
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{}", said(&refused));
+    expect_mendable(&said(&refused), "1.0+a");
+    expect_mendable(&device.refusal(&["--self-test"]), "1.0+a");
+    expect_mendable(&device.refusal(&["--commit"]), "1.0+a");
+
+    // Nor is there a way back to it.
+    device.install("1.0+b", &[]);
+    device.expect(&[]);
+    let said = device.refusal(&["--rollback"]);
+    expect_mendable(&said, "1.0+a");
+    assert!(said.contains("version 1.0+b runs"), "{said}");
+    device.allow_unsigned();
+    device.expect(&["--rollback"]);
+    assert_eq!(device.current().as_deref(), Some("1.0+a"));
+}
+
+#[test]
+fn a_version_comes_back_with_its_own_keys() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.write("usr/lib/repedge/package/keys/ours.pub", "key");
+    device.expect(&[]);
+    let keys = |device: &Device| names(&device.path("var/lib/repedge/current/keys"));
+    device.write("etc/repedge/keys/owner.pub", "the owner's");
     device.install("1.0+b", &["fails"]);
     device.refusal(&[]);
-    let flags = |device: &Device| fs::read_to_string(device.path("var/lib/repedge/current/flags")).unwrap();
-    assert!(flags(&device).contains("--allow-unsigned"), "a version that failed has changed what runs");
+    assert_eq!(keys(&device), ["ours.pub"], "a version that failed has changed what runs");
 
     device.install("1.0+b", &[]);
     device.write("usr/lib/repedge/package/keys/ours.pub", "key");
-    device.write("etc/repedge/keys/owner.pub", "the owner's");
     device.expect(&[]);
-    assert!(!flags(&device).contains("--allow-unsigned"));
-    assert_eq!(names(&device.path("var/lib/repedge/current/keys")), ["device-owner.pub"]);
+    assert_eq!(keys(&device), ["device-owner.pub"]);
     fs::write(device.path("self-tests"), "").unwrap();
     device.expect(&["--rollback", "1.0+b"]);
     let tests = fs::read_to_string(device.path("self-tests")).unwrap();
-    assert!(tests.contains("--allow-unsigned") && !tests.contains("--keys"), "{tests}");
+    assert!(tests.contains("versions/1.0+a/keys"), "{tests}");
 }
 
 #[test]
@@ -474,9 +582,11 @@ fn a_package_is_verified_by_the_version_that_runs() {
     let device = Device::new();
     let package = device.path("package.deb");
     let verify = ["--verify", package.to_str().unwrap()];
+    device.allow_unsigned();
     device.install_unsigned("1.0+a");
     device.expect(&[]);
-    assert!(said(&device.activate(&verify)).contains("demands no signatures"));
+    assert!(said(&device.activate(&verify)).contains("allows what nobody signed"));
+    device.demand_signatures();
     device.install("1.0+b", &[]);
     device.write("usr/lib/repedge/package/keys/ours.pub", "key");
     device.expect(&[]);
@@ -494,7 +604,7 @@ fn a_package_is_verified_by_the_version_that_runs() {
     device.write("etc/repedge/keys/owner.pub", "key");
     device.expect(&verify);
     fs::remove_file(device.path("package.deb.minisig")).unwrap();
-    device.write("etc/repedge/allow-unsigned", "");
+    device.allow_unsigned();
     device.expect(&verify);
 }
 
@@ -513,4 +623,104 @@ fn a_package_of_another_board_is_refused() {
     device.write("usr/lib/repedge/package/compatible", "rockchip,rk3588\n");
     device.expect(&[]);
     assert_eq!(device.current().as_deref(), Some("1.0+b"));
+}
+
+/// What versions of before there was `run` said by their flags.
+const OLD_UNSIGNED: &str = "REPEDGE_FLAGS=--allow-unsigned\n";
+
+#[test]
+fn a_version_of_before_there_was_run_is_there_to_go_back_to() {
+    for flags in ["REPEDGE_FLAGS=\n", OLD_UNSIGNED] {
+        let device = Device::new();
+        device.install("1.0+a", &[]);
+        device.expect(&[]);
+        device.make_old(flags);
+        device.install("1.0+b", &[]);
+        device.allow_unsigned();
+        device.expect(&[]);
+        assert_eq!(device.current().as_deref(), Some("1.0+b"));
+        device.expect(&["--rollback"]);
+        assert_eq!(device.current().as_deref(), Some("1.0+a"));
+        assert!(device.serve().status.success(), "{flags}");
+        device.demand_signatures();
+        assert_eq!(device.serve().status.success(), flags != OLD_UNSIGNED, "{flags}");
+    }
+}
+
+#[test]
+fn a_refused_upgrade_leaves_an_older_version_that_the_unit_can_start() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.expect(&[]);
+    device.make_old("");
+    device.install_unsigned("1.0+b");
+    let said = device.refusal(&[]);
+    expect_mendable(&said, "1.0+b");
+    assert!(!said.contains("from its next start on"), "{said}");
+    assert_eq!(device.current().as_deref(), Some("1.0+a"));
+    let started = device.serve();
+    assert_eq!(String::from_utf8_lossy(&started.stdout), "--config\nx y.toml\n");
+}
+
+#[test]
+fn an_older_version_that_nobody_signed_is_told_that_it_will_be_refused() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.expect(&[]);
+    device.make_old(OLD_UNSIGNED);
+    device.install_unsigned("1.0+b");
+    let told = device.refusal(&[]);
+    let notice = "version 1.0+a is not signed, and is refused from its next start on";
+    assert!(told.contains(notice) && told.contains("etc/repedge/allow-unsigned'"), "{told}");
+    expect_mendable(&said(&device.serve()), "1.0+a");
+    device.allow_unsigned();
+    assert!(device.serve().status.success());
+    device.demand_signatures();
+    assert!(!device.refusal(&[]).contains(notice), "it is told at each installation");
+}
+
+/// Kills the adoption of an unsigned version at every step: it has `run` only once it has its mark.
+#[test]
+fn an_adopted_version_is_never_taken_for_a_signed_one() {
+    let mut kills = 0;
+    for variable in ["KILL_BEFORE", "KILL_AFTER"] {
+        for at in 1.. {
+            let device = Device::new();
+            device.install("1.0+a", &[]);
+            device.expect(&[]);
+            device.make_old(OLD_UNSIGNED);
+            device.install("1.0+b", &[]);
+            let killed = device.activate_killed(&[], variable, at);
+            let old = device.path("var/lib/repedge/versions/1.0+a");
+            assert!(!old.join("run").exists() || old.join("unsigned").exists(), "{variable}={at}");
+            device.expect(&[]);
+            assert_eq!(fs::read(old.join("run")).unwrap(), fs::read(RUN).unwrap(), "{variable}={at}");
+            assert!(!device.path("var/lib/repedge/versions/.new-run").exists(), "{variable}={at}");
+            if !killed {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills > 15, "only {kills} steps were found to kill at");
+}
+
+#[test]
+fn what_the_device_allows_is_told_to_a_program_once_and_as_an_option() {
+    let device = Device::new();
+    device.allow_unsigned();
+    device.install_unsigned("1.0+a");
+    device.expect(&[]);
+    for (arguments, given) in [
+        (&["--quick"][..], "--allow-unsigned --quick "),
+        (&["--quick", "--", "--keys"], "--allow-unsigned --quick -- --keys "),
+        (&["--allow-unsigned", "x"], "--allow-unsigned x "),
+        (&["--keys", "ours"], "--keys ours "),
+        (&["--keys=ours"], "--keys=ours "),
+    ] {
+        assert_eq!(device.given(&[&["camera-demo"], arguments].concat()), given);
+    }
+    device.expect(&["--self-test", "--allow-unsigned"]);
+    let tests = fs::read_to_string(device.path("self-tests")).unwrap();
+    assert_eq!(tests.lines().last().unwrap().matches("--allow-unsigned").count(), 1, "{tests}");
 }

@@ -91,6 +91,19 @@ fn over_ssh_nobody_is_connected_to() {
         plan.contains("which has no signature beside it") && plan.contains("first version is trusted"),
         "{plan}"
     );
+    assert!(plan.contains("its owner has put no key into /etc/repedge/keys"), "{plan}");
+    desk.expect_unchanged();
+}
+
+#[test]
+fn what_nobody_signed_is_allowed_only_when_asked_to() {
+    let desk = Desk::new();
+    let asked = ["rk3588", "--ssh", "root@board.invalid", "--package", "@x.deb", "--dry-run"];
+    let plan = desk.plan(&asked);
+    assert!(plan.contains("refuse what nobody signed") && !plan.contains("make the file"), "{plan}");
+    let plan = desk.plan(&[&asked[..], &["--allow-unsigned"]].concat());
+    assert!(plan.contains("make the file /etc/repedge/allow-unsigned"), "{plan}");
+    assert!(plan.contains("runs what nobody signed") && !plan.contains("refuse what"), "{plan}");
     desk.expect_unchanged();
 }
 

@@ -25,7 +25,8 @@ pub struct Target {
     /// The oldest C library that images for this board have; none where it is not glibc.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glibc_floor: Option<Version>,
-    /// The linker that comes with the vendor's SDK and without which there is no program.
+    /// The linker that comes with the vendor's SDK and without which there is no program: looked for on the PATH, unless cargo's
+    /// variable `CARGO_TARGET_<triple>_LINKER` names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor_linker: Option<String>,
 }

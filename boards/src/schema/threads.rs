@@ -16,7 +16,7 @@ pub struct Threads {
     pub inference: Vec<usize>,
     /// Decode, NMS, tracking and the overlay.
     pub decode: Vec<usize>,
-    /// Hands frames to the sinks.
+    /// Hands frames to the sinks, whose own threads run there too.
     pub sinks: Vec<usize>,
 }
 

@@ -17,6 +17,7 @@ pub const CHECKS: &[Check] = &[
     ("stages run on cores of the board", threads_run_on_cores),
     ("budgets are for engines and precisions of the board", budgets_fit_the_board),
     ("budgets are plausible", budgets_are_plausible),
+    ("a model has one budget", models_have_one_budget),
 ];
 
 /// Bounds of clocks that boards have; one given in kHz or Hz lies far outside.
@@ -184,6 +185,22 @@ fn budgets_are_plausible(board: &Board) -> Result<(), Finding> {
         let fast = budget.inference_fps > 0.0 && budget.inference_fps < 100_000.0;
         let found = || format!("inference_fps = {}", budget.inference_fps);
         require(fast, || Finding::new(key("inference_fps"), found(), "frames a second, above 0"))?;
+    }
+    Ok(())
+}
+
+/// Two that fit the same model would leave one without a meaning.
+fn models_have_one_budget(board: &Board) -> Result<(), Finding> {
+    for (index, budget) in board.budgets.iter().enumerate() {
+        let is_taken = |model: &&String| {
+            let mut before = board.budgets[..index].iter();
+            before.any(|other| other.fits(model, budget.input_px, budget.precision, budget.backend))
+        };
+        let Some(model) = budget.models.iter().find(is_taken) else { continue };
+        let found = format!("a second budget of {model} at {} px with {:?}", budget.input_px, budget.backend);
+        let finding =
+            Finding::new(format!("budget.{index}.models"), found, "one for each size, precision and engine");
+        return Err(finding.help("keep the slowest: a bundle does not tell its activation"));
     }
     Ok(())
 }

@@ -105,6 +105,24 @@ fn budgets_are_checked() {
 }
 
 #[test]
+fn a_figure_that_could_never_apply_is_refused() {
+    let (check, error) = failed(rk3588(), |board| {
+        let relu = crate::Budget {
+            activation: crate::Activation::Relu,
+            inference_fps: 66.1,
+            ..board.budget("yolov5s", 640, crate::Precision::Int8, Backend::Rknn).unwrap().clone()
+        };
+        board.budgets.push(relu);
+    });
+    assert_eq!(check, "a model has one budget");
+    assert!(error.contains("yolov5s at 640 px") && error.contains("keep the slowest"), "{error}");
+    // Another size is another figure.
+    let mut board = rk3588();
+    board.budgets.push(crate::Budget { input_px: 320, ..board.budgets[0].clone() });
+    board.validate("rk3588").unwrap();
+}
+
+#[test]
 fn delivery_is_checked() {
     let target =
         |change: fn(&mut crate::Target)| failed(rk3588(), |board| change(board.target.as_mut().unwrap()));

@@ -1,6 +1,6 @@
 //! What the pipeline costs beyond its slowest stage: the test pattern through the stand-in NPU, which replays a model of
 //! YOLOv5s' output shapes at a set speed, with the overlay drawn, to all sinks: JSON lines, the page with somebody who looks at
-//! it, a broker, and recorded video. Prints throughput as a part of what the slowest stage does alone, and what waiting adds to a
+//! it and somebody who fetches its metrics every second, a broker, and recorded video. Prints throughput as a part of what the slowest stage does alone, and what waiting adds to a
 //! frame's latency, in frame times. Who stands at the other end of the sinks runs at the lowest priority, as its output says: on a
 //! board these are other machines. Asserts that no frame is lost and that every sink gets its own, never times.
 

@@ -17,7 +17,7 @@ use repedge::source::Shot;
 use serde_json::{Value, json};
 
 use super::broker::{self, Said};
-use super::visitors::Visitors;
+use super::visitors::{Came, Visitors};
 
 /// How long the broker may hear nothing before that is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,10 +54,8 @@ pub struct Places {
 pub struct Arrived {
     /// JSON lines.
     pub lines: usize,
-    /// Pictures on the page.
-    pub pictures: u64,
-    /// States of the page.
-    pub messages: u64,
+    /// At the page.
+    pub page: Came,
     /// Frames at the broker.
     pub published: u64,
     /// Segments of video that are left.
@@ -112,28 +110,31 @@ pub fn open(folder: &Path) -> Result<(Vec<Box<dyn Sink>>, Places)> {
 impl Places {
     /// Counts what arrived, once the sinks are closed.
     pub fn count(self) -> Result<Arrived> {
-        let (pictures, messages) = self.visitors.leave()?;
+        let page = self.visitors.leave()?;
         let published = self.published.join().map_err(|_| anyhow!("the broker's listener panicked"))??;
         let mut lines = BufReader::new(File::open(self.folder.join("lines.jsonl"))?).lines();
         let videos = fs::read_dir(self.folder.join("video"))?.collect::<Result<Vec<_>, _>>()?;
         let segments = videos.iter().filter(|file| file.path().extension().is_some_and(|it| it == "mp4"));
         let lines = lines.try_fold(0, |count, line| line.map(|_| count + 1))?;
-        Ok(Arrived { lines, pictures, messages, published, segments: segments.count() })
+        Ok(Arrived { lines, page, published, segments: segments.count() })
     }
 }
 
 impl Arrived {
     pub fn report(&self) -> Value {
-        let Self { lines, pictures, messages, published, segments } = self;
+        let Self { lines, page: Came { pictures, messages, scrapes }, published, segments } = self;
         json!({
-            "lines": lines, "pictures": pictures, "messages": messages, "published": published, "segments": segments,
+            "lines": lines, "pictures": pictures, "messages": messages, "scrapes": scrapes, "published": published,
+            "segments": segments,
         })
     }
 
     /// Fails unless every line came, and something everywhere else: what is newest there replaces what is not.
     pub fn check(&self, frames: u64) -> Result<()> {
         ensure!(u64::try_from(self.lines)? == frames, "{} lines for {frames} frames", self.lines);
-        let is_all = self.pictures > 0 && self.messages > 0 && self.published > 0 && self.segments > 0;
+        let Came { pictures, messages, scrapes } = self.page;
+        let is_all = [pictures, messages, scrapes, self.published].iter().all(|count| *count > 0);
+        let is_all = is_all && self.segments > 0;
         ensure!(is_all, "a sink got nothing: {self:?}");
         Ok(())
     }

@@ -15,6 +15,7 @@ mod service;
 mod signer;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod version;
 
 use std::fs;
@@ -26,6 +27,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::cross::With;
 use crate::image::{self, Built, Medium, Sources};
+use crate::system;
 use crate::test_board;
 use crate::unpack;
 use crate::workspace::Workspace;
@@ -55,10 +57,12 @@ pub struct Args {
     /// Who links [default: zig where it is set up, else the GNU cross compiler where its glibc is old enough].
     #[arg(long, value_enum)]
     pub with: Option<With>,
-    /// Sign bundle and packages with this private key of `cargo xtask keys`; the board trusts the public one beside it.
+    /// Sign bundle and packages with this private key of `cargo xtask keys`; the package brings the public one beside it, as
+    /// with --trust.
     #[arg(long, value_name = "FILE")]
     pub sign: Option<PathBuf>,
-    /// Further public keys that the board trusts.
+    /// Further public keys that the package brings. They count on boards without keys in /etc/repedge/keys; a board that has
+    /// some goes by those alone.
     #[arg(long = "trust", value_name = "FILE")]
     pub trusted: Vec<PathBuf>,
     /// Also make a disk image, for a card or for the board's own memory, from these parts of its support package; those of
@@ -117,6 +121,9 @@ pub fn build_in(workspace: &Workspace, args: &Args, folder: &Path) -> Result<()>
     let board = Board::find(&args.board)?;
     // What is missing is said before anything is built, which takes minutes.
     expect_image(&board, args)?;
+    if args.image.is_some() {
+        system::expect(&image::TOOLS)?;
+    }
     model::expect_compiler(workspace, &board, args)?;
     let signer = args.sign.as_deref().map(Signer::read).transpose()?;
     let programs = programs::build(workspace, &board, &args.examples, args.with)?;
@@ -128,7 +135,7 @@ pub fn build_in(workspace: &Workspace, args: &Args, folder: &Path) -> Result<()>
         let _ = fs::remove_dir_all(&staged);
     })?;
     unpack::swap(&staged, folder)?;
-    announce(&programs, &package, &bundle);
+    announce(&programs, &package, signer::concern(args, &bundle.bytes)?);
     if let Some(built) = image {
         built.tell();
     }
@@ -160,10 +167,10 @@ fn has_own_parts(board: &Board, args: &Args) -> bool {
 fn expect_image(board: &Board, args: &Args) -> Result<()> {
     let Some(medium) = args.image else { return Ok(()) };
     image::expect_medium(board, medium)?;
-    if has_own_parts(board, args) {
-        return Ok(());
+    if !has_own_parts(board, args) {
+        args.sources.layout_of(board)?;
     }
-    args.sources.layout_of(board).map(drop)
+    signer::expect_allowed(args)
 }
 
 /// Everything that is written.
@@ -206,12 +213,13 @@ impl Job<'_> {
             return Ok(None);
         }
         let sources = if has_own_parts(self.board, self.args) {
-            test_board::image_sources(folder)?
+            Sources { allow_unsigned: self.args.sources.allow_unsigned, ..test_board::image_sources(folder)? }
         } else {
             self.args.sources.clone()
         };
         let built = image::build(self.board, &sources, Some(&folder.join("root")), folder)?;
         made.inputs = record::parts(&sources)?;
+        made.image_makers = tools::image_makers()?;
         for file in [&built.image, &built.bmap] {
             made.outputs.push(Item::of_file(file)?);
         }
@@ -223,14 +231,11 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn announce(programs: &Programs, package: &Package, bundle: &Bundle) {
+fn announce(programs: &Programs, package: &Package, concern: Option<String>) {
     eprintln!("version {}, built with {}", package.version, programs.toolchain);
     let glibc = programs.needs.glibc.map_or("no glibc".into(), |version| format!("glibc {version}"));
     eprintln!("{}: {} bytes, needs {glibc}", programs.names.join(", "), programs.bytes.len());
-    if !bundle.is_signed {
-        eprintln!(
-            "the bundle is not signed: a board runs it only while it demands no signatures, as before the first signed \
-             version; sign with --sign (`cargo xtask keys generate` makes a key)"
-        );
+    if let Some(concern) = concern {
+        eprintln!("{concern}");
     }
 }

@@ -227,6 +227,33 @@ mod tests {
         expect("rpi5", &Args::default()).unwrap();
     }
 
+    /// A bundle made for an NPU has the manifest of the one that is committed, and an engine of the board's for its payload.
+    #[test]
+    fn every_npu_with_a_known_speed_holds_the_shipped_model_to_one() {
+        let path = Workspace::find().unwrap().join("examples/models/repyolov5p.bundle");
+        let bundle = artifact::Bundle::open(&path, &Trust::anyone()).unwrap();
+        let manifest = bundle.manifest();
+        let side_px = u32::try_from(manifest.preprocess.width_px).unwrap();
+        assert!(manifest.payloads.iter().all(|payload| payload.precision == artifact::Precision::Int8));
+        let budget = |board: &Board, backend| {
+            board
+                .budget(&manifest.model, side_px, boards::Precision::Int8, backend)
+                .map(|it| it.inference_fps)
+        };
+        let mut judged = Vec::new();
+        for name in boards::names() {
+            let board = Board::find(name).unwrap();
+            assert_eq!(budget(&board, Backend::Tract), None, "{name}: no CPU's speed is known");
+            let has_any = board.budgets.iter().any(|budget| budget.backend == Backend::Rknn);
+            assert_eq!(budget(&board, Backend::Rknn).is_some(), has_any, "{name}");
+            // What it is derived from: the same layers, wider and on larger images.
+            let nano = board.budget("yolov5n", 640, boards::Precision::Int8, Backend::Rknn);
+            assert_eq!(budget(&board, Backend::Rknn), nano.map(|nano| nano.inference_fps), "{name}");
+            judged.extend(has_any.then_some(name));
+        }
+        assert_eq!(judged, ["rk3562", "rk3566", "rk3568", "rk3576", "rk3588"]);
+    }
+
     #[test]
     fn a_bundle_is_made_anew_when_its_converter_changes() {
         let folder = tempfile::tempdir().unwrap();

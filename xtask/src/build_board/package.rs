@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use boards::Board;
 
 use super::model::Bundle;
@@ -11,6 +11,7 @@ use super::notice;
 use super::programs::{self, Programs};
 use super::version;
 use crate::tree::{Content, Node, Tree};
+use crate::trust::name_of;
 use crate::wheels::sha256_of;
 use crate::workspace::Workspace;
 
@@ -20,6 +21,8 @@ const FILES: &str = "examples/package";
 const SETTINGS: &str = "examples/camera-demo/camera-demo.toml";
 /// Where the package lies on a board; `activate` copies it from there.
 const PACKAGE: &str = "usr/lib/repedge/package";
+/// Marks a version whose bundle nobody signed, so that a board can say so. It allows nothing: that is the board's to say.
+const UNSIGNED: &str = "usr/lib/repedge/package/unsigned";
 /// Where Debian's packages say what they are under; the notice of what is linked lies beside it.
 const DOCS: &str = "usr/share/doc/repedge";
 /// The license of what is ours.
@@ -71,6 +74,7 @@ pub fn compose(
     composer.package.inputs.push((bundle.source.clone(), sha256_of(&bundle.bytes)));
     composer.add(&format!("{PACKAGE}/model.bundle"), DATA, bundle.bytes.clone())?;
     composer.own("activate", &format!("{PACKAGE}/activate"), PROGRAM)?;
+    composer.own("run", &format!("{PACKAGE}/run"), PROGRAM)?;
     composer.own("60-repedge.rules", "usr/lib/udev/rules.d/60-repedge.rules", DATA)?;
     composer.own("repedge.sysusers", "usr/lib/sysusers.d/repedge.conf", DATA)?;
     if programs.has(SERVICE) {
@@ -82,7 +86,9 @@ pub fn compose(
     let license = composer.read(Path::new(LICENSE))?;
     composer.add(&format!("{DOCS}/copyright"), DATA, license)?;
     composer.add(&format!("{DOCS}/{}", notice::FILE), DATA, programs.notice.clone().into_bytes())?;
-    composer.flags(bundle)?;
+    if !bundle.is_signed {
+        composer.add(UNSIGNED, DATA, b"Nobody signed the bundle of this version.\n".to_vec())?;
+    }
     composer.keys(keys)?;
     for script in ["postinst", "prerm", "postrm"] {
         let bytes = composer.read(&Path::new(FILES).join(script))?;
@@ -121,25 +127,13 @@ impl Composer<'_> {
         self.add(path, DATA, bytes)
     }
 
-    /// What the programs of this version are started with. No setting: it comes and goes with the version, and does not say
-    /// what the device demands.
-    fn flags(&mut self, bundle: &Bundle) -> Result<()> {
-        let flags = if bundle.is_signed { "" } else { "--allow-unsigned" };
-        let text = format!(
-            "# Flags of the programs of this version. --allow-unsigned runs a model that nobody has signed.\n\
-             REPEDGE_FLAGS={flags}\n"
-        );
-        self.add(&format!("{PACKAGE}/flags"), DATA, text.into_bytes())
-    }
-
     /// The keys that this version verifies with, and the folder of those that are the device's own.
     fn keys(&mut self, keys: &[PathBuf]) -> Result<()> {
         self.package.tree.put("etc/repedge/keys", Node::folder(0o755))?;
         self.package.tree.put(&format!("{PACKAGE}/keys"), Node::folder(0o755))?;
         for key in keys {
             let bytes = fs::read(key).with_context(|| format!("cannot read the key {}", key.display()))?;
-            let name = key.file_name().and_then(|name| name.to_str()).context("a key without a name")?;
-            ensure!(name.ends_with(".pub"), "{name} does not end in .pub: only public keys go onto a board");
+            let name = name_of(key)?;
             self.package.inputs.push((name.to_owned(), sha256_of(&bytes)));
             self.add(&format!("{PACKAGE}/keys/{name}"), DATA, bytes)?;
         }
@@ -225,19 +219,49 @@ mod tests {
         }
     }
 
+    /// Whether what nobody signed runs is the board's to say: a package has the scripts that ask, and never the answer.
     #[test]
-    fn what_a_version_is_started_with_belongs_to_the_version() {
-        let flags = |is_signed| {
-            let package = composed(&["camera-demo"], "model", is_signed, &[]);
-            assert_eq!(package.settings, ["etc/repedge/camera-demo.toml"]);
-            text(&package, "usr/lib/repedge/package/flags")
+    fn no_package_allows_what_nobody_signed() {
+        let package = composed(&["camera-demo", "self-test"], "model", false, &[]);
+        let speaks_of_it = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).replace('_', "-");
+            text.contains("allow-unsigned")
         };
-        assert!(flags(false).ends_with("\nREPEDGE_FLAGS=--allow-unsigned\n"));
-        assert!(flags(true).ends_with("\nREPEDGE_FLAGS=\n"));
+        let content = |node: &Node| match &node.kind {
+            Kind::File(content) => content.read().unwrap().into_owned(),
+            _ => Vec::new(),
+        };
+        let found = package.tree.nodes().filter(|(_, node)| speaks_of_it(&content(node)));
+        let service = "usr/lib/systemd/system/repedge-camera-demo.service";
+        let asking = [&format!("{PACKAGE}/activate"), &format!("{PACKAGE}/run"), service];
+        assert_eq!(found.map(|(path, _)| path).collect::<Vec<_>>(), asking);
+        assert!(package.tree.nodes().all(|(path, _)| !speaks_of_it(path.as_bytes())));
+        for (name, script) in &package.scripts {
+            assert!(!speaks_of_it(script), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_package_that_nobody_signed_differs_by_its_mark_alone() {
+        let paths = |package: &Package| {
+            let nodes = package.tree.nodes().filter(|(path, _)| !path.ends_with("/VERSION"));
+            nodes.map(|(path, node)| (path.to_owned(), node.clone())).collect::<Vec<_>>()
+        };
+        let signed = composed(&["camera-demo"], "model", true, &[]);
+        let unsigned = composed(&["camera-demo"], "model", false, &[]);
+        assert!(text(&unsigned, UNSIGNED).starts_with("Nobody signed"));
+        let mut others = paths(&unsigned);
+        others.retain(|(path, _)| path != UNSIGNED);
+        assert_eq!(others, paths(&signed));
+    }
+
+    #[test]
+    fn a_version_runs_as_the_board_says_with_its_own_keys() {
         let package = composed(&["camera-demo"], "model", true, &[]);
+        assert_eq!(package.settings, ["etc/repedge/camera-demo.toml"]);
         let current = "/var/lib/repedge/current";
         let service = text(&package, "usr/lib/systemd/system/repedge-camera-demo.service");
-        assert!(service.contains(&format!("\nEnvironmentFile=-{current}/flags\n")), "{service}");
+        assert!(service.contains(&format!("\nExecStart={current}/run camera-demo --config ")), "{service}");
         let settings = text(&package, "etc/repedge/camera-demo.toml");
         assert!(settings.contains(&format!("\nkeys = \"{current}/keys\"\n")), "{settings}");
     }

@@ -1,6 +1,7 @@
 //! The programs of a board: built, stripped, and checked to run there by what their files say they need.
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -156,7 +157,7 @@ fn alone(workspace: &Workspace, board: &Board, what: &[&str]) -> Result<PathBuf>
 fn cargo_build(workspace: &Workspace, toolchain: &Toolchain, folder: &Path) -> Result<Command> {
     let mut command = toolchain.cargo_build(workspace)?;
     command.args(["--profile", PROFILE]).env("CARGO_TARGET_DIR", folder);
-    command.env(toolchain.flags_variable(), hide_paths()?);
+    command.env(toolchain.flags_variable(), hide_paths(&cargo_home()?, toolchain.std_sources()?.as_deref())?);
     Ok(command)
 }
 
@@ -169,10 +170,19 @@ fn native(workspace: &Workspace) -> Result<PathBuf> {
 
 /// The compiler flag that keeps this machine's paths out of the programs: they would differ from machine to machine. The
 /// workspace's own path is not in them anyway, and a flag that named it would have each clone compile everything anew.
-fn hide_paths() -> Result<String> {
-    let flag = format!("--remap-path-prefix={}=registry", cargo_home()?.join("registry/src").display());
-    ensure!(!flag.contains(' '), "a folder with a space in its name cannot be told to the compiler: {flag}");
-    Ok(flag)
+fn hide_paths(cargo_home: &Path, std_sources: Option<&Path>) -> Result<String> {
+    let registry = cargo_home.join("registry/src");
+    let hidden =
+        iter::once((registry.as_path(), "registry")).chain(std_sources.map(|folder| (folder, "rust-src")));
+    let flags: Vec<_> =
+        hidden.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())).collect();
+    for flag in &flags {
+        ensure!(
+            !flag.contains(' '),
+            "a folder with a space in its name cannot be told to the compiler: {flag}"
+        );
+    }
+    Ok(flags.join(" "))
 }
 
 /// Checks that none of the paths that differ from machine to machine, or from clone to clone, is in the programs.
@@ -279,6 +289,19 @@ mod tests {
         let new = error(&programs(arm, Version::new(2, 34), 100));
         assert!(new.contains("2.34") && new.contains("setup zig"), "{new}");
         assert!(error(&programs(arm, floor, MOST_BYTES + 1)).contains("may have"));
+    }
+
+    #[test]
+    fn the_standard_librarys_sources_are_hidden_where_they_are_compiled() {
+        let hide = |sources: Option<&str>| hide_paths(Path::new("/users/me/.cargo"), sources.map(Path::new));
+        let registry = "--remap-path-prefix=/users/me/.cargo/registry/src=registry";
+        assert_eq!(hide(None).unwrap(), registry);
+        let sources = "/users/me/nightly/lib/rustlib/src";
+        assert_eq!(
+            hide(Some(sources)).unwrap(),
+            format!("{registry} --remap-path-prefix={sources}=rust-src")
+        );
+        assert!(hide(Some("/users/my own/src")).unwrap_err().to_string().contains("space"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use boards::Board;
@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use super::notice;
 use super::package::Package;
 use super::programs::{self, Programs};
+use super::tools::{self, Tool};
+use crate::cross::Tools;
 use crate::image::Sources;
 use crate::tree::Tree;
 use crate::wheels::{hex, sha256_of};
@@ -23,6 +25,8 @@ pub const SOURCES: [&str; 8] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "sdk", "boards", "examples", "train-host", "xtask"];
 /// Where the pins of compilers and tools lie, beside what was unpacked.
 const PINS: &str = "toolchains";
+/// What `cross` builds in.
+const CONTAINERS: &str = "toolchains/docker";
 
 #[derive(Debug, Serialize)]
 struct Record<'a> {
@@ -32,7 +36,11 @@ struct Record<'a> {
     /// What the compiler says of itself, its commit among it.
     rustc: BTreeMap<&'a str, &'a str>,
     /// The program that it called to link, and the one which that called.
-    linkers: Vec<Item>,
+    linkers: Vec<Tool>,
+    /// The programs that made the disk image.
+    image_makers: Vec<Tool>,
+    /// The Debian packages, with their versions, of compiler, linkers, the libraries they link with, libclang and image makers.
+    packages: Vec<String>,
     profile: &'a str,
     /// The newest glibc that the programs need, and the oldest that images for the board have.
     glibc_needed: Option<String>,
@@ -55,11 +63,13 @@ pub struct Item {
     sha256: String,
 }
 
-/// What came out, and what went into the disk image alone.
+/// What came out, and what made the disk image alone.
 #[derive(Debug, Default)]
 pub struct Made {
     /// Parts of the disk image.
     pub inputs: Vec<Item>,
+    /// The programs that put it together.
+    pub image_makers: Vec<PathBuf>,
     /// Files.
     pub outputs: Vec<Item>,
 }
@@ -101,6 +111,8 @@ pub fn parts(sources: &Sources) -> Result<Vec<Item>> {
     for (argument, value) in [("--append", &sources.append), ("--root-mib", &root_mib)] {
         items.extend(value.iter().map(|value| Item::of(format!("{argument} {value}"), value.as_bytes())));
     }
+    // What a board may run is no file of the user's, and is in the image all the same.
+    items.extend(sources.allow_unsigned.then(|| Item::of("--allow-unsigned", &[])));
     Ok(items)
 }
 
@@ -120,12 +132,17 @@ pub fn of(
     made: Made,
 ) -> Result<String> {
     let glibc_floor = board.target.as_ref().and_then(|target| target.glibc_floor);
+    let Tools { rustc, linkers, packaged } = &programs.tools;
+    let files = [linkers.as_slice(), packaged, &made.image_makers].concat();
+    let tools = |paths: &[PathBuf]| paths.iter().map(|path| Tool::of(path)).collect::<Result<_>>();
     let record = Record {
         board: &board.name,
         version: &package.version,
         toolchain: &programs.toolchain,
-        rustc: programs.tools.rustc.lines().filter_map(|line| line.split_once(": ")).collect(),
-        linkers: programs.tools.linkers.iter().map(|path| Item::of_file(path)).collect::<Result<_>>()?,
+        rustc: rustc.lines().filter_map(|line| line.split_once(": ")).collect(),
+        linkers: tools(linkers)?,
+        image_makers: tools(&made.image_makers)?,
+        packages: tools::packages_of(&files)?,
         profile: &programs.profile,
         glibc_needed: programs.needs.glibc.map(|version| version.to_string()),
         glibc_floor: glibc_floor.map(|version| version.to_string()),
@@ -158,6 +175,7 @@ fn pins(workspace: &Workspace) -> Result<Vec<String>> {
     let entries = fs::read_dir(workspace.join(PINS)).with_context(|| format!("cannot read {PINS}"))?;
     let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
     let mut names: Vec<_> = files.map(|path| format!("{PINS}/{}", file_name(&path))).collect();
+    names.push(CONTAINERS.into());
     names.sort();
     Ok(names)
 }
@@ -194,8 +212,9 @@ pub fn digest(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
-    use crate::cross::Tools;
 
     #[test]
     fn a_digest_depends_on_names_and_contents_alone() {
@@ -219,8 +238,15 @@ mod tests {
         let workspace = Workspace::find().unwrap();
         let board = Board::find("rk3588").unwrap();
         let items = inputs(&workspace, &board, &Package::empty()).unwrap();
-        for name in ["sdk", "xtask", "train-host", "toolchains/zig.toml", "toolchains/rknn-requirements.txt"]
-        {
+        for name in [
+            "sdk",
+            "xtask",
+            "train-host",
+            "toolchains/zig.toml",
+            "toolchains/rknn-requirements.txt",
+            "toolchains/rust.toml",
+            "toolchains/docker",
+        ] {
             assert!(items.iter().any(|item| item.name == name), "{name} is no input");
         }
     }
@@ -241,7 +267,7 @@ mod tests {
         let linker = folder.path().join("ld");
         fs::write(&linker, "links").unwrap();
         let rustc = "rustc 1.90.0 (1159e78c4 2025-09-14)\ncommit-hash: 1159e78c4747b02e".into();
-        let tools = Tools { rustc, linkers: vec![linker] };
+        let tools = Tools { rustc, linkers: vec![linker], ..Tools::default() };
         let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
         let programs = Programs { tools, ..Programs::of(&["self-test"], Vec::new()) };
         let record = of(&workspace, &board, &programs, &Package::empty(), Made::default()).unwrap();
@@ -249,6 +275,31 @@ mod tests {
         assert_eq!(record["rustc"]["commit-hash"], "1159e78c4747b02e");
         assert_eq!(record["linkers"][0]["name"], "ld");
         assert_eq!(record["linkers"][0]["sha256"], sha256_of(b"links"));
+    }
+
+    #[test]
+    fn the_record_tells_versions_of_linkers_and_image_makers() {
+        let folder = tempfile::tempdir().unwrap();
+        let tool = |name: &str, version: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\necho {version}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let tools = Tools { linkers: vec![tool("zig", "0.17.1")], ..Tools::default() };
+        let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
+        let programs = Programs { tools, ..Programs::of(&["self-test"], Vec::new()) };
+        let written = || {
+            let made = Made { image_makers: vec![folder.path().join("genimage")], ..Made::default() };
+            of(&workspace, &board, &programs, &Package::empty(), made).unwrap()
+        };
+        tool("genimage", "16");
+        let record: serde_json::Value = serde_json::from_str(&written()).unwrap();
+        assert_eq!(record["linkers"][0]["version"], "0.17.1");
+        assert_eq!(record["image_makers"][0]["name"], "genimage");
+        assert_eq!(record["image_makers"][0]["version"], "16");
+        assert!(record["packages"].is_array(), "{record}");
+        assert_eq!(written(), written(), "the same inputs gave another record");
     }
 
     #[test]
@@ -272,6 +323,10 @@ mod tests {
         assert_eq!(names, ["--rootfs rootfs", "--kernel Image", "--append quiet"]);
         assert_eq!((before[1].bytes, &before[1].sha256), (Some(6), &sha256_of(b"kernel")));
         write("rootfs/etc/.hidden", "y");
+        let allowing =
+            parts(&Sources { allow_unsigned: true, root_mib: Some(64), ..sources.clone() }).unwrap();
+        let names: Vec<_> = allowing[3..].iter().map(|item| item.name.as_str()).collect();
+        assert_eq!(names, ["--root-mib 64", "--allow-unsigned"]);
         let after = parts(&sources).unwrap();
         assert_ne!(after[0], before[0]);
         assert_eq!(after[1..], before[1..]);

@@ -8,15 +8,15 @@ use std::process::Command;
 use super::*;
 
 const UNIT: &str = "repedge-camera-demo.service";
-/// Where the program lies on a board, which systemd looks for.
-const PROGRAM: &str = "/var/lib/repedge/current/bin/camera-demo";
+/// What runs the program on a board, which systemd looks for.
+const PROGRAM: &str = "/var/lib/repedge/current/run";
 /// Keys that systemd knows from version 254 on only; before, the unit does without.
 const NEWER: [&str; 2] = ["RestartSteps", "RestartMaxDelaySec"];
 
 /// What systemd has to say against a unit.
 fn complaints(unit: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let (program, file) = (folder.path().join("camera-demo"), folder.path().join(UNIT));
+    let (program, file) = (folder.path().join("run"), folder.path().join(UNIT));
     fs::write(&program, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let started = format!("ExecStart={}", program.display());

@@ -1,16 +1,56 @@
 //! Signing what goes to a board: the bundle, and beside each package its `.minisig`. Never reads a key that was not named.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use artifact::{Bundle, Signer as _, Trust};
 use signing::PrivateKey;
 
+use super::Args;
+use crate::keys;
+use crate::trust::{self, Verdict};
 use crate::unpack::beside;
 
 /// What signatures say of what they sign.
 const SUBJECT: &str = "RepEdge package";
+
+/// Checks that boards will run the bundle of an image: else they would run nothing. What is signed here is judged with the image's
+/// other files.
+///
+/// # Errors
+/// Names the ways out when they will not; when bundle, keys or root filesystem cannot be read.
+pub fn expect_allowed(args: &Args) -> Result<()> {
+    if args.sign.is_some() {
+        return Ok(());
+    }
+    args.sources.expect_runs(args.bundle.as_deref(), &args.trusted)
+}
+
+/// What whoever gets a package must know of its bundle: boards may refuse it. That is no error, because a board may have keys of its
+/// own.
+///
+/// # Errors
+/// When a key that was given is none.
+pub fn concern(args: &Args, bundle: &[u8]) -> Result<Option<String>> {
+    if args.sign.is_some() {
+        return Ok(None);
+    }
+    Ok(match trust::judge(Cursor::new(bundle), trust::ring_of(&args.trusted)?)? {
+        Verdict::Verified => None,
+        Verdict::Unsigned => Some(format!(
+            "the bundle is not signed: boards refuse it, but for those with a file /etc/repedge/allow-unsigned (`cargo xtask flash \
+             {} --ssh USER@HOST --allow-unsigned` makes it); sign with --sign (`cargo xtask keys generate` makes a key)",
+            args.board
+        )),
+        Verdict::Unverified => Some(
+            "the bundle is signed, and the package brings no key that verifies it: only boards with the signer's key in \
+             /etc/repedge/keys run it; give --trust FILE.pub"
+                .into(),
+        ),
+    })
+}
 
 /// A private key and the file of its public half.
 pub struct Signer {
@@ -20,11 +60,12 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Reads a private key, `NAME.key`, with `NAME.pub` beside it.
+    /// Reads a private key, `NAME.key`, with `NAME.pub` beside it; by its name alone also in the user's folder of keys.
     ///
     /// # Errors
     /// When either is not there, or the password is wrong.
     pub fn read(path: &Path) -> Result<Self> {
+        let path = &keys::find(path)?;
         let public = path.with_extension("pub");
         ensure!(
             public.is_file(),
@@ -83,6 +124,57 @@ mod tests {
         assert!(signer_of_file(&package, &signature, &ring).unwrap().ends_with("ours.pub"));
         fs::write(&package, "package of others").unwrap();
         assert!(signer_of_file(&package, &signature, &ring).is_err());
+    }
+
+    /// A key, a bundle that nobody signed, and one that the key has.
+    fn bundles(folder: &Path) -> (KeyFiles, PathBuf, PathBuf) {
+        let files = KeyFiles::of(folder, "ours");
+        files.generate(Protection::None).unwrap();
+        let unsigned = crate::workspace::Workspace::find().unwrap().join("tests/boards/npu.bundle");
+        let signed = folder.join("signed.bundle");
+        let bytes = Signer::read(&files.private).unwrap().sign_bundle(&unsigned, folder).unwrap();
+        fs::write(&signed, bytes).unwrap();
+        (files, unsigned, signed)
+    }
+
+    #[test]
+    fn an_image_of_what_nobody_signed_must_allow_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, unsigned, signed) = bundles(folder.path());
+        for bundle in [None, Some(unsigned.clone())] {
+            let args = Args { bundle, ..Args::default() };
+            let error = expect_allowed(&args).unwrap_err().to_string();
+            for part in ["not signed", "--sign KEY", "cargo xtask keys", "--allow-unsigned"] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+            expect_allowed(&Args { sign: Some(files.private.clone()), ..args }).unwrap();
+        }
+        let args = Args { bundle: Some(signed), ..Args::default() };
+        let error = expect_allowed(&args).unwrap_err().to_string();
+        for part in ["there is none", "--trust FILE.pub", "--sign KEY", "--allow-unsigned"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        expect_allowed(&Args { trusted: vec![files.public], ..args }).unwrap();
+        let mut args = Args { bundle: Some(unsigned), ..Args::default() };
+        args.sources.allow_unsigned = true;
+        expect_allowed(&args).unwrap();
+    }
+
+    #[test]
+    fn a_package_says_which_boards_refuse_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, unsigned, signed) = bundles(folder.path());
+        let said = |args: &Args, bundle: &Path| concern(args, &fs::read(bundle).unwrap()).unwrap();
+        let args = Args { board: "rk3588".into(), ..Args::default() };
+        let unsigned = said(&args, &unsigned).unwrap();
+        assert!(
+            unsigned.contains("`cargo xtask flash rk3588 --ssh USER@HOST --allow-unsigned`"),
+            "{unsigned}"
+        );
+        let unverified = said(&args, &signed).unwrap();
+        assert!(unverified.contains("/etc/repedge/keys run it; give --trust FILE.pub"), "{unverified}");
+        assert_eq!(said(&Args { trusted: vec![files.public], ..Args::default() }, &signed), None);
+        assert_eq!(said(&Args { sign: Some(files.private), ..Args::default() }, &signed), None);
     }
 
     #[test]

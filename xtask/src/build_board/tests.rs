@@ -12,7 +12,7 @@ const PROGRAMS: &str = r#"#!/bin/sh
 case "$0" in
     *self-test)
         echo "$*" >>"$REPEDGE_ROOT/self-tests"
-        ! grep -q fails "$1"
+        ! grep -q fails "$(dirname "$0")/../model.bundle"
         ;;
 esac
 "#;
@@ -109,10 +109,15 @@ impl Device {
         (version, command.output().unwrap())
     }
 
-    /// What the service is started with.
-    fn flags(&self) -> String {
-        let text = fs::read_to_string(self.path("root/var/lib/repedge/current/flags")).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("REPEDGE_FLAGS=")).unwrap().to_owned()
+    /// Has the device's owner allow what nobody signed.
+    fn allow_unsigned(&self) {
+        fs::create_dir_all(self.path("root/etc/repedge")).unwrap();
+        fs::write(self.path("root/etc/repedge/allow-unsigned"), "").unwrap();
+    }
+
+    /// Has the device's owner allow it no more.
+    fn demand_signatures(&self) {
+        fs::remove_file(self.path("root/etc/repedge/allow-unsigned")).unwrap();
     }
 
     fn runs(&self) -> String {
@@ -128,7 +133,7 @@ impl Device {
         text
     }
 
-    /// How the self-tests ended that were run, by the last argument of each.
+    /// What the self-tests were run for, by the last argument of each.
     fn self_tests(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("root/self-tests")).unwrap();
         text.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
@@ -182,45 +187,94 @@ fn a_version_that_does_not_run_gives_way_to_the_one_that_did() {
     assert_eq!(device.self_tests().iter().filter(|last| *last == "--commit").count(), 1);
 }
 
+/// What a refusal of an unsigned package says: what it is, what was expected, and both ways to mend it.
+const REFUSAL: [&str; 5] = [
+    "is not signed",
+    "expected: a signed version",
+    "cargo xtask keys generate",
+    "build-board BOARD --sign KEY",
+    "flash BOARD --ssh USER@HOST --allow-unsigned",
+];
+
+fn expect_refused(output: &Output) {
+    assert!(!output.status.success(), "{}", said(output));
+    for part in REFUSAL {
+        assert!(said(output).contains(part), "{part}: {}", said(output));
+    }
+}
+
 #[test]
 #[ignore = "needs dpkg-deb and dpkg"]
-fn an_unsigned_package_does_not_turn_signatures_off() {
+fn an_unsigned_first_version_needs_the_owners_word() {
+    let device = Device::new();
+    let (version, output) = device.install_unsigned("model", 1);
+    expect_refused(&output);
+    for part in ["no version runs", "not configured", "then 'dpkg --configure repedge', or install again"] {
+        assert!(said(&output).contains(part), "{part}: {}", said(&output));
+    }
+    assert!(!device.path("root/var/lib/repedge/current").exists() && !device.path("root/up").exists());
+    assert!(!device.path("root/self-tests").exists(), "it ran");
+
+    device.allow_unsigned();
+    let output = device.dpkg().args(["--configure", "repedge"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!((device.runs(), device.self_tests()), (version, vec!["--quick".to_owned()]));
+    let tests = fs::read_to_string(device.path("root/self-tests")).unwrap();
+    assert!(tests.starts_with("--allow-unsigned "), "{tests}");
+    assert!(device.path("root/up").exists());
+}
+
+#[test]
+#[ignore = "needs dpkg-deb and dpkg"]
+fn an_unsigned_upgrade_leaves_the_old_version_running() {
     let device = Device::new();
     let (signed, _) = device.install("model", 1);
     let settings = device.path("root/etc/repedge/camera-demo.toml");
     fs::write(&settings, "# the user's\n").unwrap();
     let (unsigned, output) = device.install_unsigned("model", 2);
-    assert!(
-        !output.status.success() && said(&output).contains("takes signed ones only"),
-        "{}",
-        said(&output)
-    );
+    expect_refused(&output);
+    assert!(said(&output).contains(&format!("version {signed} runs")), "{}", said(&output));
     assert_eq!(device.runs(), signed);
-    assert_eq!(device.flags(), "");
     assert!(device.path("root/up").exists());
 
-    // The owner of the device may say otherwise, on the device.
-    fs::write(device.path("root/etc/repedge/allow-unsigned"), "").unwrap();
+    device.allow_unsigned();
     let (_, output) = device.install_unsigned("model", 2);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(device.runs(), unsigned);
-    assert_eq!(device.flags(), "--allow-unsigned");
     assert_eq!(fs::read_to_string(settings).unwrap(), "# the user's\n");
 }
 
 #[test]
 #[ignore = "needs dpkg-deb and dpkg"]
-fn a_signed_package_that_fails_leaves_an_unsigned_version_its_settings() {
+fn a_signed_package_that_fails_leaves_an_unsigned_version_running() {
     let device = Device::new();
+    device.allow_unsigned();
     let (unsigned, output) = device.install_unsigned("model", 1);
     assert!(output.status.success(), "{}", said(&output));
     for (at, model) in [(2, "it fails"), (3, "it crashes")] {
         let (_, output) = device.install(model, at);
         assert!(!output.status.success(), "{}", said(&output));
         assert_eq!(device.runs(), unsigned);
-        assert_eq!(device.flags(), "--allow-unsigned");
         assert!(device.path("root/up").exists());
     }
+}
+
+#[test]
+#[ignore = "needs dpkg-deb and dpkg"]
+fn a_device_that_demands_signatures_later_has_no_unsigned_version_to_go_back_to() {
+    let device = Device::new();
+    device.allow_unsigned();
+    let (unsigned, _) = device.install_unsigned("model", 1);
+    let (signed, output) = device.install("model", 2);
+    assert!(output.status.success(), "{}", said(&output));
+    device.demand_signatures();
+    let activate = device.path("root/var/lib/repedge/current/activate");
+    let mut command = Command::new(activate);
+    command.arg("--rollback").env("REPEDGE_ROOT", device.path("root"));
+    let output = command.output().unwrap();
+    expect_refused(&output);
+    assert!(said(&output).contains(&unsigned), "{}", said(&output));
+    assert_eq!(device.runs(), signed);
 }
 
 #[test]
@@ -265,11 +319,21 @@ fn a_package_without_camera_demo_has_no_service() {
 
 #[test]
 fn an_image_is_refused_where_its_medium_has_no_place() {
-    let args = |board: &str, image| Args { board: board.into(), image: Some(image), ..Args::default() };
+    let args = |board: &str, image| {
+        let sources = Sources { allow_unsigned: true, ..Sources::default() };
+        Args { board: board.into(), image: Some(image), sources, ..Args::default() }
+    };
     let expect = |args: &Args| expect_image(&Board::find(&args.board).unwrap(), args);
     expect(&args("qemu-virt", Medium::Sd)).unwrap();
     let error = expect(&args("qemu-virt", Medium::Emmc)).unwrap_err().to_string();
     assert!(error.contains("for this medium"), "{error}");
     let error = expect(&args("rk3588", Medium::Sd)).unwrap_err().to_string();
     assert!(error.contains("--rootfs"), "{error}");
+    // What is missing comes before what nobody signed.
+    let error =
+        expect(&Args { sources: Sources::default(), ..args("rk3588", Medium::Sd) }).unwrap_err().to_string();
+    assert!(error.contains("--rootfs"), "{error}");
+    let unsigned = Args { sources: Sources::default(), ..args("qemu-virt", Medium::Sd) };
+    let error = expect(&unsigned).unwrap_err().to_string();
+    assert!(error.contains("not signed") && error.contains("--allow-unsigned"), "{error}");
 }

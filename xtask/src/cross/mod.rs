@@ -3,19 +3,22 @@
 
 pub mod elf;
 pub mod gcc;
+pub mod pinned;
 pub mod rust;
+mod vendor;
 pub mod zig;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use boards::{Board, Target, Version};
 
 use crate::system::{self, on_path};
 use crate::workspace::{Workspace, capture};
 use gcc::Gcc;
 use rust::Rust;
+use vendor::Vendor;
 use zig::Zig;
 
 /// Who links, as a user asks for it.
@@ -33,16 +36,16 @@ pub enum With {
 #[derive(Debug, Clone)]
 pub struct Toolchain {
     triple: String,
-    /// The glibc that zig links against: the oldest of all boards of this target, so that one build serves them all.
-    floor: Version,
     rust: Rust,
     linker: Linker,
 }
 
 #[derive(Debug, Clone)]
 enum Linker {
-    Zig(Zig),
+    /// Against the oldest glibc of all boards of this target, so that one build serves them all.
+    Zig(Zig, Version),
     Gcc(Gcc),
+    Vendor(Vendor),
     Cross,
 }
 
@@ -53,6 +56,8 @@ pub struct Tools {
     pub rustc: String,
     /// The program that rustc calls to link, and the one which that calls.
     pub linkers: Vec<PathBuf>,
+    /// What else of Debian's packages goes into programs or compiles them: a file of each.
+    pub packaged: Vec<PathBuf>,
 }
 
 /// Something that is not there, and the command that brings it.
@@ -89,16 +94,22 @@ impl Toolchain {
     /// When a path cannot be an environment variable.
     pub fn cargo_build(&self, workspace: &Workspace) -> Result<Command> {
         let mut command = match &self.linker {
-            Linker::Zig(zig) => {
+            Linker::Zig(zig, floor) => {
                 let mut command = self.rust.program(workspace, zig.cargo_zigbuild())?;
                 command.arg("build").env("CARGO_ZIGBUILD_ZIG_PATH", zig.program());
-                command.args(["--target", &format!("{}.{}", self.triple, self.floor)]);
+                command.args(["--target", &format!("{}.{floor}", self.triple)]);
                 command
             }
             Linker::Gcc(gcc) => {
                 let mut command = self.rust.cargo(workspace, "build")?;
                 command.args(["--target", &self.triple]);
                 command.env(variable("CARGO_TARGET", &self.triple, "LINKER"), gcc.program());
+                command
+            }
+            Linker::Vendor(vendor) => {
+                let mut command = self.rust.cargo(workspace, "build")?;
+                command.args(["--target", &self.triple]);
+                vendor.hand_to(&mut command, &self.triple);
                 command
             }
             Linker::Cross => {
@@ -117,18 +128,26 @@ impl Toolchain {
         variable("CARGO_TARGET", &self.triple, "RUSTFLAGS")
     }
 
+    /// The folder of the standard library's sources, where the programs have it compiled from them: its path is in them then.
+    ///
+    /// # Errors
+    /// When the compiler does not tell where it lies.
+    pub fn std_sources(&self) -> Result<Option<PathBuf>> {
+        if self.rust == Rust::FromSource { rust::std_sources().map(Some) } else { Ok(None) }
+    }
+
     /// One line for people and for the build record.
     ///
     /// # Errors
     /// When a compiler does not tell its version.
     pub fn describe(&self, workspace: &Workspace) -> Result<String> {
         let linker = match &self.linker {
-            Linker::Zig(zig) => format!("{zig} against glibc {}", self.floor),
+            Linker::Zig(zig, floor) => format!("{zig} against glibc {floor}"),
             Linker::Gcc(gcc) => gcc.to_string(),
-            Linker::Cross => return Ok("cross".into()),
+            Linker::Vendor(vendor) => vendor.to_string(),
+            Linker::Cross => return first_line(&capture(Command::new("cross").arg("--version"))?),
         };
-        let rustc = self.rust.identity(workspace)?;
-        Ok(format!("{}, linked by {linker}", rustc.lines().next().unwrap_or_default()))
+        Ok(format!("{}, linked by {linker}", first_line(&self.rust.identity(workspace)?)?))
     }
 
     /// What compiles and links.
@@ -136,12 +155,14 @@ impl Toolchain {
     /// # Errors
     /// When one of them does not answer.
     pub fn tools(&self, workspace: &Workspace) -> Result<Tools> {
-        let linkers = match &self.linker {
-            Linker::Zig(zig) => vec![zig.program()],
-            Linker::Gcc(gcc) => linkers_of(gcc.program())?,
+        let linked_by = match &self.linker {
+            Linker::Zig(zig, _) => Tools { linkers: vec![zig.program()], ..Tools::default() },
+            Linker::Gcc(gcc) => linked_by(system::program(gcc.program())?)?,
+            Linker::Vendor(vendor) => linked_by(vendor.program().clone())?,
             Linker::Cross => return Ok(Tools::default()),
         };
-        Ok(Tools { rustc: self.rust.identity(workspace)?, linkers })
+        let packaged = [linked_by.packaged, self.rust.packaged(&self.triple), system::libclang()].concat();
+        Ok(Tools { rustc: self.rust.identity(workspace)?, packaged, ..linked_by })
     }
 }
 
@@ -150,14 +171,25 @@ impl Toolchain {
 /// # Errors
 /// As [`Toolchain::tools`].
 pub fn native_tools(workspace: &Workspace) -> Result<Tools> {
-    Ok(Tools { rustc: Rust::Current.identity(workspace)?, linkers: linkers_of("cc")? })
+    let linked_by = linked_by(system::program("cc")?)?;
+    let packaged = [linked_by.packaged, system::libclang()].concat();
+    Ok(Tools { rustc: Rust::Current.identity(workspace)?, packaged, ..linked_by })
 }
 
-/// A C compiler, which is called to link, and the linker that it calls.
-fn linkers_of(compiler: &str) -> Result<Vec<PathBuf>> {
-    let compiler = system::program(compiler)?;
-    let linker = capture(Command::new(&compiler).arg("-print-prog-name=ld"))?;
-    Ok(vec![compiler, system::program(linker.trim())?])
+fn first_line(text: &str) -> Result<String> {
+    Ok(text.lines().next().context("a program was asked for its version and printed nothing")?.to_owned())
+}
+
+/// A C compiler, which is called to link, the linker that it calls, and what it links with.
+fn linked_by(compiler: PathBuf) -> Result<Tools> {
+    let ask = |question: &str| {
+        capture(Command::new(&compiler).arg(question)).map(|answer| PathBuf::from(answer.trim()))
+    };
+    let linker = ask("-print-prog-name=ld")?;
+    let libraries = ["libc.so.6", "crt1.o", "libgcc.a"].map(|name| ask(&format!("-print-file-name={name}")));
+    let packaged = libraries.into_iter().collect::<Result<_>>()?;
+    let linker = system::program(&linker.to_string_lossy())?;
+    Ok(Tools { linkers: vec![compiler, linker], packaged, ..Tools::default() })
 }
 
 /// What a target lacks on this machine; nothing where programs can be built for it.
@@ -166,22 +198,41 @@ pub fn missing(workspace: &Workspace, target: &Target) -> Vec<Missing> {
 }
 
 fn search(workspace: &Workspace, target: &Target, with: Option<With>) -> Result<Toolchain, Vec<Missing>> {
-    let Some(floor) = target.glibc_floor else { return Err(missing_vendor_linker(target)) };
-    let triple = target.triple.clone();
-    let lowest = lowest_floor(&triple).unwrap_or(floor);
-    let toolchain = |rust, linker| Ok(Toolchain { triple, floor: lowest, rust, linker });
+    let Some(floor) = target.glibc_floor else { return search_vendor(target, with) };
+    let toolchain = |rust, linker| Ok(Toolchain { triple: target.triple.clone(), rust, linker });
     if with == Some(With::Cross) {
         return if on_path("cross") {
             toolchain(Rust::Current, Linker::Cross)
         } else {
-            let remedy = "`cargo install --locked cross`, and Docker or Podman".into();
+            let remedy = format!("{}, and Docker or Podman", pinned::install("cross"));
             Err(vec![Missing { what: "cross".into(), purpose: "which was asked for".into(), remedy }])
         };
     }
     let rust = rust::find(&target.triple).ok_or_else(|| rust::missing(&target.triple));
-    match (rust, linker(workspace, target, floor, with)) {
-        (Ok(rust), Ok(linker)) => toolchain(rust, linker),
-        (rust, linker) => Err(rust.err().into_iter().chain(linker.err()).collect()),
+    let (rust, linker) = both(rust, linker(workspace, target, floor, with))?;
+    toolchain(rust, linker)
+}
+
+/// What builds for a board without glibc: Rust's standard library from source where Rust ships none, and the vendor's linker.
+fn search_vendor(target: &Target, with: Option<With>) -> Result<Toolchain, Vec<Missing>> {
+    if with.is_some() {
+        return Err(vec![Missing {
+            what: format!("another linker for {} than the vendor's", target.triple),
+            purpose: "which was asked for".into(),
+            remedy: "`cargo xtask build-board` without `--with`".into(),
+        }]);
+    }
+    let shipped = rust::find(&target.triple).map(Ok);
+    let rust = shipped.unwrap_or_else(|| rust::find_from_source(&target.triple));
+    let (rust, vendor) = both(rust, vendor::find(target))?;
+    Ok(Toolchain { triple: target.triple.clone(), rust, linker: Linker::Vendor(vendor) })
+}
+
+/// Both, or everything that is missing of them.
+fn both<A, B>(one: Result<A, Missing>, other: Result<B, Missing>) -> Result<(A, B), Vec<Missing>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => Err(one.err().into_iter().chain(other.err()).collect()),
     }
 }
 
@@ -191,7 +242,8 @@ fn linker(
     floor: Version,
     with: Option<With>,
 ) -> Result<Linker, Missing> {
-    let zig = || zig::find(workspace).map(Linker::Zig);
+    let lowest = lowest_floor(&target.triple).unwrap_or(floor);
+    let zig = || zig::find(workspace).map(|zig| Linker::Zig(zig, lowest));
     let gcc = || gcc::find(&target.triple).map(Linker::Gcc);
     match with {
         Some(With::Zig) => zig(),
@@ -214,24 +266,6 @@ fn linker(
 fn lowest_floor(triple: &str) -> Option<Version> {
     let targets = boards::names().filter_map(|name| Board::find(name).ok()?.target);
     targets.filter(|target| target.triple == triple).filter_map(|target| target.glibc_floor).min()
-}
-
-fn missing_vendor_linker(target: &Target) -> Vec<Missing> {
-    let linker = target.vendor_linker.as_deref().unwrap_or("a linker");
-    let mut missing = vec![Missing {
-        what: format!("Rust's standard library for {}", target.triple),
-        purpose: "which is built from source".into(),
-        remedy: "a nightly Rust with rust-src; build-board does not use it yet, because nothing of it has run on a board"
-            .into(),
-    }];
-    if !on_path(linker) {
-        missing.push(Missing {
-            what: linker.into(),
-            purpose: "which only the vendor's SDK has".into(),
-            remedy: "add its folder in the SDK to PATH".into(),
-        });
-    }
-    missing
 }
 
 /// A variable of cargo's for a target, such as `CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER`.
@@ -292,8 +326,21 @@ mod tests {
     #[test]
     fn a_vendors_linker_is_named() {
         let target = Board::find("rv1106").unwrap().target.unwrap();
-        let missing = missing_vendor_linker(&target);
-        assert!(missing[0].what.contains("uclibceabihf"), "{missing:?}");
-        assert!(missing[1].what.contains("arm-rockchip830"), "{missing:?}");
+        let target = Target {
+            triple: "armv7-nobody-linux-uclibceabihf".into(),
+            vendor_linker: target.vendor_linker.map(|name| format!("{name}-of-nobody")),
+            ..target
+        };
+        assert!(rust::missing_std(&target.triple).what.contains("uclibceabihf"));
+        // A machine that can build the standard library lacks the linker alone.
+        let missing = search_vendor(&target, None).unwrap_err();
+        let linker = missing.last().unwrap();
+        assert!(linker.what.contains("arm-rockchip830"), "{missing:?}");
+        assert!(missing.iter().all(|missing| missing.remedy.contains('`')), "{missing:?}");
+        let refused = search_vendor(&target, Some(With::Zig)).unwrap_err();
+        assert!(
+            refused[0].what.contains("uclibceabihf") && refused[0].remedy.contains("--with"),
+            "{refused:?}"
+        );
     }
 }

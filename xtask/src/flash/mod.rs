@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::workspace::Workspace;
 use sd::{Consent, Kernel};
-use ssh::{Judged, Package, Shell, Ssh};
+use ssh::{Judged, Package, Shell, Ssh, Unsigned};
 use write::DiskImage;
 
 pub use usb::Usb;
@@ -40,6 +40,9 @@ pub struct Args {
     /// The loader for a board in maskrom mode, from its support package (rkXXXX_spl_loader_*.bin).
     #[arg(long, value_name = "FILE", requires = "usb")]
     loader: Option<PathBuf>,
+    /// Allow the board to run what nobody signed, until the file /etc/repedge/allow-unsigned, which this makes there, is removed.
+    #[arg(long, requires = "ssh")]
+    allow_unsigned: bool,
     /// A file for ssh instead of `~/.ssh/config`.
     #[arg(long, value_name = "FILE", requires = "ssh")]
     ssh_config: Option<PathBuf>,
@@ -92,20 +95,27 @@ fn over_ssh(args: &Args, board: &Board, destination: &str, folder: &Path) -> Res
     };
     package.expect(board)?;
     let report = folder.join("self-test.json");
+    let unsigned = if args.allow_unsigned { Unsigned::Allow } else { Unsigned::AsTheBoardSays };
     if args.dry_run {
-        plan::print(&plan::over_ssh(&board.name, destination, &package, &report));
+        plan::print(&plan::over_ssh(&board.name, destination, &package, unsigned, &report));
         return Ok(());
     }
     let mut shell = Ssh::connect(destination, args.ssh_config.as_deref())?;
-    println!("{}", judge(board, &package, &mut shell, &report)?);
+    println!("{}", judge(board, &package, unsigned, &mut shell, &report)?);
     Ok(())
 }
 
 /// Has a board judge a package, and keeps the report in `file`, good or bad; says what runs.
-fn judge(board: &Board, package: &Package, shell: &mut dyn Shell, file: &Path) -> Result<String> {
+fn judge(
+    board: &Board,
+    package: &Package,
+    unsigned: Unsigned,
+    shell: &mut dyn Shell,
+    file: &Path,
+) -> Result<String> {
     // That of another version must not be taken for that of this one.
     remove(file)?;
-    let Judged { report, result } = ssh::flash(board, package, shell)?;
+    let Judged { report, result } = ssh::flash(board, package, unsigned, shell)?;
     let Some(report) = report else { return Err(result.err().context("a version passed without a report")?) };
     save(file, &report)?;
     let version = result.inspect_err(|_| eprintln!("{}", file.display()))?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::sd::Card;
-use super::ssh::Package;
+use super::ssh::{Package, Unsigned};
 use crate::bmap::Bmap;
 
 /// The last line, which tells a plan from a report.
@@ -20,7 +20,13 @@ fn text(steps: &[String]) -> String {
 }
 
 /// The steps of installing a package over ssh.
-pub fn over_ssh(board: &str, destination: &str, package: &Package, report: &Path) -> Vec<String> {
+pub fn over_ssh(
+    board: &str,
+    destination: &str,
+    package: &Package,
+    unsigned: Unsigned,
+    report: &Path,
+) -> Vec<String> {
     let signature = match &package.signature {
         Some(signature) => format!("with its signature {}", signature.display()),
         None => "which has no signature beside it".into(),
@@ -32,8 +38,18 @@ pub fn over_ssh(board: &str, destination: &str, package: &Package, report: &Path
             package.file.display()
         ),
         "have the board do the rest by itself, also when the connection breaks:".into(),
-        "verify the signature with the keys that the board has, where it demands signatures; a first version is trusted as it comes"
-            .into(),
+        match unsigned {
+            Unsigned::AsTheBoardSays => {
+                "verify the package's signature with the keys that the board has; where nothing runs there and its owner has put no \
+                 key into /etc/repedge/keys, a first version is trusted as it comes, on this first use; refuse what nobody signed unless \
+                 the board has a file /etc/repedge/allow-unsigned"
+            }
+            Unsigned::Allow => {
+                "make the file /etc/repedge/allow-unsigned: from then on the board runs what nobody signed, and judges no \
+                 signature, until that file is removed"
+            }
+        }
+        .into(),
         "install it: the package tests the new version before it switches to it".into(),
         "stop the demo, run the whole self-test, start the demo and see that it stays up".into(),
         "go back to the version before if the self-test or the demo fails".into(),

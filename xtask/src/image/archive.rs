@@ -10,30 +10,30 @@ use tar::EntryType;
 
 use crate::tree::{Content, Device, Kind, Node, Tree};
 
-/// Reads an archive; gzip is recognized by its first bytes.
+/// Reads of an archive what `wants` its path; gzip is recognized by its first bytes.
 ///
 /// # Errors
 /// When it is no tar archive, or a name in it leads elsewhere.
-pub fn read(archive: &Path, spool: &Path) -> Result<Tree> {
+pub fn read(archive: &Path, spool: &Path, wants: fn(&str) -> bool) -> Result<Tree> {
     let open = || File::open(archive).with_context(|| format!("cannot open {}", archive.display()));
     let mut magic = Vec::new();
     open()?.take(2).read_to_end(&mut magic)?;
     let file = io::BufReader::new(open()?);
     let tree = if magic == [0x1f, 0x8b] {
-        read_entries(flate2::read::MultiGzDecoder::new(file), spool)
+        read_entries(flate2::read::MultiGzDecoder::new(file), spool, wants)
     } else {
-        read_entries(file, spool)
+        read_entries(file, spool, wants)
     };
     tree.with_context(|| format!("cannot read {} as tar or tar.gz", archive.display()))
 }
 
-fn read_entries(input: impl Read, spool: &Path) -> Result<Tree> {
+fn read_entries(input: impl Read, spool: &Path, wants: fn(&str) -> bool) -> Result<Tree> {
     let mut tree = Tree::default();
     let mut archive = tar::Archive::new(input);
     for (at, entry) in archive.entries()?.enumerate() {
         let mut entry = entry?;
         let path = plain(&entry.path_bytes())?;
-        if path.is_empty() {
+        if path.is_empty() || !wants(&path) {
             continue;
         }
         let header = entry.header();
@@ -110,7 +110,7 @@ mod tests {
     fn read_bytes(bytes: &[u8]) -> (tempfile::TempDir, Result<Tree>) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("in.tar"), bytes).unwrap();
-        let tree = read(&folder.path().join("in.tar"), folder.path());
+        let tree = read(&folder.path().join("in.tar"), folder.path(), |_| true);
         (folder, tree)
     }
 

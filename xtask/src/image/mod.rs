@@ -8,6 +8,7 @@ mod identity;
 mod parts;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::path::{Path, PathBuf};
 

@@ -9,16 +9,14 @@ use boards::{Board, Layout};
 
 use super::archive;
 use super::identity::{ContentDigest, Uuid};
-use crate::tree::{Content, Kind, Node, Tree};
+use super::trust::{self, ALLOW_UNSIGNED, BUNDLE, PACKAGE_KEYS, SETTINGS, device_keys};
+use crate::tree::{Content, Node, Tree};
+use crate::trust::name_of;
 
 /// Where the package lies on a device.
 const PACKAGE: &str = "usr/lib/repedge/package";
 /// Where versions that were put into service lie.
 const STATE: &str = "var/lib/repedge";
-/// The keys that a root filesystem's maker trusts on every device.
-const DEVICE_KEYS: &str = "etc/repedge/keys/";
-/// What the device's owner makes to run what nobody signed all the same.
-const ALLOW_UNSIGNED: &str = "etc/repedge/allow-unsigned";
 const UNIT: &str = "repedge-camera-demo.service";
 
 /// The parts that come from the user's board support package; a command that takes them has an `--image`.
@@ -49,6 +47,9 @@ pub struct Sources {
     /// Size of the root partition; by default what its files need, with a quarter and 64 MiB to spare.
     #[arg(long, requires = "image", value_name = "MIB")]
     pub root_mib: Option<u64>,
+    /// Allow boards that boot the image to run what nobody signed: it gets the file /etc/repedge/allow-unsigned.
+    #[arg(long, requires = "image")]
+    pub allow_unsigned: bool,
 }
 
 /// The parts of an image, read.
@@ -149,10 +150,14 @@ impl Sources {
     pub fn read(&self, board: &Board, package: Option<&Path>, scratch: &Path) -> Result<Parts> {
         let layout = self.layout_of(board)?;
         let mut root = self.read_rootfs(scratch)?;
+        if self.allow_unsigned {
+            root.put(ALLOW_UNSIGNED, Node::file(Content::Bytes(Vec::new()), 0o644))?;
+        }
         if let Some(package) = package {
             let mut ours = Tree::default();
             ours.add_folder(package)?;
             root.overlay(&ours).context("the package does not fit over the root filesystem")?;
+            trust::expect_runs(&root)?;
             put_into_service(&mut root, package)?;
         }
         let root_uuid = Uuid::of("root partition", &ContentDigest::of([&root])?);
@@ -177,16 +182,33 @@ impl Sources {
         })
     }
 
+    /// Checks, before anything is built, that boards will run a bundle whose package brings these keys; without one the bundle
+    /// is about to be made, and nobody signs it.
+    ///
+    /// # Errors
+    /// Says why they would run nothing, and every way out; when the root filesystem cannot be read.
+    pub fn expect_runs(&self, bundle: Option<&Path>, keys: &[PathBuf]) -> Result<()> {
+        if self.allow_unsigned {
+            return Ok(());
+        }
+        let scratch = tempfile::tempdir().context("cannot make a folder for temporary files")?;
+        let mut root = match &self.rootfs {
+            Some(source) => read_tree(source, scratch.path(), |path| path.starts_with(SETTINGS))?,
+            None => Tree::default(),
+        };
+        let file = |path: &Path| Node::file(Content::Path(path.to_owned()), 0o644);
+        for key in keys {
+            root.put(&format!("{PACKAGE_KEYS}{}", name_of(key)?), file(key))?;
+        }
+        if let Some(bundle) = bundle {
+            root.put(BUNDLE, file(bundle))?;
+        }
+        trust::expect_runs(&root)
+    }
+
     fn read_rootfs(&self, scratch: &Path) -> Result<Tree> {
         let source = self.rootfs.as_deref().context("no --rootfs")?;
-        let mut tree = Tree::default();
-        if source.is_dir() {
-            tree.add_folder(source)?;
-        } else {
-            let spool = scratch.join("rootfs");
-            fs::create_dir(&spool)?;
-            tree = archive::read(source, &spool)?;
-        }
+        let tree = read_tree(source, scratch, |_| true)?;
         ensure!(tree.nodes().next().is_some(), "{} is empty: no root filesystem", source.display());
         Ok(tree)
     }
@@ -215,6 +237,18 @@ impl Sources {
     }
 }
 
+/// A folder, or what is wanted of a tar, whose contents go into `scratch`.
+fn read_tree(source: &Path, scratch: &Path, wants: fn(&str) -> bool) -> Result<Tree> {
+    if source.is_dir() {
+        let mut tree = Tree::default();
+        tree.add_folder(source)?;
+        return Ok(tree);
+    }
+    let spool = scratch.join("rootfs");
+    fs::create_dir(&spool)?;
+    archive::read(source, &spool, wants)
+}
+
 /// Leaves the root filesystem as the package's `activate` leaves a device: nothing older is there to go back to, and no
 /// self-test has run; the board's first one is the user's, over ssh or by hand.
 fn put_into_service(root: &mut Tree, package: &Path) -> Result<()> {
@@ -228,13 +262,6 @@ fn put_into_service(root: &mut Tree, package: &Path) -> Result<()> {
     let folder = format!("{STATE}/versions/{version}");
     root.copy(PACKAGE, &folder)?;
     let keys = device_keys(root);
-    let flags = fs::read_to_string(package.join(PACKAGE).join("flags")).unwrap_or_default();
-    if flags.contains("--allow-unsigned") && !keys.is_empty() && root.get(ALLOW_UNSIGNED).is_none() {
-        bail!(
-            "the package is not signed, and --rootfs has keys in {DEVICE_KEYS}: a board with keys takes signed packages only\n  \
-             help: build it with --sign, or put an empty {ALLOW_UNSIGNED} into the root filesystem"
-        );
-    }
     // As on the board itself: a package cannot vouch for itself where the device has keys of its own.
     if !keys.is_empty() {
         root.remove_below(&format!("{folder}/keys"));
@@ -249,18 +276,6 @@ fn put_into_service(root: &mut Tree, package: &Path) -> Result<()> {
         root.put(&wanted, Node::symlink(format!("/{unit}")))?;
     }
     Ok(())
-}
-
-/// The public keys of the device, with their names.
-fn device_keys(root: &Tree) -> Vec<(String, Node)> {
-    let below = root.nodes().filter_map(|(path, node)| Some((path.strip_prefix(DEVICE_KEYS)?, node)));
-    let keys = below.filter(|(name, _)| name.ends_with(".pub") && !name.contains('/'));
-    // By content alone: whoever may run the programs may read what verifies.
-    let plain = keys.filter_map(|(name, node)| match &node.kind {
-        Kind::File(content) => Some((name.to_owned(), Node::file(content.clone(), 0o644))),
-        _ => None,
-    });
-    plain.collect()
 }
 
 fn loaders_tree(loaders: &[Loader]) -> Result<Tree> {

@@ -2,11 +2,41 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
+use std::sync::LazyLock;
 
+use artifact::{Bundle, Trust};
 use boards::Board;
+use signing::{KeyFiles, PrivateKey, Protection};
 
 use super::*;
 use crate::system;
+use crate::workspace::Workspace;
+
+/// A public key, and a bundle that it verifies: the same for all images of a test, because no signature is made twice alike.
+static SIGNED: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let files = KeyFiles::of(folder.path(), "ours");
+    files.generate(Protection::None).unwrap();
+    let mut bundle = Bundle::open(&unsigned_bundle(), &Trust::anyone()).unwrap();
+    let parts = bundle.read_parts().unwrap();
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    let signed = folder.path().join("signed.bundle");
+    let key = PrivateKey::read(&files.private, "test").unwrap();
+    Bundle::write_signed(&signed, bundle.manifest(), &parts, &key).unwrap();
+    (fs::read(files.public).unwrap(), fs::read(signed).unwrap())
+});
+
+fn unsigned_bundle() -> PathBuf {
+    Workspace::find().unwrap().join("tests/boards/npu.bundle")
+}
+
+/// A key that has signed nothing.
+fn another_key() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let files = KeyFiles::of(folder.path(), "theirs");
+    files.generate(Protection::None).unwrap();
+    fs::read(files.public).unwrap()
+}
 
 /// Parts that no board would boot, of sizes that show where each lies.
 struct Bench {
@@ -32,6 +62,8 @@ impl Bench {
         symlink("usr/lib", folder.path().join("rootfs/lib")).unwrap();
         write("package/usr/lib/repedge/package/VERSION", b"0.1.0+0123456789ab\n");
         write("package/usr/lib/repedge/package/bin/self-test", b"#!");
+        write("package/usr/lib/repedge/package/keys/ours.pub", &SIGNED.0);
+        write("package/usr/lib/repedge/package/model.bundle", &SIGNED.1);
         write("package/usr/lib/systemd/system/repedge-camera-demo.service", b"[Unit]\n");
         let sources = Sources {
             rootfs: Some(folder.path().join("rootfs")),
@@ -236,12 +268,9 @@ fn a_tar_keeps_owners_devices_and_second_names() {
 #[test]
 fn a_version_in_service_has_the_keys_of_the_device_in_place_of_its_own() {
     let bench = Bench::new();
-    let own = bench.package().join("usr/lib/repedge/package/keys");
-    fs::create_dir_all(&own).unwrap();
-    fs::write(own.join("ours.pub"), "a key").unwrap();
     let keys = bench.folder.path().join("rootfs/etc/repedge/keys");
     fs::create_dir_all(keys.join("old.pub")).unwrap();
-    fs::write(keys.join("vendor.pub"), "a key").unwrap();
+    fs::write(keys.join("vendor.pub"), &SIGNED.0).unwrap();
     fs::set_permissions(keys.join("vendor.pub"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(keys.join("notes"), "no key").unwrap();
     let board = Board::find("rk3588").unwrap();
@@ -257,18 +286,86 @@ fn a_version_in_service_has_the_keys_of_the_device_in_place_of_its_own() {
 }
 
 #[test]
-fn a_board_with_keys_gets_no_unsigned_package() {
+fn an_image_allows_what_nobody_signed_only_when_asked_to() {
     let bench = Bench::new();
-    let rootfs = bench.folder.path().join("rootfs/etc/repedge");
-    fs::create_dir_all(rootfs.join("keys")).unwrap();
-    fs::write(rootfs.join("keys/vendor.pub"), "a key").unwrap();
-    let package = bench.package();
-    fs::write(package.join("usr/lib/repedge/package/flags"), "REPEDGE_FLAGS=--allow-unsigned\n").unwrap();
+    let allows = |sources: &Sources| {
+        let board = Board::find("rk3588").unwrap();
+        let parts = sources.read(&board, Some(&bench.package()), bench.folder.path()).unwrap();
+        parts.root.get("etc/repedge/allow-unsigned").is_some()
+    };
+    assert!(!allows(&bench.sources));
+    assert!(allows(&Sources { allow_unsigned: true, ..bench.sources.clone() }));
+}
+
+#[test]
+fn an_image_whose_boards_would_run_nothing_is_refused() {
+    let bench = Bench::new();
     let board = Board::find("rk3588").unwrap();
-    let error = bench.sources.read(&board, Some(&package), bench.folder.path()).unwrap_err().to_string();
-    assert!(error.contains("not signed") && error.contains("allow-unsigned"), "{error}");
-    fs::write(rootfs.join("allow-unsigned"), "").unwrap();
-    bench.sources.read(&board, Some(&package), bench.folder.path()).unwrap();
+    let read = |sources: &Sources| {
+        let parts = sources.read(&board, Some(&bench.package()), bench.folder.path());
+        parts.map(drop).map_err(|error| error.to_string())
+    };
+    let ways = ["sign", "--sign KEY", "--allow-unsigned"];
+    let expect_refused = |way_in: &str| {
+        let error = read(&bench.sources).unwrap_err();
+        for part in ways.into_iter().chain([way_in]) {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        read(&Sources { allow_unsigned: true, ..bench.sources.clone() }).unwrap();
+    };
+    read(&bench.sources).unwrap();
+    // Keys of the device count in place of the package's.
+    let keys = bench.folder.path().join("rootfs/etc/repedge/keys");
+    fs::create_dir_all(&keys).unwrap();
+    fs::write(keys.join("vendor.pub"), another_key()).unwrap();
+    expect_refused("(vendor.pub)");
+    fs::write(keys.join("ours.pub"), &SIGNED.0).unwrap();
+    read(&bench.sources).unwrap();
+
+    fs::remove_dir_all(&keys).unwrap();
+    let package = bench.package().join("usr/lib/repedge/package");
+    fs::remove_file(package.join("keys/ours.pub")).unwrap();
+    expect_refused("--trust FILE.pub");
+    fs::copy(unsigned_bundle(), package.join("model.bundle")).unwrap();
+    expect_refused("not signed");
+    fs::write(bench.folder.path().join("rootfs/etc/repedge/allow-unsigned"), "").unwrap();
+    read(&bench.sources).unwrap();
+}
+
+/// The same, of a folder and of a tar, from what is known before anything is built.
+#[test]
+fn what_boards_would_refuse_is_refused_before_it_is_built() {
+    let bench = Bench::new();
+    let package = bench.package().join("usr/lib/repedge/package");
+    let (signed, ours) = (package.join("model.bundle"), [package.join("keys/ours.pub")]);
+    let rootfs = bench.folder.path().join("rootfs");
+    let settings = rootfs.join("etc/repedge");
+    let tar = bench.folder.path().join("rootfs.tar");
+    let expect = |bundle: Option<&Path>, keys: &[PathBuf], says: Option<&str>| {
+        let mut builder = tar::Builder::new(fs::File::create(&tar).unwrap());
+        builder.follow_symlinks(false);
+        builder.append_dir_all(".", &rootfs).unwrap();
+        builder.finish().unwrap();
+        for source in [&rootfs, &tar] {
+            let sources = Sources { rootfs: Some(source.clone()), ..Sources::default() };
+            let result = sources.expect_runs(bundle, keys).map_err(|error| error.to_string());
+            match says {
+                None => result.unwrap(),
+                Some(part) => assert!(result.as_ref().is_err_and(|error| error.contains(part)), "{result:?}"),
+            }
+        }
+        Sources { allow_unsigned: true, ..Sources::default() }.expect_runs(bundle, keys).unwrap();
+    };
+    expect(None, &ours, Some("not signed"));
+    expect(Some(&signed), &[], Some("--trust FILE.pub"));
+    expect(Some(&signed), &ours, None);
+    fs::create_dir_all(settings.join("keys")).unwrap();
+    fs::write(settings.join("keys/vendor.pub"), another_key()).unwrap();
+    expect(Some(&signed), &ours, Some("(vendor.pub)"));
+    fs::write(settings.join("keys/vendor.pub"), &SIGNED.0).unwrap();
+    expect(Some(&signed), &[], None);
+    fs::write(settings.join("allow-unsigned"), "").unwrap();
+    expect(None, &[], None);
 }
 
 #[test]

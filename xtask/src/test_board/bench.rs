@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use boards::Board;
+use signing::{KeyFiles, Protection};
 
 use super::cpio;
 use super::disk;
@@ -51,15 +52,17 @@ pub fn folder_of(workspace: &Workspace, board: &Board) -> Result<PathBuf> {
 }
 
 impl Bench {
-    /// Builds the board's package as `build-board` does with these arguments, and a guest that has it in memory: quick, and
-    /// nothing but a kernel is needed.
+    /// Builds the board's package as `build-board` does with these arguments and a key of tests, and a guest that has it in
+    /// memory: quick, and nothing but a kernel is needed.
     ///
     /// # Errors
     /// When something is missing on this machine, or building fails.
-    pub fn of_package(workspace: &Workspace, board: &Board, args: &build_board::Args) -> Result<Self> {
+    pub fn of_package(workspace: &Workspace, board: &Board, args: build_board::Args) -> Result<Self> {
         let folder = folder_of(workspace, board)?;
         let built = folder.join(BUILT);
-        build_board::build_in(workspace, args, &built)?;
+        // As a board of a user's: it takes nothing that nobody signed.
+        let signed = build_board::Args { sign: Some(key_of_tests(&folder)?), ..args };
+        build_board::build_in(workspace, &signed, &built)?;
         let packages = Packages::provide()?;
         let mut root = rootfs::base(&packages)?;
         let mut package = Tree::default();
@@ -145,13 +148,27 @@ impl Bench {
     }
 }
 
+/// The private key that signs what guests of tests run, and nothing else. It is kept, so that the same inputs give the same
+/// package.
+fn key_of_tests(folder: &Path) -> Result<PathBuf> {
+    let key = KeyFiles::of(folder, "test-board");
+    if !key.private.is_file() || !key.public.is_file() {
+        // Half a key, such as an interrupted run left, would be in the way.
+        for half in [&key.private, &key.public] {
+            let _ = fs::remove_file(half);
+        }
+        key.generate(Protection::None)?;
+    }
+    Ok(key.private)
+}
+
 /// What boots the board's disk image in a folder, and drops what the guest writes there.
 fn image_in(built: &Path, board: &Board) -> Result<Boot> {
     let boot = disk::boot(built, &board.name, Writes::Dropped);
     let image = boot.disk.iter().map(|disk| &disk.image);
     if let Some(missing) = image.chain([&boot.kernel, &boot.initramfs]).find(|path| !path.is_file()) {
         bail!(
-            "there is no disk image to boot: {} is missing\n  help: `cargo xtask build-board {} --image sd` makes it",
+            "there is no disk image to boot: {} is missing\n  help: `cargo xtask build-board {} --image sd --allow-unsigned` makes it",
             missing.display(),
             board.name
         );
@@ -177,12 +194,32 @@ mod tests {
     }
 
     #[test]
+    fn guests_have_one_key_that_was_made_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("test-board.pub"), "half a key").unwrap();
+        let key = key_of_tests(folder.path()).unwrap();
+        let text = fs::read(&key).unwrap();
+        assert!(fs::read_to_string(key.with_extension("pub")).unwrap().lines().count() == 2);
+        assert_eq!(key_of_tests(folder.path()).unwrap(), key);
+        assert!(fs::read(&key).unwrap() == text, "it was made anew");
+        fs::remove_file(key.with_extension("pub")).unwrap();
+        key_of_tests(folder.path()).unwrap();
+        assert!(
+            key.with_extension("pub").is_file() && fs::read(&key).unwrap() != text,
+            "half of it is the old one's"
+        );
+    }
+
+    #[test]
     fn an_image_is_booted_where_it_lies_and_stays_as_it_was() {
         let board = Board::find("qemu-virt").unwrap();
         let folder = tempfile::tempdir().unwrap();
         for name in ["qemu-virt.img", "kernel", "initramfs.cpio"] {
             let error = image_in(folder.path(), &board).unwrap_err().to_string();
-            assert!(error.contains("`cargo xtask build-board qemu-virt --image sd`"), "{error}");
+            assert!(
+                error.contains("`cargo xtask build-board qemu-virt --image sd --allow-unsigned`"),
+                "{error}"
+            );
             assert!(error.contains(&format!("/{name} is missing")), "{error}");
             fs::write(folder.path().join(name), name).unwrap();
         }

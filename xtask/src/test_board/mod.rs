@@ -54,8 +54,8 @@ pub struct Args {
     /// What it is asked to do: a name in tests/boards, or a path of a .toml.
     #[arg(long, value_name = "NAME|FILE", default_value = "self-test")]
     scenario: String,
-    /// Boot the disk image that `build-board --image sd` made, as it is, instead of building a package; what the guest
-    /// writes on it is dropped.
+    /// Boot the disk image that `build-board qemu-virt --image sd --allow-unsigned` (or with --sign KEY) made, as it is, instead
+    /// of building a package; what the guest writes on it is dropped.
     #[arg(long)]
     disk: bool,
     /// Write verdict, boot_s, total_s and the self-test's report into this file, or to standard output with `-`.
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
         Bench::of_image(&workspace, &board, &build_board::folder_of(&workspace, &board.name)?)?
     } else {
         let package = build_board::Args { board: board.name.clone(), ..build_board::Args::default() };
-        Bench::of_package(&workspace, &board, &package)?
+        Bench::of_package(&workspace, &board, package)?
     };
     let ended = bench.run(&scenario)?;
     let verdict = verdict::judge(&scenario, &ended);
@@ -101,7 +101,7 @@ pub fn run_all(workspace: &Workspace, train_host: PathBuf) -> Result<()> {
     let image = system::are_met(&image::TOOLS).then_some(image::Medium::Sd);
     let converter = Converter::At(train_host);
     let package = build_board::Args { board: board.name.clone(), image, converter, ..Default::default() };
-    let bench = Bench::of_package(workspace, &board, &package)?;
+    let bench = Bench::of_package(workspace, &board, package)?;
     pass_all(&bench, &workspace.join(SCENARIOS))?;
     match image {
         Some(_) => pass_all(&bench.on_disk(&board)?, &workspace.join(ON_DISK))?,

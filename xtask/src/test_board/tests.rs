@@ -105,6 +105,10 @@ while [ $# -gt 1 ]; do
 done
 "#;
 
+/// The package's own scripts.
+const ACTIVATE: &str = include_str!("../../../examples/package/activate");
+const RUN: &str = include_str!("../../../examples/package/run");
+
 /// A package as `build-board` leaves it, of played programs.
 fn package() -> Tree {
     let mut tree = Tree::default();
@@ -116,7 +120,8 @@ fn package() -> Tree {
         ("usr/lib/repedge/package/bin/detect-image", Node::symlink("board-programs")),
         ("usr/lib/repedge/package/bin/self-test", Node::symlink("board-programs")),
         ("usr/lib/systemd/system/repedge-camera-demo.service", file("[Unit]\n", 0o644)),
-        ("usr/lib/repedge/package/flags", file("REPEDGE_FLAGS=\n", 0o644)),
+        ("usr/lib/repedge/package/activate", file(ACTIVATE, 0o755)),
+        ("usr/lib/repedge/package/run", file(RUN, 0o755)),
     ] {
         tree.put(path, node).unwrap();
     }
@@ -129,7 +134,8 @@ fn a_disk_image_boots_with_its_package_in_service_and_stays_as_it_was() {
     let (workspace, board) = (Workspace::find().unwrap(), Board::find(BOARD).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let built = folder.path().join("built");
-    let sources = image_sources(&built).unwrap();
+    // The played model is nothing that anybody could sign.
+    let sources = Sources { allow_unsigned: true, ..image_sources(&built).unwrap() };
     package().write_to(&built.join("root")).unwrap();
     let image = image::build(&board, &sources, Some(&built.join("root")), &built).unwrap().image;
     let before = fs::read(&image).unwrap();

@@ -2,8 +2,10 @@
 # Installs a package on the board and judges it, from the first step to the last without whoever sent it: the connection may
 # end at any time. Run as root, from a folder with `package.deb`.
 #
-#   job start VERSION   takes the lock of the board's flashes and goes on by itself; exit code 75: another one holds it
-#   job run VERSION     what it goes on with
+#   job start VERSION [allow-unsigned]   takes the lock of the board's flashes and goes on by itself; exit code 75: another one
+#                                        holds it
+#   job run VERSION [allow-unsigned]     what it goes on with; allow-unsigned: whoever flashes allows the board, from now on, to
+#                                        run what nobody signed
 #
 # How far it came, and how it ended, stands in `outcome` below /var/lib/repedge/flash, beside the log and the report of the
 # self-test. An outcome that is there was read by nobody yet.
@@ -30,8 +32,35 @@ tell() { # ENDED
     mv "$flash/.outcome" "$flash/outcome"
 }
 
-# What installs a package is the version that runs, and so are the keys. A first one is trusted: nothing here could judge it.
+# The package's own scripts go by this file.
+allow_unsigned() {
+    if [ -e "$root/etc/repedge/allow-unsigned" ]; then
+        trust='there was /etc/repedge/allow-unsigned before: the board runs what nobody signed until that file is removed'
+        return 0
+    fi
+    mkdir -p "$root/etc/repedge" && touch "$root/etc/repedge/allow-unsigned" && sync || return
+    trust='this flash made /etc/repedge/allow-unsigned: the board runs what nobody signed until that file is removed'
+    made=yes
+}
+
+has_owners_keys() {
+    for key in "$root"/etc/repedge/keys/*.pub; do
+        if [ -f "$key" ]; then return 0; fi
+    done
+    return 1
+}
+
+# What installs a package is the version that runs, and so are the keys. A first one nothing here could judge: it is trusted, but
+# where the owner has put keys here whoever sent it has judged it by those.
 verify() {
+    if [ -n "$unsigned" ]; then
+        allow_unsigned
+        return
+    fi
+    if [ -z "$before" ] && [ ! -e "$root/etc/repedge/allow-unsigned" ] && has_owners_keys; then
+        trust='no version runs yet that could verify the package: who flashes did, with the keys in /etc/repedge/keys'
+        return 0
+    fi
     if [ -z "$before" ]; then
         trust='no version runs yet that could verify the package: it is trusted on this first use'
         return 0
@@ -94,10 +123,12 @@ run() {
     code=0
     way=
     trust=
+    made=
     tell ''
     if ! verify; then
         tell refused
     elif ! install; then
+        [ -z "$made" ] || trust="$trust, also now that version $version was not put into service"
         tell install
     else
         judge
@@ -111,10 +142,11 @@ start() {
     flock -n 9 || exit 75
     rm -f "$flash/report.json" "$flash/outcome"
     # A session of its own, which does not end with the connection's. The lock is held until it has ended, by it alone.
-    setsid sh "$0" run "$version" >"$flash/log" 2>&1 </dev/null &
+    setsid sh "$0" run "$version" "$unsigned" >"$flash/log" 2>&1 </dev/null &
 }
 
 version=${2:?}
+unsigned=${3:-}
 case $1 in
     start) start ;;
     run) (run) 9>&- ;;

@@ -3,6 +3,7 @@
 //! passed may forbid older security versions. Every error says which version runs.
 
 mod board;
+mod first;
 mod outcome;
 mod package;
 mod shell;
@@ -39,11 +40,20 @@ pub struct Judged {
     pub result: Result<String>,
 }
 
+/// Whether a board runs what nobody signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsigned {
+    /// If it does already.
+    AsTheBoardSays,
+    /// From now on, until somebody removes the file that says so.
+    Allow,
+}
+
 /// Installs a package on a board and lets it judge itself.
 ///
 /// # Errors
 /// When it is another board, or copying fails, or the connection breaks; says what runs, or what the board does by itself.
-pub fn flash(board: &Board, package: &Package, shell: &mut dyn Shell) -> Result<Judged> {
+pub fn flash(board: &Board, package: &Package, unsigned: Unsigned, shell: &mut dyn Shell) -> Result<Judged> {
     package.expect(board)?;
     let mut facts = expected(board, shell)?;
     let earlier = outcome::of_earlier(&facts, shell);
@@ -53,6 +63,9 @@ pub fn flash(board: &Board, package: &Package, shell: &mut dyn Shell) -> Result<
         facts = expected(board, shell)?;
     }
     eprintln!("{} runs {}", board.name, facts.running());
+    if facts.runs.is_empty() && unsigned == Unsigned::AsTheBoardSays {
+        first::expect_signed(package, shell).context("nothing was changed")?;
+    }
     let mut visit = Visit { shell, before: facts, folder: String::new() };
     visit.copy(package).with_context(|| {
         format!(
@@ -61,7 +74,7 @@ pub fn flash(board: &Board, package: &Package, shell: &mut dyn Shell) -> Result<
             visit.left_over()
         )
     })?;
-    visit.start(package)?;
+    visit.start(package, unsigned)?;
     visit.follow(package)
 }
 
@@ -138,10 +151,14 @@ impl Visit<'_> {
     }
 
     /// Has the board begin; it needs us no more then.
-    fn start(&mut self, package: &Package) -> Result<()> {
+    fn start(&mut self, package: &Package, unsigned: Unsigned) -> Result<()> {
         let version = &package.version;
+        let allow = match unsigned {
+            Unsigned::AsTheBoardSays => "",
+            Unsigned::Allow => "allow-unsigned",
+        };
         // The version was checked when the package was opened.
-        let script = format!(r#"$as_root sh "$folder/job" start {version}"#);
+        let script = format!(r#"$as_root sh "$folder/job" start {version} {allow}"#);
         let answer = self.script(&script, &mut io::empty()).with_context(|| {
             format!(
                 "the connection broke as the board was to begin: it runs {} as before, or installs and judges version {version} \

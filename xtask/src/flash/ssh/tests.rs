@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use artifact::Signer as _;
+use signing::{KeyFiles, PrivateKey, Protection};
+
 use super::package::tests::deb;
 use super::*;
 use crate::flash::judge;
@@ -21,6 +24,7 @@ use crate::system;
 
 /// The package's own scripts.
 const ACTIVATE: &str = include_str!("../../../../examples/package/activate");
+const RUN: &str = include_str!("../../../../examples/package/run");
 const POSTINST: &str = include_str!("../../../../examples/package/postinst");
 
 /// Behaves as its version is called, takes together only what the real one does, and keeps a minimum as that one does: here
@@ -77,14 +81,15 @@ mkdir -p "$package/bin" "$package/keys" "$units"
 sed -n 's/^content of //p' "$file" | head -n 1 >"$package/VERSION"
 echo key >"$package/keys/ours.pub"
 case "$(cat "$package/VERSION")" in
-    unsigned) echo REPEDGE_FLAGS=--allow-unsigned >"$package/flags" ;;
-    *) echo REPEDGE_FLAGS= >"$package/flags" ;;
+    unsigned) touch "$package/unsigned" ;;
+    *) rm -f "$package/unsigned" ;;
 esac
 case "$(cat "$package/VERSION")" in
     slow-install*) while [ ! -e "$REPEDGE_ROOT/cut" ]; do /bin/sleep 0.1; done ;;
 esac
 cp "$REPEDGE_ROOT/self-test" "$package/bin/self-test"
-cp "$REPEDGE_ROOT/activate" "$package/activate"
+cp "$REPEDGE_ROOT/activate" "$REPEDGE_ROOT/run-program" "$package"
+mv "$package/run-program" "$package/run"
 case "$(cat "$package/VERSION")" in
     no-service) rm -f "$units/repedge-camera-demo.service" ;;
     *) touch "$units/repedge-camera-demo.service" ;;
@@ -182,6 +187,8 @@ impl Loopback {
         fs::write(root.join("up"), "0\n").unwrap();
         fs::create_dir_all(root.join("run/systemd/system")).unwrap();
         loopback.script("root/activate", ACTIVATE);
+        // There is a folder `run`.
+        loopback.script("root/run-program", RUN);
         loopback.script("root/postinst", POSTINST);
         loopback.script("root/self-test", SELF_TEST);
         let programs =
@@ -202,6 +209,7 @@ impl Loopback {
         self.script(&format!("{versions}/bin/self-test"), SELF_TEST);
         fs::write(self.path(&versions).join("VERSION"), format!("{version}\n")).unwrap();
         self.script(&format!("{versions}/activate"), ACTIVATE);
+        self.script(&format!("{versions}/run"), RUN);
         fs::create_dir_all(self.path(&versions).join("keys")).unwrap();
         fs::write(self.path(&versions).join("keys/ours.pub"), "key").unwrap();
         let link = self.path("root/var/lib/repedge").join(name);
@@ -293,8 +301,25 @@ impl Loopback {
 
     /// The line that a flash ends with.
     fn flash(&self, version: &str) -> Result<String> {
+        self.flash_as(version, Unsigned::AsTheBoardSays)
+    }
+
+    fn flash_as(&self, version: &str, unsigned: Unsigned) -> Result<String> {
         let package = self.package(version);
-        judge(&self.board, &package, &mut self.connect()?, &self.path("self-test.json"))
+        judge(&self.board, &package, unsigned, &mut self.connect()?, &self.path("self-test.json"))
+    }
+
+    /// What the board says of why it took a package.
+    fn trust(&self, version: &str, unsigned: Unsigned) -> String {
+        let package = self.package(version);
+        let mut shell = self.connect().unwrap();
+        let before = board::ask(&mut shell).unwrap();
+        let mut visit = Visit { shell: &mut shell, before, folder: String::new() };
+        visit.copy(&package).unwrap();
+        visit.start(&package, unsigned).unwrap();
+        let outcome = outcome::follow(&mut shell).unwrap();
+        assert_eq!(outcome.judge(None).unwrap(), version);
+        outcome.trust().to_owned()
     }
 
     /// How the last flash ended, where nobody was told yet.
@@ -412,12 +437,56 @@ fn a_version_that_nobody_signed_goes_into_service_where_that_is_allowed() {
     let board = Loopback::new();
     let error = board.refusal("unsigned");
     assert!(error.contains("refused version unsigned and runs version 1 as before"), "{error}");
-    assert!(error.contains("no signature beside it") && error.contains("allow-unsigned"), "{error}");
+    for part in ["no signature beside it", "build-board BOARD --sign KEY", "--allow-unsigned", "touch "] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!board.path("root/installing").exists() && board.path("root/up").exists());
     fs::create_dir_all(board.path("root/etc/repedge")).unwrap();
     fs::write(board.path("root/etc/repedge/allow-unsigned"), "").unwrap();
     board.flash("unsigned").unwrap();
     assert_eq!(board.self_tests(), "unsigned quick\nunsigned\n");
     assert!(!board.path("root/minimum").exists());
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn an_unsigned_first_version_needs_the_word_of_who_flashes() {
+    let board = Loopback::new();
+    fs::remove_file(board.path("root/var/lib/repedge/current")).unwrap();
+    let error = board.refusal("unsigned");
+    assert!(error.contains("not put into service, the board runs no version"), "{error}");
+    for part in ["version unsigned is not signed", "build-board BOARD --sign KEY", "--allow-unsigned"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert_eq!((board.self_tests().as_str(), board.path("root/etc/repedge").exists()), ("", false));
+
+    board.flash_as("unsigned", Unsigned::Allow).unwrap();
+    assert_eq!(board.runs(), "unsigned");
+    assert!(board.path("root/etc/repedge/allow-unsigned").exists());
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_flash_says_that_it_allows_what_nobody_signed() {
+    let board = Loopback::new();
+    let trust = board.trust("unsigned", Unsigned::Allow);
+    assert!(trust.contains("this flash made /etc/repedge/allow-unsigned"), "{trust}");
+    assert!(board.path("root/etc/repedge/allow-unsigned").exists());
+    let trust = board.trust("unsigned", Unsigned::Allow);
+    assert!(trust.contains("there was /etc/repedge/allow-unsigned before"), "{trust}");
+    // The next one is told why it is taken.
+    let trust = board.trust("foreign", Unsigned::AsTheBoardSays);
+    assert!(trust.contains("allow-unsigned allows what nobody signed"), "{trust}");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_board_on_which_unsigned_versions_cannot_be_allowed_installs_nothing() {
+    let board = Loopback::new();
+    fs::write(board.path("root/etc"), "no folder").unwrap();
+    let error = format!("{:#}", board.flash_as("unsigned", Unsigned::Allow).unwrap_err());
+    assert!(error.contains("refused version unsigned and runs version 1 as before"), "{error}");
+    assert!(error.contains("mkdir") && !board.path("root/installing").exists(), "{error}");
 }
 
 #[test]
@@ -599,8 +668,51 @@ fn a_package_that_somebody_else_signed_is_refused_before_it_is_installed() {
 fn a_first_package_is_trusted_as_it_comes() {
     let board = Loopback::new();
     fs::remove_file(board.path("root/var/lib/repedge/current")).unwrap();
-    board.flash("foreign").unwrap();
+    let trust = board.trust("foreign", Unsigned::AsTheBoardSays);
+    assert!(trust.contains("it is trusted on this first use"), "{trust}");
     assert_eq!(board.runs(), "foreign");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_first_package_is_judged_by_the_owners_keys_where_there_are_any() {
+    let board = Loopback::new();
+    fs::remove_file(board.path("root/var/lib/repedge/current")).unwrap();
+    let files = KeyFiles::of(&board.path("keys"), "owner");
+    files.generate(Protection::None).unwrap();
+    let keys = board.path("root/etc/repedge/keys");
+    fs::create_dir_all(&keys).unwrap();
+    fs::copy(&files.public, keys.join("owner.pub")).unwrap();
+    let error = board.refusal("2");
+    for part in ["nothing was changed: no version runs", "(owner.pub)", "another key has signed it"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!board.path("root/tmp").exists() && !board.path("root/installing").exists());
+
+    let package = board.package("2");
+    let key = PrivateKey::read(&files.private, "test").unwrap();
+    let signature = key.sign(&fs::read(&package.file).unwrap()).unwrap();
+    fs::write(board.path("package.deb.minisig"), signature).unwrap();
+    let package = Package::open(&package.file).unwrap();
+    let (unsigned, report) = (Unsigned::AsTheBoardSays, board.path("self-test.json"));
+    judge(&board.board, &package, unsigned, &mut board.connect().unwrap(), &report).unwrap();
+    assert_eq!(board.runs(), "2");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_flash_that_fails_says_that_what_it_allowed_stays() {
+    let board = Loopback::new();
+    let package = board.package("fails-at-once");
+    let mut shell = board.connect().unwrap();
+    let before = board::ask(&mut shell).unwrap();
+    let mut visit = Visit { shell: &mut shell, before, folder: String::new() };
+    visit.copy(&package).unwrap();
+    visit.start(&package, Unsigned::Allow).unwrap();
+    let outcome = outcome::follow(&mut shell).unwrap();
+    outcome.judge(None).unwrap_err();
+    let stays = "until that file is removed, also now that version fails-at-once was not put into service";
+    assert!(outcome.trust().ends_with(stays), "{}", outcome.trust());
 }
 
 #[test]
