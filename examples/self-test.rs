@@ -123,7 +123,7 @@ impl Args {
             let live = Live { lasting, pinning: pinning(Some(board)) };
             outcome = match self.run_pipeline(outcome.clone(), plan, live, &bar) {
                 Ok(whole) => whole,
-                Err(error) => outcome.without_pipeline(&error.to_string()),
+                Err(error) => outcome.without_pipeline(&format!("{error:#}")),
             };
         }
         bar.finish_and_clear();
