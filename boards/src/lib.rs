@@ -183,6 +183,43 @@ mod tests {
         assert!(error.contains("compatible") && error.contains("vendor and chip"), "{error}");
     }
 
+    /// A figure without a source is one that nobody can check.
+    #[test]
+    fn facts_of_the_hardware_say_where_they_are_from() {
+        let is_comment = |line: &str| line.starts_with('#');
+        for (name, text) in BOARDS.iter().chain(BASES) {
+            let lines: Vec<_> = text.lines().collect();
+            for (above, line) in lines.iter().zip(&lines[1..]) {
+                let key = line.split(' ').next().unwrap();
+                if ["vendor_id", "product_id", "boot_mib", "load_file"].contains(&key) {
+                    assert!(is_comment(above), "{name}: {line}");
+                }
+                assert!(key != "product_id" || above.contains("xrock"), "{name}: {above}");
+            }
+            for block in text.split("\n\n").filter(|block| block.contains("formats = ")) {
+                assert!(block.lines().any(is_comment), "{name}: {block}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_chip_has_its_number_on_usb_and_its_load_file() {
+        let mut numbers = Vec::new();
+        for name in names() {
+            let Board { npu, flash, .. } = Board::find(name).unwrap();
+            numbers.extend(flash.usb.map(|usb| (name, usb.vendor_id, usb.product_id)));
+            assert!(npu.is_none_or(|npu| npu.load_file.is_some()), "{name}");
+        }
+        let expected = [
+            ("rk3562", 0x350d),
+            ("rk3566", 0x350a),
+            ("rk3568", 0x350a),
+            ("rk3576", 0x350e),
+            ("rk3588", 0x350b),
+        ];
+        assert_eq!(numbers, expected.map(|(name, product)| (name, 0x2207, product)));
+    }
+
     #[test]
     fn an_npu_needs_the_runtime_of_the_toolkit_that_compiles_for_it() {
         let pins = include_str!("../../toolchains/rknn-requirements.txt");

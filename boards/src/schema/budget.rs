@@ -86,4 +86,19 @@ mod tests {
             }
         }
     }
+
+    /// The package of a board without an NPU holds the shipped model for its CPU: its speed is judged where a figure is known.
+    #[test]
+    fn a_cpu_with_a_figure_is_held_to_it() {
+        let fps = |name: &str, model, px, precision| {
+            let board = Board::find(name).unwrap();
+            board.budget(model, px, precision, Backend::Tract).map(|found| found.inference_fps)
+        };
+        assert_eq!(fps("rpi5", "yolov5n", 640, Precision::Fp32), Some(5.6));
+        for (name, precision, expected) in
+            [("rpi5", Precision::Fp32, 5.6), ("rpi5", Precision::Int8, 5.6), ("rk3588", Precision::Int8, 6.2)]
+        {
+            assert_eq!(fps(name, "repyolov5p", 160, precision), Some(expected), "{name}, {precision:?}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub struct Npu {
     pub runtime_library: RuntimeLibrary,
     /// The oldest version of that library that runs what is compiled for this board.
     pub minimum_runtime: Version,
-    /// Where the kernel tells how busy the cores are; for root only.
+    /// Where the kernel tells how busy the cores are; in debugfs for root only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_file: Option<PathBuf>,
 }

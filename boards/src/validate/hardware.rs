@@ -1,31 +1,25 @@
-//! Checks of NPU, cameras, display, clocks and budgets.
-
-use std::path::{Component, Path};
+//! Checks of NPU, cameras, display, threads and budgets.
 
 use super::{Check, Finding, is_listed_once, is_one_line, require};
-use crate::{Board, Clock, ClockKind};
+use crate::Board;
 
 pub const CHECKS: &[Check] = &[
     ("the chip is written as its compiler writes it", chip_is_plain),
     ("an NPU has cores", npu_has_cores),
-    ("the load file is below /sys", load_file_is_in_sys),
+    ("the load file is one of the NPU's driver", load_file_is_of_the_driver),
     ("cameras have drivers and formats", cameras_are_whole),
     ("the display has a driver", display_has_a_driver),
-    ("clock paths are where the kernel has them", clock_paths_exist_in_the_kernel),
-    ("clocks have a frequency or a governor that chooses one", clocks_are_settable),
-    ("frequencies are in MHz", frequencies_are_plausible),
     ("stages run on cores of the board", threads_run_on_cores),
     ("budgets are for engines and precisions of the board", budgets_fit_the_board),
     ("budgets are plausible", budgets_are_plausible),
     ("a model has one budget", models_have_one_budget),
 ];
 
-/// Bounds of clocks that boards have; one given in kHz or Hz lies far outside.
-const CLOCK_MHZ: std::ops::RangeInclusive<u32> = 10..=10_000;
 /// Processor cores of boards.
 const CPU_CORES: std::ops::RangeInclusive<usize> = 1..=64;
-/// Governors that take a frequency, and those that choose one.
-const GOVERNORS: [&str; 4] = ["userspace", "performance", "powersave", "ondemand"];
+/// Where the driver of Rockchip's NPUs tells their load: in debugfs, or in procfs where a kernel is built with that instead
+/// (drivers/rknpu/rknpu_debugger.c of Rockchip's kernel). A file of any other name would be read as no load at all.
+const LOAD_FILES: [&str; 2] = ["/sys/kernel/debug/rknpu/load", "/proc/rknpu/load"];
 
 fn chip_is_plain(board: &Board) -> Result<(), Finding> {
     let Some(npu) = &board.npu else { return Ok(()) };
@@ -40,10 +34,13 @@ fn npu_has_cores(board: &Board) -> Result<(), Finding> {
     require((1..=16).contains(&npu.cores), || Finding::new("npu.cores", found(), "1 to 16"))
 }
 
-fn load_file_is_in_sys(board: &Board) -> Result<(), Finding> {
+fn load_file_is_of_the_driver(board: &Board) -> Result<(), Finding> {
     let Some(file) = board.npu.as_ref().and_then(|npu| npu.load_file.as_deref()) else { return Ok(()) };
-    let found = || format!("load_file = {file:?}");
-    require(is_below(file, "/sys/"), || Finding::new("npu.load_file", found(), "a path below /sys"))
+    let file = file.to_string_lossy();
+    require(LOAD_FILES.contains(&&*file), || {
+        let expected = format!("one of {}", LOAD_FILES.join(", "));
+        Finding::new("npu.load_file", format!("load_file = {file:?}"), expected).meant(&file, LOAD_FILES)
+    })
 }
 
 fn cameras_are_whole(board: &Board) -> Result<(), Finding> {
@@ -81,72 +78,6 @@ fn threads_run_on_cores(board: &Board) -> Result<(), Finding> {
             let expected = format!("at least one core of 0 to {}, none twice", count - 1);
             Finding::new(format!("threads.{stage}"), format!("{stage} = {cores:?}"), expected)
         })?;
-    }
-    Ok(())
-}
-
-fn clock_paths_exist_in_the_kernel(board: &Board) -> Result<(), Finding> {
-    for (name, clock) in &board.clocks {
-        let prefix = clock.kind.path_prefix();
-        require(is_below(&clock.path, prefix), || {
-            let finding = Finding::new(
-                format!("clocks.{name}.path"),
-                format!("path = {:?}", clock.path),
-                format!("{prefix}…, where the kernel has clocks of this kind"),
-            );
-            finding.help(meant_path(clock))
-        })?;
-    }
-    Ok(())
-}
-
-/// What a wrong path was meant to be: its last name below the right folder, or the kind that has such paths.
-fn meant_path(clock: &Clock) -> String {
-    let kinds = [(ClockKind::Cpufreq, "cpufreq"), (ClockKind::Devfreq, "devfreq"), (ClockKind::Clk, "clk")];
-    if let Some((_, name)) = kinds.iter().find(|(kind, _)| is_below(&clock.path, kind.path_prefix())) {
-        return format!("did you mean kind = {name:?}?");
-    }
-    let last = clock.path.file_name().unwrap_or_default().to_string_lossy();
-    let prefix = clock.kind.path_prefix();
-    let folder = prefix.rsplit_once('/').map_or(prefix, |(folder, _)| folder);
-    format!("did you mean \"{folder}/{last}\"?")
-}
-
-fn clocks_are_settable(board: &Board) -> Result<(), Finding> {
-    for (name, clock) in &board.clocks {
-        let key = format!("clocks.{name}.governor");
-        let stated = format!("governor = {:?}, frequency_mhz = {:?}", clock.governor, clock.frequency_mhz);
-        match (clock.kind, clock.governor.as_deref(), clock.frequency_mhz) {
-            (ClockKind::Clk, None, Some(_)) => {}
-            (ClockKind::Clk, ..) => return Err(Finding::new(key, stated, "a frequency and no governor")),
-            (_, Some("userspace"), Some(_)) => {}
-            (_, Some(governor), None) if governor != "userspace" => {
-                require(GOVERNORS.contains(&governor), || {
-                    let expected = format!("one of {}", GOVERNORS.join(", "));
-                    Finding::new(key, format!("governor = {governor:?}"), expected).meant(governor, GOVERNORS)
-                })?;
-            }
-            _ => {
-                let expected = "the governor userspace and a frequency, or another governor and none";
-                return Err(Finding::new(key, stated, expected));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn frequencies_are_plausible(board: &Board) -> Result<(), Finding> {
-    for (name, clock) in &board.clocks {
-        let Some(mhz) = clock.frequency_mhz.filter(|mhz| !CLOCK_MHZ.contains(mhz)) else { continue };
-        let key = format!("clocks.{name}.frequency_mhz");
-        let (low, high) = (CLOCK_MHZ.start(), CLOCK_MHZ.end());
-        let finding = Finding::new(&*key, format!("{key} = {mhz}"), format!("{low} to {high} MHz"));
-        let in_mhz =
-            [1_000, 1_000_000].map(|unit| mhz / unit).into_iter().find(|mhz| CLOCK_MHZ.contains(mhz));
-        return Err(match in_mhz {
-            Some(meant) => finding.help(format!("was it given in kHz or Hz? did you mean {meant}?")),
-            None => finding,
-        });
     }
     Ok(())
 }
@@ -203,11 +134,4 @@ fn models_have_one_budget(board: &Board) -> Result<(), Finding> {
         return Err(finding.help("keep the slowest: a bundle does not tell its activation"));
     }
     Ok(())
-}
-
-/// Whether a path begins like this, goes on, and goes nowhere else.
-fn is_below(path: &Path, prefix: &str) -> bool {
-    let goes_on =
-        path.to_str().and_then(|path| path.strip_prefix(prefix)).is_some_and(|rest| !rest.is_empty());
-    goes_on && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }

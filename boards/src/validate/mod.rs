@@ -1,5 +1,6 @@
 //! What the schema alone cannot say about a board, as a chain of small named checks.
 
+mod clocks;
 mod delivery;
 mod hardware;
 mod identity;
@@ -30,7 +31,7 @@ impl Failed {
     /// The error, with the place that `place_of` knows for a dotted key.
     pub fn at(self, place_of: impl FnOnce(&str) -> Place) -> Error {
         let Finding { key, found, expected, help } = self.finding;
-        let help = help.unwrap_or_else(|| format!("change `{key}`"));
+        let help = help.unwrap_or_else(|| format!("change `{key}`: boards/src/schema says what it is for"));
         Error::Check { place: place_of(&key), check: self.check, found, expected, help }
     }
 }
@@ -47,7 +48,8 @@ impl Board {
 
     pub(crate) fn checked(&self, folder: &str) -> Result<(), Failed> {
         let name = ("name is the folder", identity::name_is_the_folder(self, folder));
-        let chain = [identity::CHECKS, hardware::CHECKS, delivery::CHECKS].into_iter().flatten();
+        let chain =
+            [identity::CHECKS, hardware::CHECKS, clocks::CHECKS, delivery::CHECKS].into_iter().flatten();
         let all = std::iter::once(name).chain(chain.map(|(check, holds)| (*check, holds(self))));
         for (check, outcome) in all {
             outcome.map_err(|finding| Failed { check, finding })?;

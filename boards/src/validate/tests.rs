@@ -1,4 +1,4 @@
-use crate::{Backend, Board, Error, Method, Tier};
+use crate::{Backend, Board, Domain, Error, Method, Tier};
 
 fn host() -> Board {
     Board::find("host").unwrap()
@@ -40,8 +40,35 @@ fn the_npu_is_checked() {
     let npu = |change: fn(&mut crate::Npu)| failed(rk3588(), |board| change(board.npu.as_mut().unwrap())).0;
     assert_eq!(npu(|npu| npu.chip = "RK3588".into()), "the chip is written as its compiler writes it");
     assert_eq!(npu(|npu| npu.cores = 0), "an NPU has cores");
-    assert_eq!(npu(|npu| npu.load_file = Some("sys/load".into())), "the load file is below /sys");
-    assert_eq!(npu(|npu| npu.load_file = Some("/sys/../etc".into())), "the load file is below /sys");
+}
+
+#[test]
+fn the_load_file_is_one_that_the_driver_has() {
+    let load_file = |file: &'static str| {
+        failed(rk3588(), |board| board.npu.as_mut().unwrap().load_file = Some(file.into()))
+    };
+    for file in ["sys/load", "/sys/../etc", "/sys/kernel/debug/rknpu", "/sys/kernel/debug/rknpu/load/x"] {
+        let (check, error) = load_file(file);
+        assert_eq!(check, "the load file is one of the NPU's driver", "{file}");
+        assert!(
+            error.contains("/sys/kernel/debug/rknpu/load") && error.contains("/proc/rknpu/load"),
+            "{error}"
+        );
+    }
+    let meant = "did you mean \"/sys/kernel/debug/rknpu/load\"?";
+    assert!(load_file("/sys/kernel/debug/rknpu/lod").1.contains(meant));
+    let mut board = rk3588();
+    board.npu.as_mut().unwrap().load_file = Some("/proc/rknpu/load".into());
+    board.validate("rk3588").unwrap();
+}
+
+#[test]
+fn a_finding_without_a_neighbor_says_where_its_key_is_explained() {
+    let (_, error) = failed(rk3588(), |board| board.npu.as_mut().unwrap().cores = 0);
+    assert!(
+        error.contains("expected: 1 to 16\n  help: change `npu.cores`: boards/src/schema says"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -88,6 +115,62 @@ fn clocks_are_checked() {
     let (check, error) = clock("npu", |clock| clock.frequency_mhz = Some(1_000_000_000));
     assert_eq!(check, "frequencies are in MHz");
     assert!(error.contains("did you mean 1000?"), "{error}");
+}
+
+#[test]
+fn a_clock_is_a_folder_that_the_kernel_has() {
+    let path = |name: &'static str, path: &'static str| {
+        let (check, error) = failed(rk3588(), |board| board.clocks.get_mut(name).unwrap().path = path.into());
+        assert_eq!(check, "clock paths are where the kernel has them", "{path}");
+        error
+    };
+    let policy = "/sys/devices/system/cpu/cpufreq/policy";
+    for (wrong, help) in [
+        ("/sys/devices/system/cpu/cpufreq/policyX", "`ls /sys/devices/system/cpu/cpufreq` on the board"),
+        (policy, "`ls /sys/devices/system/cpu/cpufreq` on the board"),
+        ("/sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "cpufreq/policy0\"?"),
+        ("/sys/devices/system/cpu/cpufrq/policy0", "cpufreq/policy0\"?"),
+        ("/sys/kernel/debug/clk/armclk", "kind = \"clk\"?"),
+    ] {
+        let error = path("cpu0", wrong);
+        assert!(error.contains(help) && error.contains(&format!("{policy}N")), "{error}");
+    }
+    for (wrong, help) in [
+        ("/sys/class/devfreq/fdab0000.npu/governor", "did you mean \"/sys/class/devfreq/fdab0000.npu\"?"),
+        ("/sys/class/devfreq/", "`ls /sys/class/devfreq` on the board"),
+        ("/sys/class/devfreq/..", "`ls /sys/class/devfreq` on the board"),
+        ("/sys/class/devfreq/dmc/../../x", "did you mean \"/sys/class/devfreq/dmc\"?"),
+    ] {
+        let error = path("npu", wrong);
+        assert!(error.contains(help) && error.contains("/sys/class/devfreq/NAME"), "{error}");
+    }
+}
+
+#[test]
+fn a_clock_drives_what_its_path_says() {
+    let domain = |name: &'static str, domain| {
+        failed(rk3588(), |board| board.clocks.get_mut(name).unwrap().domain = domain)
+    };
+    for (name, wrong, expected) in [
+        ("npu", Domain::Ddr, "expected: domain = \"npu\"\n"),
+        ("npu", Domain::Cpu, "expected: domain = \"npu\"\n"),
+        ("ddr", Domain::Npu, "expected: domain = \"ddr\"\n"),
+        ("cpu0", Domain::Npu, "expected: domain = \"cpu\"\n"),
+    ] {
+        let (check, error) = domain(name, wrong);
+        assert_eq!(check, "clocks drive what their path says");
+        let found = format!("domain = \"{}\" with path", format!("{wrong:?}").to_lowercase());
+        assert!(error.contains(expected) && error.contains(&found), "{error}");
+    }
+    let device = |domain, path: &'static str| {
+        let mut board = rk3588();
+        let clock = board.clocks.get_mut("npu").unwrap();
+        (clock.domain, clock.path) = (domain, path.into());
+        board.validate("rk3588")
+    };
+    device(Domain::Npu, "/sys/class/devfreq/devfreq0").unwrap();
+    device(Domain::Ddr, "/sys/class/devfreq/devfreq0").unwrap();
+    device(Domain::Cpu, "/sys/class/devfreq/devfreq0").unwrap_err();
 }
 
 #[test]
