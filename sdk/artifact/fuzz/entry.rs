@@ -7,7 +7,7 @@ use artifact::{Bundle, KeyRing, Trust, rknn::RknnInfo};
 use sha2::{Digest, Sha256};
 
 /// Some public key of minisign.
-const KEY: &str = "untrusted comment: fuzz\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+pub const KEY: &str = "untrusted comment: fuzz\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 /// Reads `bytes` as a bundle in every way there is. Nothing may panic, and nothing be allocated that the bytes do not
 /// have.

@@ -1,11 +1,13 @@
 //! The manifest: what a bundle's model is, how pixels become its input and how its outputs become boxes, and which
 //! payloads run it where. Plain data that says whether it makes sense; never touches files (see `bundle`).
 
+mod spread;
 mod validate;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{TensorSpec, digest};
+pub use spread::Spread;
 
 /// Largest side of a model input in pixels that a manifest may ask for.
 pub const MAX_SIDE_PX: usize = 8192;
@@ -71,27 +73,6 @@ pub enum Decode {
         /// Bins of a distance.
         reg_max: usize,
     },
-}
-
-/// What a raw output holds of a logit: `value = gain · logit + offset`. Where boxes and scores share one int8 scale, box
-/// logits are spread over the range that scores need, so that a step of them is finer.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spread {
-    /// Values a logit takes, above 0.
-    pub gain: f32,
-    /// Value of the logit 0.
-    pub offset: f32,
-}
-
-impl Spread {
-    /// Values that are logits.
-    pub const NONE: Self = Self { gain: 1.0, offset: 0.0 };
-
-    /// The logit that `value` tells.
-    pub fn logit(self, value: f32) -> f32 {
-        (value - self.offset) / self.gain
-    }
 }
 
 /// Largest `reg_max` of [`Decode::Yolov8`].

@@ -81,6 +81,7 @@ impl Trust {
 
     /// Judges what the manifest says.
     pub(crate) fn judge_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        manifest.payloads.iter().try_for_each(|payload| expect_plain(&payload.target))?;
         let version = manifest.security_version;
         if version < self.minimum_security_version {
             return Err(Error::Untrusted(Fault::new(
@@ -119,6 +120,19 @@ impl Trust {
 
 /// Target of a payload that any CPU runs.
 const ANY_CPU: &str = "host";
+
+/// Refuses a target that is not one plain word: it is shown as it stands, and an unsigned bundle may come from anyone.
+fn expect_plain(target: &str) -> Result<(), Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=64).contains(&target.len()) && target.chars().all(is_plain) {
+        return Ok(());
+    }
+    Err(Error::Artifact(Fault::new(
+        format!("manifest: {target:?} is the target of a payload"),
+        "a board, a chip or `host`: 1 to 64 letters, digits, '.', '_' and '-'",
+        "the bundle was written wrongly: make it again with `train-host convert --target` and the name of your chip",
+    )))
+}
 
 #[cfg(test)]
 pub(crate) mod tests;

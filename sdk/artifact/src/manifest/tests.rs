@@ -133,12 +133,6 @@ fn boxes_may_be_spread_for_every_anchor_or_for_none() {
     }
 }
 
-#[test]
-fn a_spread_value_tells_its_logit() {
-    assert_eq!(Spread { gain: 4.0, offset: -2.0 }.logit(6.0), 2.0);
-    assert_eq!(Spread::NONE.logit(-0.3), -0.3);
-}
-
 /// [`sample`] with YOLOv8's pairs of outputs: 4 sides of 3 bins, 2 classes.
 fn split_sample() -> Manifest {
     let mut manifest = sample(b"onnx");

@@ -74,7 +74,8 @@ impl Manifest {
         match &self.decode {
             Decode::Yolov5 { strides, anchors_px, spread } => {
                 check_anchors(strides, anchors_px)?;
-                check_spread(anchors_px, spread)
+                Spread::expect_fits(spread, anchors_px)
+                    .map_err(|(found, expected)| fault(format!("spread of decode: {found}"), expected))
             }
             Decode::Yolov8 { reg_max, .. } => require((1..=MAX_BINS).contains(reg_max), || {
                 (format!("reg_max of decode is {reg_max}"), "1 to 64 bins")
@@ -208,20 +209,6 @@ fn check_anchors(strides: &[usize], anchors_px: &[Vec<[f32; 2]>]) -> Check {
     let limit_px = 16.0 * to_f32(MAX_SIDE_PX);
     require(box_px().all(|side_px| *side_px > 0.0 && *side_px <= limit_px), || {
         (format!("anchors_px are {anchors_px:?}"), "widths and heights above 0 and not beyond any image")
-    })
-}
-
-/// Nothing, or values for the box channels of every anchor that each tell a logit.
-fn check_spread(anchors_px: &[Vec<[f32; 2]>], spread: &[Vec<[Spread; 4]>]) -> Check {
-    let counts = |lists: &mut dyn Iterator<Item = usize>| lists.collect::<Vec<_>>();
-    let expected = counts(&mut anchors_px.iter().map(Vec::len));
-    let found = counts(&mut spread.iter().map(Vec::len));
-    require(found.is_empty() || found == expected, || {
-        (format!("spread of decode is of {found:?} anchors"), "none, or the anchors of each stride")
-    })?;
-    let is_sane = |it: &Spread| it.gain.is_finite() && it.gain >= f32::MIN_POSITIVE && it.offset.is_finite();
-    require(spread.iter().flatten().flatten().all(is_sane), || {
-        (format!("spread of decode is {spread:?}"), "finite gains above 0 and finite offsets")
     })
 }
 

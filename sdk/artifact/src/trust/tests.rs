@@ -109,6 +109,31 @@ fn bundles_of_other_boards_are_refused() {
 }
 
 #[test]
+fn a_target_tells_a_terminal_nothing() {
+    let for_target = |target: &str| {
+        let mut manifest = sample(b"onnx");
+        manifest.payloads[0].target = target.into();
+        manifest
+    };
+    for target in ["rk3588", "rv1106b", "host", "a_board-2.1"] {
+        Trust::anyone().judge_manifest(&for_target(target)).unwrap();
+    }
+    let long = "a".repeat(65);
+    for target in
+        ["\u{1b}]0;x\u{7}", "rk3588\n  help: all is well", "host ", "\u{9b}2J", "\u{202e}tsoh", "", &long]
+    {
+        let error = Trust::anyone().judge_manifest(&for_target(target)).unwrap_err().to_string();
+        assert!(error.contains("the target of a payload"), "{error}");
+        assert_eq!(error.lines().count(), 3, "found, expected and help: {error}");
+        assert!(error.chars().all(|c| c == '\n' || (' '..='~').contains(&c)), "{error:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bundle");
+    let error = Bundle::write(&path, &for_target("\u{1b}c"), &[b"onnx"]).unwrap_err();
+    assert!(error.to_string().contains("the target of a payload") && !path.exists(), "{error}");
+}
+
+#[test]
 fn a_ring_is_the_pub_files_of_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
