@@ -249,8 +249,8 @@ fn interleave<T: Copy>(planes: &[T]) -> Vec<T> {
 }
 
 /// Specifications of outputs in blocks of `c2` channels, planes filled up to a multiple of `align` cells.
-fn blocked_specs(c2: usize, align: usize, quant: Quant) -> Vec<TensorSpec> {
-    let mut specs = specs(DType::I8, Layout::Nchw, Some(quant));
+fn blocked_specs(dtype: DType, (c2, align): (usize, usize), quant: Quant) -> Vec<TensorSpec> {
+    let mut specs = specs(dtype, Layout::Nchw, Some(quant));
     for spec in &mut specs {
         let plane = (spec.shape[2] * spec.shape[3]).next_multiple_of(align);
         spec.layout = Layout::Nc1hwc2 { c2, plane };
@@ -258,11 +258,11 @@ fn blocked_specs(c2: usize, align: usize, quant: Quant) -> Vec<TensorSpec> {
     specs
 }
 
-/// Reorders channels-first values to blocks of channels; what fills them up would be found if it were read.
-fn block(planes: &[i8], spec: &TensorSpec) -> Vec<i8> {
+/// Reorders channels-first values to blocks of channels, filled up with `most`, which would be found if it were read.
+fn block<T: Copy>(planes: &[T], spec: &TensorSpec, most: T) -> Vec<T> {
     let Layout::Nc1hwc2 { c2, plane } = spec.layout else { unreachable!() };
     let cells = spec.shape[2] * spec.shape[3];
-    let mut blocks = vec![i8::MAX; spec.len()];
+    let mut blocks = vec![most; spec.len()];
     for (index, &value) in planes.iter().enumerate() {
         let (channel, cell) = (index / cells, index % cells);
         blocks[(channel / c2 * plane + cell) * c2 + channel % c2] = value;
@@ -303,6 +303,12 @@ fn assert_same(
         }
     }
     Ok(())
+}
+
+/// Channels of a block, and the number of cells that planes are filled up to a multiple of.
+fn any_blocks() -> impl Strategy<Value = (usize, usize)> {
+    let c2 = prop_oneof![Just(1_usize), Just(3), Just(4), Just(8), Just(16), Just(32)];
+    (c2, 1_usize..6)
 }
 
 fn any_labels() -> impl Strategy<Value = Labels> {
@@ -354,8 +360,7 @@ proptest! {
     #[test]
     fn blocks_of_channels_decode_as_planes(
         stored in values(any::<i8>()),
-        c2 in prop_oneof![Just(1_usize), Just(3), Just(4), Just(8), Just(16), Just(32)],
-        align in 1_usize..6,
+        blocks in any_blocks(),
         labels in any_labels(),
         confidence in 0.001_f32..0.9,
     ) {
@@ -364,8 +369,9 @@ proptest! {
         let plain = specs(DType::I8, Layout::Nchw, Some(quant));
         let outputs = tensors(&plain, stored.iter().cloned().map(TensorData::I8).collect());
         let expected = unclipped(&outputs, &plain, limits);
-        let blocked = blocked_specs(c2, align, quant);
-        let data = stored.iter().zip(&blocked).map(|(values, spec)| TensorData::I8(block(values, spec)));
+        let blocked = blocked_specs(DType::I8, blocks, quant);
+        let data =
+            stored.iter().zip(&blocked).map(|(values, spec)| TensorData::I8(block(values, spec, i8::MAX)));
         prop_assert_eq!(&unclipped(&tensors(&blocked, data.collect()), &blocked, limits), &expected);
     }
 

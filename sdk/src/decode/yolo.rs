@@ -64,22 +64,11 @@ pub(super) fn anchors(
     anchors_px: &[Vec<[f32; 2]>],
     spread: &[Vec<[Spread; 4]>],
 ) -> Result<Vec<Vec<Anchor>>, Error> {
+    Spread::expect_fits(spread, anchors_px).map_err(|(found, expected)| misfit(found, expected))?;
     let plain = |sizes_px: &Vec<[f32; 2]>| {
         sizes_px.iter().map(|&size_px| Anchor { size_px, spread: [Spread::NONE; 4] }).collect::<Vec<_>>()
     };
     let mut anchors: Vec<Vec<Anchor>> = anchors_px.iter().map(plain).collect();
-    if spread.is_empty() {
-        return Ok(anchors);
-    }
-    let counts = |lists: &mut dyn Iterator<Item = usize>| lists.collect::<Vec<_>>();
-    let (found, expected) =
-        (counts(&mut spread.iter().map(Vec::len)), counts(&mut anchors.iter().map(Vec::len)));
-    if found != expected {
-        return Err(misfit(
-            format!("spread for {found:?} anchors of {expected:?}"),
-            "one for each anchor, or none",
-        ));
-    }
     for (anchor, &spread) in anchors.iter_mut().flatten().zip(spread.iter().flatten()) {
         anchor.spread = spread;
     }

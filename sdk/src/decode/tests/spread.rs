@@ -31,8 +31,13 @@ fn with_boxes(values: &[Vec<f32>], map: impl Fn(Spread, f32) -> f32) -> Vec<Vec<
     values.iter().enumerate().map(of_output).collect()
 }
 
-fn found(decode: &Decode, specs: &[TensorSpec], data: Vec<TensorData>) -> Vec<candidates::Candidate> {
-    let mut decoder = Decoder::new(decode, CLASSES, specs, limits(Labels::Best)).unwrap();
+fn found(
+    decode: &Decode,
+    labels: Labels,
+    specs: &[TensorSpec],
+    data: Vec<TensorData>,
+) -> Vec<candidates::Candidate> {
+    let mut decoder = Decoder::new(decode, CLASSES, specs, limits(labels)).unwrap();
     decoder.detect(&tensors(specs, data), &same_size()).unwrap();
     decoder.suppression.kept().to_vec()
 }
@@ -41,22 +46,69 @@ fn floats(values: Vec<Vec<f32>>) -> Vec<TensorData> {
     values.into_iter().map(TensorData::F32).collect()
 }
 
+/// Integers as an NPU may store them, channels first.
+struct Integers<T> {
+    dtype: DType,
+    quant: Quant,
+    values: Vec<Vec<T>>,
+    /// What fills up blocks.
+    most: T,
+    data: fn(Vec<T>) -> TensorData,
+}
+
+impl<T: Copy> Integers<T> {
+    /// What is found in them as planes, cell by cell, and in `blocks`.
+    fn found(&self, labels: Labels, blocks: (usize, usize)) -> [Vec<candidates::Candidate>; 3] {
+        let [planes, cells] = [Layout::Nchw, Layout::Nhwc].map(|it| specs(self.dtype, it, Some(self.quant)));
+        let blocks = blocked_specs(self.dtype, blocks, self.quant);
+        [
+            self.found_in(&planes, labels, |values, _| values.to_vec()),
+            self.found_in(&cells, labels, |values, _| interleave(values)),
+            self.found_in(&blocks, labels, |values, spec| block(values, spec, self.most)),
+        ]
+    }
+
+    fn found_in(
+        &self,
+        specs: &[TensorSpec],
+        labels: Labels,
+        order: impl Fn(&[T], &TensorSpec) -> Vec<T>,
+    ) -> Vec<candidates::Candidate> {
+        let data = self.values.iter().zip(specs).map(|(values, spec)| (self.data)(order(values, spec)));
+        found(&spread_as(all_different()), labels, specs, data.collect())
+    }
+}
+
 proptest! {
     #[test]
     fn stored_values_decode_as_the_logits_that_they_tell(
         stored in values(any::<i8>()),
         scale in 0.02_f32..0.06,
         zero_point in -60_i32..60,
+        blocks in any_blocks(),
+        labels in any_labels(),
     ) {
         let quant = Quant { scale, zero_point };
         let real = |values: &Vec<i8>| values.iter().map(|q| (i32::from(*q) - zero_point) as f32 * scale).collect();
         let real: Vec<Vec<f32>> = stored.iter().map(real).collect();
         let logits = with_boxes(&real, Spread::logit);
-        let expected = found(&decode(), &float_specs(), floats(logits));
+        let expected = found(&decode(), labels, &float_specs(), floats(logits));
         let spread = spread_as(all_different());
-        prop_assert_eq!(&found(&spread, &float_specs(), floats(real)), &expected);
-        let int8 = specs(DType::I8, Layout::Nchw, Some(quant));
-        prop_assert_eq!(&found(&spread, &int8, stored.into_iter().map(TensorData::I8).collect()), &expected);
+        prop_assert_eq!(&found(&spread, labels, &float_specs(), floats(real)), &expected);
+        let expected = [(); 3].map(|()| expected.clone());
+
+        let shift = |values: &Vec<i8>| values.iter().map(|q| q.cast_unsigned() ^ 0x80).collect();
+        let unsigned = Integers {
+            dtype: DType::U8,
+            quant: Quant { scale, zero_point: zero_point + 128 },
+            values: stored.iter().map(shift).collect(),
+            most: u8::MAX,
+            data: TensorData::U8,
+        };
+        prop_assert_eq!(unsigned.found(labels, blocks), expected.clone());
+        let signed =
+            Integers { dtype: DType::I8, quant, values: stored, most: i8::MAX, data: TensorData::I8 };
+        prop_assert_eq!(signed.found(labels, blocks), expected);
     }
 }
 
@@ -72,5 +124,12 @@ fn a_spread_that_does_not_fit_the_anchors_is_refused() {
     for spoiled in [good[..1].to_vec(), vec![good[0].clone(), good[1][..1].to_vec()]] {
         let error = refused(spoiled);
         assert!(error.contains("spread for"), "{error}");
+    }
+    // Decoding divides by gains, whoever gave them.
+    for (gain, offset) in [(0.0, 0.0), (-1.0, 0.0), (f32::NAN, 0.0), (1.0, f32::INFINITY)] {
+        let mut spoiled = good.clone();
+        spoiled[1][0][3] = Spread { gain, offset };
+        let error = refused(spoiled);
+        assert!(error.contains("finite gains above 0"), "{error}");
     }
 }
