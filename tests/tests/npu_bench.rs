@@ -38,3 +38,12 @@ fn cores_and_frames_that_cannot_be_played_are_refused() {
         assert!(said.contains(complaint), "no {complaint:?} in {said}");
     }
 }
+
+/// With cores that take no time for a frame all of it is the host's, which no bar allows.
+#[test]
+fn every_bar_that_is_missed_is_named() {
+    let said = refused(PROGRAM, &["--check", "30", "3", "1"]).unwrap();
+    for bar in ["times one core, where 2.85", "of waiting for a busy core (99 %)", "added (99 %)"] {
+        assert!(said.contains(bar), "no {bar:?} in {said}");
+    }
+}

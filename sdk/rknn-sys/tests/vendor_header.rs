@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The structs of `abi/types.h` and `abi/custom_op.h` with their fields.
+/// The structs of `abi/types.h` and `abi/custom_op.h` with their fields, in their order.
 const STRUCTS: &[(&str, &[&str])] = &[
     ("rknn_input_output_num", &["n_input", "n_output"]),
     (
@@ -101,9 +101,20 @@ fn vendor_header() -> Result<PathBuf> {
     Ok(header)
 }
 
+/// Our types.
+fn types() -> String {
+    ["types.h", "custom_op.h"].map(|file| std::fs::read_to_string(abi(file)).unwrap()).concat()
+}
+
+/// The structs that our types define.
+fn structs(types: &str) -> Vec<&str> {
+    let begun = types.lines().filter(|line| line.starts_with("typedef struct ") && line.ends_with('{'));
+    begun.filter_map(|line| line.split(' ').nth(2)).collect()
+}
+
 /// The names of the constants and enumerators in our types.
 fn constants() -> Vec<String> {
-    let text = ["types.h", "custom_op.h"].map(|file| std::fs::read_to_string(abi(file)).unwrap()).concat();
+    let text = types();
     let mut names: Vec<String> = text
         .lines()
         .filter_map(|line| {
@@ -173,6 +184,13 @@ fn asserting_program(printed: &str) -> String {
         _ => String::new(),
     };
     headers() + &printed.lines().map(assertion).collect::<String>()
+}
+
+#[test]
+fn every_struct_of_ours_is_compared() {
+    assert_eq!(structs(&types()), STRUCTS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let longer = types() + "typedef struct rknn_new {\n    uint32_t n;\n} rknn_new;\n";
+    assert_eq!(structs(&longer).last(), Some(&"rknn_new"));
 }
 
 #[test]

@@ -22,6 +22,8 @@ const SHOWN: u64 = 7;
 /// How pixels reach the NPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
+    /// As the backend chooses, which is in place.
+    Auto,
     InPlace,
     Copied,
     Imported,
@@ -62,8 +64,8 @@ fn rare(kind: Kind) -> &'static [&'static str] {
 /// The ways that a runtime has.
 fn ways(kind: Kind) -> &'static [Way] {
     match kind {
-        Kind::Rk => &[Way::InPlace, Way::Copied, Way::Imported],
-        Kind::Rv => &[Way::InPlace, Way::Imported],
+        Kind::Rk => &[Way::Auto, Way::InPlace, Way::Copied, Way::Imported],
+        Kind::Rv => &[Way::Auto, Way::InPlace, Way::Imported],
     }
 }
 
@@ -81,13 +83,17 @@ impl Way {
         match self {
             _ if unused(kind).contains(&call) => false,
             Self::Copied => !shares && call != "rknn_create_mem_from_fd",
-            Self::InPlace => !copies && call != "rknn_create_mem_from_fd",
+            Self::Auto | Self::InPlace => !copies && call != "rknn_create_mem_from_fd",
             Self::Imported => !copies,
         }
     }
 
     fn options(self, options: RknnOptions) -> RknnOptions {
-        let path = if self == Self::Copied { IoPath::Copied } else { IoPath::ZeroCopy };
+        let path = match self {
+            Self::Auto => IoPath::Auto,
+            Self::Copied => IoPath::Copied,
+            Self::InPlace | Self::Imported => IoPath::ZeroCopy,
+        };
         RknnOptions { path, ..options }
     }
 }
@@ -161,7 +167,7 @@ fn submit_one(pool: &mut Pool, way: Way, frame: u64, buffer: &DmaBuffer) -> bool
     let Some(mut slot) = pool.slot().unwrap() else { return false };
     let number = match way {
         Way::Imported => return pool.submit_imported(slot, buffer) == frame,
-        Way::InPlace | Way::Copied => number(frame),
+        Way::Auto | Way::InPlace | Way::Copied => number(frame),
     };
     slot.pixels().unwrap().as_chunks_mut::<3>().0.fill([number, 0, 0]);
     pool.submit(slot) == frame
@@ -282,6 +288,24 @@ fn an_error_of_any_function_fails_one_frame_at_most() {
     }
 }
 
+/// Each context is asked for the versions, how many tensors there are, the input, three outputs, and the same four as the NPU
+/// keeps them: of the first one, which a pool follows, and of the second. What is said to be unknown of the first decides how
+/// all of them move frames; whatever else fails has the model not opened, and none is filled or read as another one is.
+#[test]
+fn a_query_that_fails_never_has_contexts_that_lie_otherwise_in_memory() {
+    let contexts = [(Kind::Rk, 1), (Kind::Rk, 2), (Kind::Rv, 1)];
+    let all = contexts.into_iter().flat_map(|(kind, nth)| (1..=10).map(move |query| (kind, nth, query)));
+    for ((kind, nth, query), code) in all.flat_map(|case| [-1, -5].map(|code| (case, code))) {
+        let what = format!("layout {code}");
+        let from = (nth - 1) * 10 + query;
+        let case = case(&what, "rknn_query", (kind, Way::Auto), from, Action::Error(code)).unwrap();
+        let outcome = play(&case, patient());
+        let is_unknown = code == -5 && query > 6 && nth == 1 && kind == Kind::Rk;
+        assert!(outcome.came && outcome.failed == 0, "{}: {outcome:?}", case.scenario.name);
+        assert_eq!(outcome.is_open, query == 1 || is_unknown, "{}", case.scenario.name);
+    }
+}
+
 /// Every code of the two functions that fail most, on every way.
 #[test]
 fn every_code_of_loading_and_running_costs_what_it_must() {
@@ -363,6 +387,11 @@ fn assert_stalls_are_survived(way: Way) {
             scope.spawn(move || survive(case));
         }
     });
+}
+
+#[test]
+fn a_stall_in_any_function_is_survived_as_the_backend_chooses() {
+    assert_stalls_are_survived(Way::Auto);
 }
 
 #[test]

@@ -15,10 +15,10 @@ const LONG: Duration = Duration::from_secs(601);
 
 /// A clock that stands still until it is set forward.
 #[derive(Debug)]
-struct Hand(Mutex<Instant>);
+pub struct Hand(Mutex<Instant>);
 
 impl Hand {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(Instant::now())))
     }
 
@@ -126,6 +126,30 @@ fn a_core_that_comes_back_does_not_keep_the_first_one_from_its_frames() {
     npu::wait_until("everything is freed", || npu::counters(&scenario).contexts == 0);
     let counters = npu::counters(&scenario);
     assert_eq!((counters.memories, counters.violations), (0, Vec::new()));
+}
+
+/// Slots are filled and outputs read as the first context of the pool has them in memory, which this one would not.
+#[test]
+fn a_context_that_would_lie_otherwise_in_memory_is_refused_and_asked_for_again() {
+    // Each context makes ten queries: one of the fourth's.
+    for query in [34, 37, 38, 40] {
+        let clock = Hand::new();
+        let scenario = npu::scenario(&format!("another layout {query}"))
+            .with_fault("rknn_run", 1, 1, Action::Stall)
+            .with_fault("rknn_query", query, 1, Action::Error(-5));
+        let mut pool = npu::pool(&scenario, &by(&clock)).unwrap();
+        stall(&mut pool);
+        until_asked_for(&mut pool, &clock, &scenario, 1);
+        until(&mut pool, &clock, Duration::from_secs(1), |report| report.reopened == 1);
+        // The one that was refused is among them.
+        assert_eq!(npu::counters(&scenario).contexts_made, 5);
+        assert_eq!(shares(&mut pool, &scenario, 30), [10; 3]);
+        let report = pool.report();
+        assert_eq!((report.failed, report.quarantined, report.left_out), (1, 1, 0));
+        npu::control(&scenario).release();
+        drop(pool);
+        assert_nothing_left(&scenario);
+    }
 }
 
 #[test]

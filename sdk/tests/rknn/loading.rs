@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use repedge::backend::rknn::{Cores, NpuFailure, RknnOptions, TimeLimits};
+use repedge::backend::rknn::{Cores, IoPath, NpuFailure, RknnOptions, TimeLimits};
 use stand_in::{Action, Kind};
 
 use crate::frames::{assert_all_freed, assert_nothing_left, run, three_cores};
@@ -29,6 +29,31 @@ fn every_error_of_loading_is_typed() {
             npu::session(&scenario, &options).unwrap();
         }
     }
+}
+
+/// But where the code says that there is no such query.
+#[test]
+fn every_error_of_asking_for_the_npus_own_order_is_typed() {
+    for kind in npu::KINDS {
+        for (code, expected) in CODES.into_iter().filter(|(code, _)| *code != -5) {
+            for query in 7..=10 {
+                let scenario = npu::scenario_of(kind, &format!("own order {code} {query}"));
+                let scenario = scenario.with_fault("rknn_query", query, 1, Action::Error(code));
+                assert_typed(&refusal(&scenario, &npu::options_of(kind)), expected, "rknn_query", code);
+                assert_all_freed(&scenario);
+            }
+        }
+    }
+}
+
+/// Who has the runtime copy does not depend on how the NPU keeps tensors, and does not ask.
+#[test]
+fn copies_do_not_need_the_npus_own_order() {
+    let scenario = npu::scenario("not asked").with_fault("rknn_query", 7, 9, Action::Error(-1));
+    let copied = RknnOptions { path: IoPath::Copied, ..npu::options() };
+    let mut pool = npu::pool(&scenario, &copied).unwrap();
+    assert_eq!(run(&mut pool, 6), [None; 6]);
+    assert_eq!(npu::counters(&scenario).faults, [0]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use stand_in::{Action, Scenario};
 
 use crate::bounded::bounded;
 use crate::frames::{assert_nothing_left, fill, impatient, next_error, number, run};
+use crate::left_out::Hand;
 use crate::{failure, npu};
 
 /// Longer than any test waits.
@@ -103,7 +104,9 @@ fn an_engine_that_stays_without_a_core_is_given_up_although_nobody_waits() {
         steps.next("a stall", A_WHILE);
         let scenario = stalls("no room for long", 1, 9);
         let limits = opening_may_take(Duration::from_secs(10));
-        let mut pool = npu::pool(&scenario, &RknnOptions { limits, ..npu::options() }).unwrap();
+        // By which no pause is ever over.
+        let clock = Hand::new();
+        let mut pool = npu::pool(&scenario, &RknnOptions { limits, clock, ..npu::options() }).unwrap();
         fill(&mut pool, number(0)).unwrap();
         expect_stall(&mut pool);
         steps.next("giving up", limits.open);

@@ -1,13 +1,17 @@
 //! The chip that all contexts of a model share: its cores, what its callers did wrong, and what they hold. Kept under the
 //! model's name until the process ends.
 
+mod cores;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Action, Scenario};
+use cores::Cores;
+pub(crate) use cores::Taken;
 
 /// What callers did and hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +30,7 @@ pub struct Counters {
     pub outputs: u64,
     /// Frames finished.
     pub runs: u64,
-    /// Frames finished by core.
+    /// Frames finished by core; one that several work for together counts for each.
     pub runs_by_core: Vec<u64>,
     /// What a real runtime would take silently and wrongly.
     pub violations: Vec<String>,
@@ -39,7 +43,7 @@ pub struct Counters {
 pub(crate) struct Device {
     counters: Mutex<Counters>,
     calls: Mutex<HashMap<&'static str, u64>>,
-    cores: Vec<Mutex<()>>,
+    cores: Cores,
     is_released: Mutex<bool>,
     released: Condvar,
 }
@@ -63,8 +67,8 @@ static DEVICES: LazyLock<Mutex<HashMap<String, Arc<Device>>>> = LazyLock::new(Mu
 pub(crate) fn of(scenario: &Scenario) -> Arc<Device> {
     let mut devices = lock(&DEVICES);
     Arc::clone(devices.entry(scenario.name.clone()).or_insert_with(|| {
-        let cores: Vec<_> = (0..scenario.cores.max(1)).map(|_| Mutex::default()).collect();
-        let (runs_by_core, faults) = (vec![0; cores.len()], vec![0; scenario.faults.len()]);
+        let cores = Cores::new(scenario.cores);
+        let (runs_by_core, faults) = (vec![0; cores.count()], vec![0; scenario.faults.len()]);
         let counters = Counters { runs_by_core, faults, ..Counters::default() };
         Arc::new(Device {
             counters: Mutex::new(counters),
@@ -131,33 +135,24 @@ impl Device {
         self.released.notify_all();
     }
 
-    /// The core that works for a context with this mask; 0: any that is free.
-    pub(crate) fn core_for(&self, mask: u32) -> usize {
-        let core = if mask == 0 { self.free_core() } else { mask.trailing_zeros() as usize };
-        core.min(self.cores.len() - 1)
+    /// The cores that work for a context with this mask, once all of them are free; none where they are not within
+    /// `patience`.
+    pub(crate) fn take(&self, mask: u32, patience: Option<Duration>) -> Option<Taken<'_>> {
+        self.cores.take(mask, patience)
     }
 
-    /// Keeps `core` busy until `work` is done and `latency` is over.
-    pub(crate) fn occupy<T>(&self, core: usize, latency: Duration, work: impl FnOnce() -> T) -> T {
-        let busy = lock(&self.cores[core]);
-        let end = Instant::now() + latency;
-        let result = work();
-        std::thread::sleep(end.saturating_duration_since(Instant::now()));
-        drop(busy);
+    /// Counts a frame that those cores have finished.
+    pub(crate) fn count_run(&self, cores: &Taken<'_>) {
         let mut counters = self.counters();
         counters.runs += 1;
-        counters.runs_by_core[core] += 1;
-        result
-    }
-
-    fn free_core(&self) -> usize {
-        self.cores.iter().position(|core| core.try_lock().is_ok()).unwrap_or(0)
+        for (core, runs) in counters.runs_by_core.iter_mut().enumerate() {
+            *runs += u64::from(cores.has(core));
+        }
     }
 
     /// Whether the chip has all cores of `mask`.
     pub(crate) fn has_cores(&self, mask: u32) -> bool {
-        let existing = u32::try_from(self.cores.len()).unwrap_or(u32::MAX);
-        mask == 0 || mask == 0xffff || u32::BITS - mask.leading_zeros() <= existing
+        self.cores.has_all(mask)
     }
 }
 

@@ -271,6 +271,40 @@ fn a_core_takes_its_time_and_no_more_than_it_is_given() {
 }
 
 #[test]
+fn a_run_on_several_cores_has_all_of_them() {
+    let npu = Npu::open(Kind::Rk, &model("several"));
+    for (mask, runs) in [(7, [1, 1, 1]), (3, [2, 2, 1]), (4, [2, 2, 2])] {
+        assert_eq!(call!(npu, rknn_set_core_mask(npu.context, rknn_core_mask(mask))), 0);
+        assert_eq!((npu.set_input(1), npu.run(0)), (0, 0));
+        assert_eq!(npu.counters().runs_by_core, runs, "core mask {mask}");
+    }
+    assert_eq!(npu.counters().runs, 3);
+}
+
+#[test]
+fn time_that_a_run_waits_for_its_core_counts() {
+    const MASK: rknn_core_mask = rknn_core_mask(1);
+    let npu = Npu::open(Kind::Rk, &model("waits"));
+    assert_eq!(call!(npu, rknn_set_core_mask(npu.context, MASK)), 0);
+    let other = std::thread::spawn(|| {
+        // Keeps the core until long after the test.
+        let mut model = model("waits");
+        model.scenario = model.scenario.with_fault("rknn_run", 1, u64::MAX - 1, Action::Slow(60_000));
+        let npu = Npu::open(Kind::Rk, &model);
+        assert_eq!(call!(npu, rknn_set_core_mask(npu.context, MASK)), 0);
+        (npu.set_input(1), npu.run(0))
+    });
+    let code = loop {
+        assert_eq!(npu.set_input(1), 0);
+        let code = npu.run(10);
+        if code != 0 || other.is_finished() {
+            break code;
+        }
+    };
+    assert_eq!(code, -2);
+}
+
+#[test]
 fn a_context_used_from_two_threads_is_reported() {
     let npu = Npu::open(Kind::Rk, &model("threads"));
     let (mut from, mut copy) = (npu.context, 0);

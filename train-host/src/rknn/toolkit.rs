@@ -2,8 +2,11 @@
 //! nothing else. Looks only: `cargo xtask setup rknn` makes the environment.
 
 use std::env;
+use std::io::{Error as IoError, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
@@ -25,6 +28,11 @@ for name in sys.argv[1:]:
         print(name, m.version(name))
     except m.PackageNotFoundError:
         print(name, 'none')";
+
+/// Longer than a Python takes to say that, on a busy machine.
+const PATIENT: Duration = Duration::from_secs(120);
+/// Time between two looks at whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// An rknn-toolkit2 that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +64,20 @@ impl Toolkit {
     /// # Errors
     /// [`Error::Input`] as [`Toolkit::find`].
     pub fn at(python: PathBuf) -> Result<Self> {
-        let names = packages().map(|(name, _)| name);
-        let found = match Command::new(&python).args([RUN, ASK_VERSIONS]).args(names).output() {
-            Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
-            Ok(_) => return Err(missing(format!("no rknn-toolkit2 in {}", python.display()))),
+        Self::answering_within(PATIENT, python)
+    }
+
+    fn answering_within(limit: Duration, python: PathBuf) -> Result<Self> {
+        let found = match versions(&python, limit) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Err(missing(format!("no rknn-toolkit2 in {}", python.display()))),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                return Err(missing(format!(
+                    "{} did not tell its packages' versions within {} s",
+                    python.display(),
+                    limit.as_secs()
+                )));
+            }
             Err(error) => return Err(missing(format!("{} cannot be started: {error}", python.display()))),
         };
         let others = others(&found);
@@ -70,6 +88,31 @@ impl Toolkit {
     pub fn python(&self) -> &Path {
         &self.python
     }
+}
+
+/// What `python` says of the versions of the pinned packages; none where it fails. One that does not end is ended.
+fn versions(python: &Path, limit: Duration) -> std::io::Result<Option<String>> {
+    // No pipe, which somebody that it has started could keep open.
+    let mut said = tempfile::tempfile()?;
+    let mut command = Command::new(python);
+    command.args([RUN, ASK_VERSIONS]).args(packages().map(|(name, _)| name));
+    let mut child = command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(Stdio::null()).spawn()?;
+    let end = Instant::now() + limit;
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if Instant::now() < end => thread::sleep(LOOK_AGAIN),
+            None => {
+                child.kill()?;
+                child.wait()?;
+                return Err(IoError::from(ErrorKind::TimedOut));
+            }
+        }
+    };
+    let mut bytes = Vec::new();
+    said.rewind()?;
+    said.read_to_end(&mut bytes)?;
+    Ok(status.success().then(|| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// The pinned packages, rknn-toolkit2 among them, each with its version.
@@ -143,6 +186,14 @@ mod tests {
         let error = Toolkit::at(dir.path().join("absent")).unwrap_err().to_string();
         assert!(error.contains("cannot be started"), "{error}");
         Toolkit::at(python_that(dir.path(), &tells(&pinned))).unwrap();
+    }
+
+    #[test]
+    fn a_python_that_does_not_answer_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let python = python_that(dir.path(), "exec sleep 600");
+        let error = Toolkit::answering_within(Duration::from_secs(1), python).unwrap_err().to_string();
+        assert!(error.contains("versions within 1 s") && error.contains(VARIABLE), "{error}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::failure::{Failing, NpuFailure, at};
 use super::imports::Imports;
 use super::memory::{Direction, Memory};
 use super::options::LayerTiming;
-use super::plan::{Attributes, Path, Paths, Plan, too_many_tensors};
+use super::plan::{Attributes, Path, Paths, Plan, Wanted, too_many_tensors};
 use super::slot::{Imported, Slot};
 use super::symbols::Vendor;
 use super::versions::Versions;
@@ -69,11 +69,12 @@ impl Bench {
         context: Context,
         vendor: &Vendor,
         request: &Request,
+        wanted: &Wanted,
         versions: &Versions,
     ) -> Result<Self, Error> {
-        let attributes = attributes(&context, versions)?;
+        let attributes = attributes(&context, wanted, versions)?;
         let paths = Paths { zero_copy: vendor.can_zero_copy(), copied: vendor.can_copy() };
-        let plan = Plan::new(&attributes, &request.input, &request.outputs, &request.paths, paths)?;
+        let plan = Plan::new(&attributes, &request.input, &request.outputs, wanted, paths)?;
         let (imports, fetch, timing) = (Imports::new(), Fetch::default(), request.timing);
         Ok(Self { imports, sets: Vec::new(), context, plan, bound: None, fetch, timing })
     }
@@ -127,9 +128,13 @@ impl Bench {
     /// Runs one frame.
     pub(super) fn run(&mut self, slot: &mut Slot, source: &Source, timeout: Duration) -> Result<(), Failing> {
         let Some(buffers) = slot.buffers() else { return Err(NpuFailure::InvalidInput.at("a slot")) };
-        match self.plan.path {
-            Path::ZeroCopy => self.run_shared(buffers, source, timeout)?,
-            Path::Copied => self.run_copied(buffers, timeout)?,
+        match (self.plan.path, source) {
+            (Path::ZeroCopy, _) => self.run_shared(buffers, source, timeout)?,
+            (Path::Copied, Source::Slot) => self.run_copied(buffers, timeout)?,
+            // Not over whatever the slot holds.
+            (Path::Copied, Source::Imported(_)) => {
+                return Err(NpuFailure::NotZeroCopy.at("the imported buffer"));
+            }
         }
         for (plan, output) in self.plan.outputs.iter().zip(&mut buffers.outputs) {
             plan.convert(output);
@@ -239,8 +244,8 @@ impl Bench {
     }
 }
 
-/// Everything the runtime says about the model's tensors.
-fn attributes(context: &Context, versions: &Versions) -> Result<Attributes, Error> {
+/// Everything the runtime says about the model's tensors that the wanted plan needs.
+fn attributes(context: &Context, wanted: &Wanted, versions: &Versions) -> Result<Attributes, Error> {
     let failed = |failure: NpuFailure| failure.during("rknn_query", versions);
     let counts = context.query(rknn_query_cmd::RKNN_QUERY_IN_OUT_NUM, rknn_input_output_num::default());
     let rknn_input_output_num { n_input, n_output } = counts.map_err(failed)?;
@@ -249,10 +254,26 @@ fn attributes(context: &Context, versions: &Versions) -> Result<Attributes, Erro
     }
     let ask = |command, index| context.query(command, rknn_tensor_attr { index, ..Default::default() });
     let all = |command| (0..n_output).map(|index| ask(command, index)).collect::<Result<Vec<_>, _>>();
-    Ok(Attributes {
+    let mut attributes = Attributes {
         input: ask(rknn_query_cmd::RKNN_QUERY_INPUT_ATTR, 0).map_err(failed)?,
-        native_input: ask(rknn_query_cmd::RKNN_QUERY_NATIVE_INPUT_ATTR, 0).ok(),
+        native_input: None,
         outputs: all(rknn_query_cmd::RKNN_QUERY_OUTPUT_ATTR).map_err(failed)?,
-        native_outputs: all(rknn_query_cmd::RKNN_QUERY_NATIVE_OUTPUT_ATTR).ok(),
-    })
+        native_outputs: None,
+    };
+    if wanted.paths().contains(&Path::ZeroCopy) {
+        let input = ask(rknn_query_cmd::RKNN_QUERY_NATIVE_INPUT_ATTR, 0);
+        attributes.native_input = if_known(input).map_err(failed)?;
+        attributes.native_outputs =
+            if_known(all(rknn_query_cmd::RKNN_QUERY_NATIVE_OUTPUT_ATTR)).map_err(failed)?;
+    }
+    Ok(attributes)
+}
+
+/// The answer to a query that an old runtime does not know. Whatever else fails may pass, and says nothing about the model.
+fn if_known<T>(answer: Result<T, NpuFailure>) -> Result<Option<T>, NpuFailure> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(NpuFailure::InvalidParameter) => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }

@@ -4,6 +4,7 @@
 mod convert;
 mod input;
 mod output;
+mod wanted;
 
 use artifact::{Fault, TensorSpec};
 use rknn_sys::{rknn_tensor_attr, rknn_tensor_format, rknn_tensor_qnt_type, rknn_tensor_type};
@@ -12,6 +13,7 @@ use super::context::InputForm;
 use crate::Error;
 use input::{copied_input, native_input};
 use output::{copied_output, native_output};
+pub(super) use wanted::Wanted;
 
 /// What the runtime says about a model's tensors.
 pub(super) struct Attributes {
@@ -98,9 +100,22 @@ pub(super) struct Paths {
 }
 
 impl Plan {
-    /// The plan for a model whose bundle says it takes `input` and gives `outputs`, over the first of `wanted` that
-    /// library and model allow.
+    /// The plan for a model whose bundle says it takes `input` and gives `outputs`, as it is wanted and as library and model
+    /// allow it.
     pub(super) fn new(
+        attributes: &Attributes,
+        input: &TensorSpec,
+        outputs: &[TensorSpec],
+        wanted: &Wanted,
+        paths: Paths,
+    ) -> Result<Self, Error> {
+        let plan = Self::over_first(attributes, input, outputs, wanted.paths(), paths)?;
+        wanted.check(&plan)?;
+        Ok(plan)
+    }
+
+    /// The plan over the first of the `wanted` paths that library and model allow.
+    fn over_first(
         attributes: &Attributes,
         input: &TensorSpec,
         outputs: &[TensorSpec],

@@ -17,7 +17,7 @@ use artifact::TensorSpec;
 use super::bench::Usage;
 use super::failure::{Failing, NpuFailure};
 use super::options::{IoPath, RknnOptions};
-use super::plan::{Path, Plan};
+use super::plan::{Path, Plan, Wanted};
 use super::recipe::{Core, Crew, Recipe};
 use super::runtime;
 use super::slot::Slot;
@@ -102,9 +102,9 @@ impl Pool {
             IoPath::ZeroCopy => vec![Path::ZeroCopy],
             IoPath::Copied => vec![Path::Copied],
         };
-        let request = Arc::new(Request { model, input, outputs, paths, timing: options.timing });
-        let (flags, options) = (options.flags(), options.clone());
-        let mut recipe = Recipe { checked, request, flags, options, waker: Waker::default() };
+        let request = Arc::new(Request { model, input, outputs, timing: options.timing });
+        let (wanted, flags, options) = (Wanted::First(paths), options.flags(), options.clone());
+        let mut recipe = Recipe { checked, request, wanted, flags, options, waker: Waker::default() };
         let (crew, plan) = recipe.start_all()?;
         let output_specs = plan.output_specs();
         let next_generation = crew.cores.iter().map(|core| core.generation + 1).max().unwrap_or(0);
@@ -112,7 +112,7 @@ impl Pool {
             pending: VecDeque::with_capacity(crew.cores.len() * recipe.sets()),
             crew,
             recipe,
-            plan: Arc::new(plan),
+            plan,
             output_specs,
             next_frame: 0,
             next_core: 0,
@@ -191,7 +191,8 @@ impl Pool {
     }
 
     /// As [`Pool::slot`], and never waits: none also where every core is being replaced. For who tells a watchdog that all
-    /// is well, and asks again until there is one or the NPU is given up, which it is after [`super::TimeLimits::open`].
+    /// is well, and asks again until there is one or the NPU is given up: once none has come within
+    /// [`super::TimeLimits::open`] of when one was last begun to be opened, or three in a row were refused on each core.
     ///
     /// # Errors
     /// As [`Pool::slot`].

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::options::{RknnOptions, after};
-use super::plan::Plan;
+use super::plan::{Plan, Wanted};
 use super::runtime::Checked;
 use super::waker::Waker;
 use super::worker::{Origin, Ready, Request, Rest, Spare, Start, Worker};
@@ -46,6 +46,8 @@ pub(super) struct Crew {
 pub(super) struct Recipe {
     pub(super) checked: Checked,
     pub(super) request: Arc<Request>,
+    /// Once the first worker has its plan, the same for every other one.
+    pub(super) wanted: Wanted,
     pub(super) flags: u32,
     pub(super) options: RknnOptions,
     pub(super) waker: Waker,
@@ -54,12 +56,14 @@ pub(super) struct Recipe {
 impl Recipe {
     /// Starts a worker for each context that the options ask for. The first loads the model; the others share its
     /// weights where the runtime can do that, and load it themselves where it cannot.
-    pub(super) fn start_all(&mut self) -> Result<(Crew, Plan), Error> {
+    pub(super) fn start_all(&mut self) -> Result<(Crew, Arc<Plan>), Error> {
         let masks = self.options.cores.masks();
         let first_mask = masks.first().copied().flatten();
         let (worker, ready) = self.open(Origin::Model, first_mask, masks.len().saturating_sub(1))?;
         let Ready { plan, versions, mut duplicates } = ready;
         self.checked.versions = versions;
+        let plan = Arc::new(plan);
+        self.wanted = Wanted::Same(Arc::clone(&plan));
         // From here on whatever fails ends the workers before it, and waits for them.
         let mut crew = Crew { cores: vec![Core::new(worker, 0, first_mask, None)], set_aside: Vec::new() };
         for (generation, &mask) in (1..).zip(masks.iter().skip(1)) {
@@ -108,6 +112,7 @@ impl Recipe {
             duplicates,
             sets: self.sets(),
             request: Arc::clone(&self.request),
+            wanted: self.wanted.clone(),
             limits: self.options.limits,
             waker: self.waker.clone(),
         })

@@ -47,8 +47,14 @@ impl Versions {
             Some((toolkit, runtime)) if toolkit > runtime => format!(
                 "{stated}: update {library} on this board to {toolkit} or newer, or run on the CPU with `--backend tract`"
             ),
-            Some(_) => format!("{stated}: the model is not the newer one, so look at the driver first"),
-            None => format!("{stated}: the runtime must be as new as the toolkit"),
+            Some(_) => format!(
+                "{stated}: {library} is not older than the model, so look at the driver first: update the kernel's rknpu \
+                 driver, or run on the CPU with `--backend tract`"
+            ),
+            None => format!(
+                "{stated}: the runtime must be as new as the toolkit: update {library} on this board and, where that does \
+                 not help, the kernel's rknpu driver"
+            ),
         }
     }
 }
@@ -71,5 +77,23 @@ mod tests {
         assert!(matches!(error, Error::Npu { failure: NpuFailure::OldRuntime, .. }));
         let text = error.to_string();
         assert!(text.contains("2.3.2") && text.contains("update librknnrt.so"), "{text}");
+    }
+
+    /// Whatever is known of them.
+    #[test]
+    fn it_is_said_which_to_change() {
+        let hint = |runtime: Option<&str>, library| {
+            let (toolkit, runtime) = ("2.3.2".parse().ok(), runtime.map(str::to_owned));
+            Versions { toolkit, runtime, library, driver: None }.hint()
+        };
+        for runtime in ["2.3.2", "2.4.0 (abc)"] {
+            let text = hint(Some(runtime), Runtime::Rknnmrt);
+            assert!(text.contains("librknnmrt.so is not older"), "{text}");
+            assert!(text.contains("update the kernel's rknpu driver"), "{text}");
+        }
+        for runtime in [None, Some("what?")] {
+            let text = hint(runtime, Runtime::Rknnrt);
+            assert!(text.contains("update librknnrt.so") && text.contains("rknpu driver"), "{text}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::buffers::Home;
 use super::context::Unbound;
 use super::failure::{Failing, NpuFailure};
 use super::options::{LayerTiming, TimeLimits, after};
-use super::plan::{Path, Plan};
+use super::plan::{Plan, Wanted};
 use super::slot::{Imported, Slot};
 use super::symbols::Vendor;
 use super::versions::Versions;
@@ -38,17 +38,17 @@ pub(super) struct Start {
     pub(super) duplicates: usize,
     pub(super) sets: usize,
     pub(super) request: Arc<Request>,
+    pub(super) wanted: Wanted,
     pub(super) limits: TimeLimits,
     /// Whom every finished frame wakes.
     pub(super) waker: Waker,
 }
 
-/// What the bundle says of the model, and how it may be run.
+/// What the bundle says of the model, and what is wanted of its runs.
 pub(super) struct Request {
     pub(super) model: Vec<u8>,
     pub(super) input: TensorSpec,
     pub(super) outputs: Vec<TensorSpec>,
-    pub(super) paths: Vec<Path>,
     pub(super) timing: LayerTiming,
 }
 

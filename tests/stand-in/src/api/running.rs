@@ -109,21 +109,20 @@ pub unsafe fn run(handle: rknn_context, extend: *mut rknn_run_extend) -> i32 {
         let timeout = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
         let loaded = &context.loaded;
         let mut state = lock(&context.state);
-        let core = loaded.device.core_for(state.core_mask);
+        let cores = loaded.device.take(state.core_mask, timeout).ok_or(RKNN_ERR_TIMEOUT)?;
         let more = if let Spoiled::Slow(more) = spoiled { more } else { Duration::ZERO };
-        let latency = loaded.engine.latency(core) + more;
-        if timeout.is_some_and(|timeout| timeout < latency) {
-            std::thread::sleep(timeout.unwrap_or_default());
+        let latency = loaded.engine.latency(cores.first()) + more;
+        // What it waited for other frames counts, too.
+        let left = timeout.map(|timeout| timeout.saturating_sub(cores.waited));
+        if let Some(left) = left.filter(|left| *left < latency) {
+            std::thread::sleep(left);
             return Err(RKNN_ERR_TIMEOUT);
         }
-        loaded.device.occupy(core, latency, || {
-            let frame = frame(context, &mut state)?.ok_or(RKNN_ERR_INPUT_INVALID)?;
-            let is_async = context.flags & RKNN_FLAG_ASYNC_MASK != 0;
-            // An asynchronous run gives the frame before.
-            state.last = if is_async { state.coming.replace(frame) } else { Some(frame) };
-            let shown = state.last.clone();
-            shown.map_or(Ok(()), |shown| write_bound(context, &state, &shown))
-        })?;
+        let end = Instant::now() + latency;
+        let shown = advance(context, &mut state);
+        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        loaded.device.count_run(&cores);
+        shown?;
         state.last_run_us = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX).max(1);
         Ok(())
     })
@@ -138,6 +137,15 @@ pub unsafe fn wait(handle: rknn_context, _extend: *mut rknn_run_extend) -> i32 {
         let has_run = lock(&context.state).last_run_us > 0;
         if has_run { Ok(()) } else { Err(RKNN_ERR_FAIL) }
     })
+}
+
+/// Computes a frame and shows it, or, where runs are asynchronous, the one before.
+fn advance(context: &Context, state: &mut State) -> Result<(), i32> {
+    let frame = frame(context, state)?.ok_or(RKNN_ERR_INPUT_INVALID)?;
+    let is_async = context.flags & RKNN_FLAG_ASYNC_MASK != 0;
+    state.last = if is_async { state.coming.replace(frame) } else { Some(frame) };
+    let shown = state.last.clone();
+    shown.map_or(Ok(()), |shown| write_bound(context, state, &shown))
 }
 
 /// The outputs for what was handed over or lies in the bound memory.

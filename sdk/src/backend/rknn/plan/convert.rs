@@ -3,6 +3,7 @@
 
 use artifact::{DType, Layout, TensorView, ViewData};
 use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
 use super::{InputPlan, OutputPlan, Reading, element_bytes};
 use crate::backend::rknn::buffers::{Buffer, Output};
@@ -74,10 +75,9 @@ impl OutputPlan {
         match self.reading {
             Reading::InPlace => {}
             Reading::Halves { length, distance } => {
-                let halves =
-                    raw.chunks(distance).flat_map(|row| row[..length.min(row.len())].as_chunks::<2>().0);
-                for (half, float) in halves.zip(target.as_chunks_mut::<4>().0) {
-                    *float = f16::from_ne_bytes(*half).to_f32().to_ne_bytes();
+                let floats: &mut [f32] = bytemuck::cast_slice_mut(target);
+                for (from, to) in raw.chunks(distance).zip(floats.chunks_exact_mut(length / 2)) {
+                    widen(&from[..length], to);
                 }
             }
             Reading::Rows { length, distance } => {
@@ -100,6 +100,13 @@ impl OutputPlan {
         };
         TensorView { shape: self.spec.shape, layout: self.spec.layout, quant: self.spec.quant, data }
     }
+}
+
+/// Widens 16-bit floats, as many at a time as the processor can.
+fn widen(halves: &[u8], floats: &mut [f32]) {
+    // Rows begin at whole elements of a buffer, which begins at a page or a 64-bit unit.
+    let halves: &[f16] = bytemuck::cast_slice::<u8, u16>(halves).reinterpret_cast();
+    halves.convert_to_f32_slice(floats);
 }
 
 /// Copies as much as both have.

@@ -46,6 +46,11 @@ pub(super) fn native_output(attr: &rknn_tensor_attr, spec: &TensorSpec) -> Resul
         let found = format!("output {:?} lies in memory as {dims:?}, rows {stride} apart", spec.name);
         misfit(found, "the bundle's shape")
     })?;
+    if !are_planes_as_told(attr, height) {
+        let found =
+            format!("output {:?} of {height} rows has planes {} rows apart", spec.name, attr.h_stride);
+        return Err(misfit(found, "planes that follow each other as the dimensions tell"));
+    }
     let shape = match layout {
         Layout::Nhwc => [1, height, width, channels],
         Layout::Nchw | Layout::Nc1hwc2 { .. } => [1, channels, height, width],
@@ -67,6 +72,13 @@ pub(super) fn native_output(attr: &rknn_tensor_attr, spec: &TensorSpec) -> Resul
         ));
     }
     Ok(OutputPlan { spec, attr: *attr, bytes, reading })
+}
+
+/// Whether the planes of an output are as far apart as its dimensions tell. With channels innermost there is one only,
+/// whatever lies behind it.
+fn are_planes_as_told(attr: &rknn_tensor_attr, height: usize) -> bool {
+    let (told, distance) = (size(attr.dims[2]), size(attr.h_stride));
+    attr.fmt == rknn_tensor_format::RKNN_TENSOR_NHWC || [0, height, told].contains(&distance)
 }
 
 /// An output in blocks of channels, where it can be of the bundle's dimensions: its layout as the caller reads it, and its rows

@@ -101,6 +101,36 @@ fn padded_rows_of_halves_are_widened() {
     assert!(matches!(view.data, artifact::ViewData::F32(values) if values.iter().all(|value| *value == 1.5)));
 }
 
+/// However many are widened at a time, each is what it is alone.
+#[test]
+fn every_half_is_widened_to_the_same_number() {
+    let half = rknn_tensor_type::RKNN_TENSOR_FLOAT16;
+    for columns in [1, 7, 8, 9, 64] {
+        let rows = (1 << 16) / columns;
+        let attr = attr("o", &[1, 1, rows, columns], rknn_tensor_format::RKNN_TENSOR_NCHW, half);
+        let attr =
+            rknn_tensor_attr { w_stride: columns + 3, size_with_stride: rows * (columns + 3) * 2, ..attr };
+        let (height, width) = (size(rows), size(columns));
+        let plan = native_output(&attr, &TensorSpec { shape: [1, 1, height, width], ..spec() }).unwrap();
+        let converted = Some(Buffer::zeroed(plan.converted_bytes().unwrap()));
+        let mut output = Output { raw: Buffer::zeroed(plan.bytes), converted };
+        let halves = output.raw.bytes_mut().as_chunks_mut::<2>().0;
+        for (bits, at) in (0..=u16::MAX).zip(0..height * width) {
+            halves[at / width * (width + 3) + at % width] = bits.to_ne_bytes();
+        }
+        plan.convert(&mut output);
+        let artifact::ViewData::F32(values) = plan.view(&output).data else { panic!("no floats") };
+        assert_eq!(values.len(), height * width);
+        for (bits, found) in (0..=u16::MAX).zip(values) {
+            let alone = half::f16::from_bits(bits).to_f32();
+            assert!(
+                *found == alone || (found.is_nan() && alone.is_nan()),
+                "{bits:#x} of {columns} a row: {found}"
+            );
+        }
+    }
+}
+
 /// 21 channels of 3x5 cells in blocks of 16 channels, with rows that are 8 cells apart: told by the dimensions, by the stride,
 /// or by both.
 fn padded_blocks(type_: rknn_tensor_type, columns: u32, stride: u32) -> rknn_tensor_attr {
@@ -165,6 +195,34 @@ fn padded_rows_of_blocks_of_halves_are_widened() {
     }
 }
 
+/// Our layouts have no room between planes but what the dimensions tell.
+#[test]
+fn planes_that_are_further_apart_than_told_are_not_read() {
+    let far = |mut attr: rknn_tensor_attr, rows: u32| {
+        (attr.h_stride, attr.size_with_stride) = (rows, attr.size_with_stride * 2);
+        attr
+    };
+    let nchw = attr("o", &[1, 21, 3, 5], rknn_tensor_format::RKNN_TENSOR_NCHW, INT8);
+    let filled = attr("o", &[1, 2, 4, 5, 16], rknn_tensor_format::RKNN_TENSOR_NC1HWC2, INT8);
+    for planes in [nchw, native()] {
+        for rows in [0, 3] {
+            native_output(&far(planes, rows), &spec()).unwrap();
+        }
+        for rows in [1, 4, u32::MAX] {
+            let text = complaint(&far(planes, rows), &spec());
+            assert!(text.contains(&format!("planes {rows} rows apart")), "{text}");
+        }
+    }
+    assert_eq!(
+        native_output(&far(filled, 4), &spec()).unwrap().spec.layout,
+        Layout::Nc1hwc2 { c2: 16, plane: 20 }
+    );
+    assert!(complaint(&far(filled, 5), &spec()).contains("planes 5 rows apart"));
+    // A single plane ends where its last row does.
+    let nhwc = attr("o", &[1, 3, 5, 21], rknn_tensor_format::RKNN_TENSOR_NHWC, INT8);
+    native_output(&far(nhwc, 4), &spec()).unwrap();
+}
+
 /// Rows behind the last one are what fills a plane up.
 #[test]
 fn planes_that_are_filled_up_by_rows_are_read_in_place() {
@@ -216,10 +274,47 @@ fn input(dtype: DType, layout: Layout) -> TensorSpec {
     TensorSpec { name: "i".into(), dtype, layout, shape, quant }
 }
 
+fn first(paths: &[Path]) -> Wanted {
+    Wanted::First(paths.to_vec())
+}
+
+/// The plan for pixels.
+fn planned(attributes: &Attributes, wanted: &Wanted) -> Result<Plan, Error> {
+    Plan::new(attributes, &input(DType::U8, Layout::Nhwc), &[spec()], wanted, BOTH)
+}
+
+/// Whichever context runs a frame, its slot was filled, and its outputs are read, by the plan of the first.
+#[test]
+fn a_context_whose_tensors_lie_otherwise_than_the_first_ones_is_refused() {
+    let plan = std::sync::Arc::new(planned(&attributes(), &first(&[Path::ZeroCopy, Path::Copied])).unwrap());
+    let same = Wanted::Same(std::sync::Arc::clone(&plan));
+    assert_eq!(planned(&attributes(), &same).unwrap().path, Path::ZeroCopy);
+    let changes: [fn(&mut Attributes); 5] = [
+        |other| other.native_outputs = None,
+        |other| other.native_input.as_mut().unwrap().w_stride = 16,
+        |other| other.native_input.as_mut().unwrap().size_with_stride = 1000,
+        |other| other.native_outputs.as_mut().unwrap()[0].size_with_stride += 16,
+        |other| other.native_outputs = Some(vec![padded_blocks(INT8, 8, 8)]),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut other = attributes();
+        change(&mut other);
+        assert!(planned(&other, &first(&[Path::ZeroCopy, Path::Copied])).is_ok(), "change {at}");
+        let error = planned(&other, &same).map(drop).expect_err("was planned").to_string();
+        // The first of them is left with copies, which are not what the others make.
+        let reason = if at == 0 { "how outputs lie" } else { "lie otherwise" };
+        assert!(error.contains(reason), "change {at}: {error}");
+    }
+    // Its numbers for the tensors are its own.
+    let mut other = attributes();
+    other.native_outputs.as_mut().unwrap()[0].index = 3;
+    planned(&other, &same).unwrap();
+}
+
 #[test]
 fn the_first_path_that_fits_is_taken() {
     let plan = |attributes: &Attributes, input: TensorSpec, wanted: &[Path], paths| {
-        Plan::new(attributes, &input, &[spec()], wanted, paths).map(|plan| plan.path)
+        Plan::new(attributes, &input, &[spec()], &first(wanted), paths).map(|plan| plan.path)
     };
     let pixels = input(DType::U8, Layout::Nhwc);
     let both = [Path::ZeroCopy, Path::Copied];
@@ -237,7 +332,7 @@ fn the_first_path_that_fits_is_taken() {
 fn the_reason_is_that_of_the_path_that_was_wanted_most() {
     let floats = input(DType::F32, Layout::Nchw);
     let refused = |wanted: &[Path], paths| {
-        Plan::new(&attributes(), &floats, &[spec()], wanted, paths).map(drop).unwrap_err().to_string()
+        Plan::new(&attributes(), &floats, &[spec()], &first(wanted), paths).map(drop).unwrap_err().to_string()
     };
     // As on RV1106, whose runtime has the functions and refuses them.
     let no_copies = Paths { zero_copy: true, copied: false };
@@ -247,7 +342,7 @@ fn the_reason_is_that_of_the_path_that_was_wanted_most() {
     neither.native_input.as_mut().unwrap().dims[3] = 4;
     neither.outputs[0].type_ = rknn_tensor_type::RKNN_TENSOR_INT16;
     let pixels = input(DType::U8, Layout::Nhwc);
-    let both = [Path::ZeroCopy, Path::Copied];
+    let both = first(&[Path::ZeroCopy, Path::Copied]);
     let text = Plan::new(&neither, &pixels, &[spec()], &both, BOTH).map(drop).unwrap_err().to_string();
     assert!(text.contains("[1, 4, 6, 4]"), "{text}");
     let text = refused(&[Path::Copied], no_copies);
@@ -260,7 +355,8 @@ fn an_input_of_other_dimensions_in_memory_is_not_filled() {
     native.dims[3] = 4;
     let padded = Attributes { native_input: Some(native), ..attributes() };
     let plan = |wanted: &[Path]| {
-        Plan::new(&padded, &input(DType::U8, Layout::Nhwc), &[spec()], wanted, BOTH).map(|plan| plan.path)
+        let pixels = input(DType::U8, Layout::Nhwc);
+        Plan::new(&padded, &pixels, &[spec()], &first(wanted), BOTH).map(|plan| plan.path)
     };
     let error = plan(&[Path::ZeroCopy]).unwrap_err().to_string();
     assert!(error.contains("[1, 4, 6, 4]"), "{error}");
@@ -269,8 +365,7 @@ fn an_input_of_other_dimensions_in_memory_is_not_filled() {
 
 #[test]
 fn input_rows_are_spread_over_padded_memory() {
-    let plan = Plan::new(&attributes(), &input(DType::U8, Layout::Nhwc), &[spec()], &[Path::ZeroCopy], BOTH)
-        .unwrap();
+    let plan = planned(&attributes(), &first(&[Path::ZeroCopy])).unwrap();
     assert_eq!((plan.input.bytes, plan.input.row_elements, plan.input.is_dense()), (4 * 8 * 3, 24, false));
     let mut tensor = Tensor::zeroed(&plan.input.spec);
     tensor.data = artifact::TensorData::U8((0..72).collect());
@@ -300,6 +395,7 @@ proptest! {
         attr.fmt = rknn_tensor_format((kinds[0] % 4).into());
         attr.type_ = rknn_tensor_type((kinds[1] % 4).into());
         [attr.size, attr.size_with_stride, attr.w_stride, attr.h_stride] = numbers;
+        attr.h_stride = if small[15] { 0 } else { attr.h_stride };
         if let Ok(plan) = native_output(&attr, &spec()) {
             prop_assert!(plan.bytes >= plan.spec.len());
         }

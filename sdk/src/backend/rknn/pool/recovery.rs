@@ -20,8 +20,8 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Default)]
 pub(super) struct Health {
     given_up: Option<GivenUp>,
-    /// When it was first seen that no core takes frames, where none has since.
-    idle_since: Option<Instant>,
+    /// When it was first seen that no core takes frames, where none has since and no context was begun to be opened.
+    pub(super) idle_since: Option<Instant>,
     /// Why the last context that was refused could not be opened.
     refusal: Option<String>,
     /// Of workers set aside: gone once their calls have returned.
@@ -119,13 +119,17 @@ impl Pool {
     /// Begins to open a context on a core that has none.
     fn reopen(&mut self, index: usize, origin: Origin, shares: Option<u64>) {
         match self.recipe.start(origin, self.crew.cores[index].core_mask, 0) {
-            Ok(worker) => self.crew.replace(index, worker, shares),
+            Ok(worker) => {
+                self.crew.replace(index, worker, shares);
+                // It has its time, however long nobody has looked.
+                self.health.idle_since = None;
+            }
             Err(error) => self.note_refusal(index, &error),
         }
     }
 
     /// Looks how contexts do that are being opened, and opens those whose time has come. Gives the NPU up where no core has
-    /// taken frames for as long as opening may take. Never waits.
+    /// taken frames, nor was one begun to be opened, for as long as opening may take. Never waits.
     pub(super) fn settle(&mut self) {
         // Before the contexts are looked at, so that one that is too late is known as such when time is up for all.
         let now = Instant::now();
@@ -200,14 +204,22 @@ impl Pool {
         }
     }
 
-    /// Waits until a core takes frames, whichever is the first, or the NPU is given up: no longer than opening may take.
+    /// Waits until a core takes frames, whichever is the first, or the NPU is given up: no longer than opening may take, whenever
+    /// it was looked at last and whatever is begun to be opened meanwhile.
     pub(super) fn settle_any(&mut self) {
-        // That long from now, whenever it was looked at last.
         self.health.idle_since = None;
-        self.settle();
-        while !self.health.is_given_up() && !self.takes_frames() {
-            std::thread::sleep(LOOK);
+        let end = after(Instant::now(), self.recipe.options.limits.open);
+        loop {
+            // As in `settle`, before the contexts are looked at.
+            let is_over = end <= Instant::now();
             self.settle();
+            if self.health.is_given_up() || self.takes_frames() {
+                return;
+            }
+            if is_over {
+                return self.exhausted();
+            }
+            std::thread::sleep(LOOK);
         }
     }
 

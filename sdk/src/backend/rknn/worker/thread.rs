@@ -69,8 +69,19 @@ pub(super) fn work(start: Start, links: Links) {
 }
 
 fn open(start: Start, home: &Arc<Home>) -> Result<(Bench, Ready), Error> {
-    let Start { vendor, mut versions, origin, flags, core_mask, duplicates, sets, request, limits, .. } =
-        start;
+    let Start {
+        vendor,
+        mut versions,
+        origin,
+        flags,
+        core_mask,
+        duplicates,
+        sets,
+        request,
+        wanted,
+        limits,
+        ..
+    } = start;
     let given = match origin {
         Origin::Model => None,
         Origin::Duplicate(unbound) => Some(unbound),
@@ -90,7 +101,7 @@ fn open(start: Start, home: &Arc<Home>) -> Result<(Bench, Ready), Error> {
         let set = context.set_core_mask(mask);
         set.map_err(|failure: NpuFailure| failed(failure.at("rknn_set_core_mask")))?;
     }
-    let mut bench = Bench::new(context, &vendor, &request, &versions)?;
+    let mut bench = Bench::new(context, &vendor, &request, &wanted, &versions)?;
     let plan = bench.plan().clone();
     if let Err(failing) = bench.allocate(home, sets) {
         bench.close(home);
