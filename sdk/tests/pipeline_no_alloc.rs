@@ -15,12 +15,10 @@ mod world;
 mod ffi;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use artifact::Manifest;
-use repedge::backend::SharedEngine;
 use repedge::backend::rknn::{Cores, RknnOptions};
 use repedge::frame::YuvColor;
 use repedge::pipeline::{Analyzer, Following, Overlay, Pipeline, Policy, Settings, Stop};
@@ -75,31 +73,9 @@ impl Overlay for Drawn {
 }
 
 /// The squares model on the NPU.
-struct Squares {
-    manifest: Manifest,
-    engine: SharedEngine,
-}
-
-impl Squares {
-    fn open() -> Self {
-        let options = RknnOptions { cores: Cores::Each(3), frames_per_core: 4, ..npu::options() };
-        let pool = npu::pool(&npu::scenario("pipeline without allocations"), &options).unwrap();
-        Self { manifest: common::manifest(Vec::new()), engine: Arc::new(Mutex::new(pool)) }
-    }
-}
-
-impl Analyzer for Squares {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    fn engine(&self) -> SharedEngine {
-        Arc::clone(&self.engine)
-    }
-
-    fn replace(&mut self, _error: &Error) -> Result<Option<String>, Error> {
-        Ok(None)
-    }
+fn squares() -> npu::Squares {
+    let options = RknnOptions { cores: Cores::Each(3), frames_per_core: 4, ..npu::options() };
+    npu::Squares::on(npu::pool(&npu::scenario("pipeline without allocations"), &options).unwrap())
 }
 
 /// Frames that are red, and black now and then.
@@ -171,8 +147,8 @@ fn nothing_is_allocated_for_a_frame() {
     let pattern = || Box::new(Pattern::new(320, 240));
     for policy in [Policy::NewestFrame, Policy::EveryFrame] {
         assert_eq!(allocations(pattern(), policy, &mut blind()), 0, "the pattern, {policy:?}");
-        assert_eq!(allocations(pattern(), policy, &mut Squares::open()), 0, "the NPU, {policy:?}");
-        let (allocated, followed) = play(Box::new(Reds { next: 0 }), policy, &mut Squares::open());
+        assert_eq!(allocations(pattern(), policy, &mut squares()), 0, "the NPU, {policy:?}");
+        let (allocated, followed) = play(Box::new(Reds { next: 0 }), policy, &mut squares());
         assert_eq!(allocated, 0, "objects on the NPU, {policy:?}");
         assert!(followed >= FRAMES, "{followed} objects on {FRAMES} frames, {policy:?}");
     }

@@ -1,6 +1,8 @@
 //! Where frames come from: cameras, pictures, recorded video, a test pattern. One trait, so that whatever plays them needs not know.
 //! A frame that cannot be used is told and passed over; a source never ends because of one.
 
+#[cfg(test)]
+mod contract;
 mod dma;
 mod mjpeg;
 mod pattern;

@@ -3,11 +3,15 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use artifact::{BackendKind, DType, Layout, Payload, Precision, Quant, TensorSpec, ViewData};
+use artifact::{BackendKind, DType, Layout, Manifest, Payload, Precision, Quant, TensorSpec, ViewData};
 use prost::Message;
+use repedge::Error;
+use repedge::backend::SharedEngine;
 use repedge::backend::rknn::{Chip, Cores, IoPath, Pool, RknnOptions, RknnSession, TimeLimits};
+use repedge::pipeline::Analyzer;
 use stand_in::control::{Control, Counters, library};
 use stand_in::{Element, Input, Kind, Mode, Model, Order, Output, Recording, Scenario, digest};
 
@@ -112,13 +116,40 @@ pub fn short_limits() -> TimeLimits {
 }
 
 /// Opens a session for a scenario of the squares model.
-pub fn session(scenario: &Scenario, options: &RknnOptions) -> Result<RknnSession, repedge::Error> {
+pub fn session(scenario: &Scenario, options: &RknnOptions) -> Result<RknnSession, Error> {
     RknnSession::from_rknn(rknn(scenario), input(), outputs(), options)
 }
 
 /// Opens a pool for a scenario of the squares model.
-pub fn pool(scenario: &Scenario, options: &RknnOptions) -> Result<Pool, repedge::Error> {
+pub fn pool(scenario: &Scenario, options: &RknnOptions) -> Result<Pool, Error> {
     Pool::open(rknn(scenario), input(), outputs(), options)
+}
+
+/// The squares model on the NPU, as the pipeline takes it; nothing takes over from it.
+pub struct Squares {
+    manifest: Manifest,
+    engine: SharedEngine,
+}
+
+impl Squares {
+    /// On `pool`.
+    pub fn on(pool: Pool) -> Self {
+        Self { manifest: common::manifest(Vec::new()), engine: Arc::new(Mutex::new(pool)) }
+    }
+}
+
+impl Analyzer for Squares {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn engine(&self) -> SharedEngine {
+        Arc::clone(&self.engine)
+    }
+
+    fn replace(&mut self, _error: &Error) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
 }
 
 /// What the stand-in counted for a scenario.

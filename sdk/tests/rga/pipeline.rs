@@ -7,19 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use artifact::Manifest;
-use repedge::backend::SharedEngine;
 use repedge::frame::YuvColor;
-use repedge::pipeline::{
-    Analyzer, Duty, End, Note, Overlay, Pipeline, PipelineReport, Policy, Settings, Stop, Watch,
-};
+use repedge::pipeline::{Duty, End, Note, Overlay, Pipeline, PipelineReport, Policy, Settings, Stop, Watch};
 use repedge::preprocess::rga::{DmaLayout, RgaChoice};
 use repedge::sink::{Controls, Object, Pixels, Shown, Sink, Vitals};
 use repedge::source::{Arrival, Format, Rewound, Shot, ShotDma, Source};
 use repedge::{Error, draw};
 use stand_in::rga::Rga as StandIn;
 
-use crate::common::{self, SIDE_PX};
+use crate::common::SIDE_PX;
 use crate::frames::{Camera, nv12};
 use crate::npu;
 
@@ -99,25 +95,6 @@ impl Source for Unread {
 
     fn describe(&self) -> String {
         "frames that stay where they are".into()
-    }
-}
-
-struct Squares {
-    manifest: Manifest,
-    engine: SharedEngine,
-}
-
-impl Analyzer for Squares {
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    fn engine(&self) -> SharedEngine {
-        Arc::clone(&self.engine)
-    }
-
-    fn replace(&mut self, _error: &Error) -> Result<Option<String>, Error> {
-        Ok(None)
     }
 }
 
@@ -201,9 +178,7 @@ fn run_unread(name: &str, rga: RgaChoice, buffers: Buffers, needs: &[Pixels]) ->
 }
 
 fn play(name: &str, rga: RgaChoice, source: Box<dyn Source>, found: Found) -> Ran {
-    let pool = npu::pool(&npu::scenario(name), &npu::options()).unwrap();
-    let engine: SharedEngine = Arc::new(Mutex::new(pool));
-    let mut squares = Squares { manifest: common::manifest(Vec::new()), engine };
+    let mut squares = npu::Squares::on(npu::pool(&npu::scenario(name), &npu::options()).unwrap());
     let settings =
         Settings { policy: Policy::EveryFrame, frames: Some(FRAMES as u64), rga, ..Settings::default() };
     let mut pipeline = Pipeline::new(source, settings, Controls::new(0.25), Stop::new());

@@ -1,10 +1,12 @@
 //! `camera-probe REPORT.json FORMAT…`: what the camera source makes of a real driver. Opens the first camera in each of these
-//! formats, which it must have, counts frames, compares their brightness and their DMA-BUFs, and, where the driver is the
-//! kernel's `vivid`, has it damage, lose and withhold frames, fail, and go away.
+//! formats, which it must have, counts frames, compares their brightness and their DMA-BUFs, asks of it what every source of the sdk
+//! promises, and, where the driver is the kernel's `vivid`, has it damage, lose and withhold frames, fail, and go away.
 //!
 //! `camera-probe --control NAME VALUE`: sets a control of the first camera. `camera-probe --drawn PICTURE LINES`: whether a
 //! picture shows what one of the JSON lines says. Exit code 1: something was not as it must be.
 
+#[path = "../../../sdk/src/source/contract.rs"]
+mod contract;
 mod control;
 mod drawn;
 
@@ -15,10 +17,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use repedge::frame::Samples;
 use repedge::source::v4l2::{Camera, Formats, LentDma, LentPixels, Pixels, Settings, Wish, first_camera};
-use repedge::source::{Arrival, Format, Shot, Source};
+// Some for the contract, which is the sdk's own.
+use repedge::source::{Arrival, Format, Rewound, Shot, Source, Supply};
 use serde_json::{Value, json};
 use v4l2r::ioctl;
 
+use contract::Heard;
 use control::control;
 
 /// Frames taken in each format.
@@ -74,6 +78,11 @@ fn probe(wanted: &[&str]) -> Result<Value> {
         // vivid exports its buffers; other drivers need not.
         ensure!(!is_vivid || format["dma_bufs"] != 0, "format {name}: no DMA-BUF of a frame");
         eprintln!("{format}");
+        // What lies in one buffer, from its first byte on, is left there until it is read.
+        let may_be_left = format["dma_bufs"] == 1 && format["dma_offset"] == 0;
+        let is_left = format["contract"]["unread"] != 0;
+        let said = format!("frames stayed in their buffers: {is_left}, expected: {may_be_left}");
+        ensure!(!is_vivid || is_left == may_be_left, "format {name}: {said}");
         formats.push(format);
     }
     let faults = if is_vivid { faults(&found.path)? } else { Value::Null };
@@ -83,14 +92,18 @@ fn probe(wanted: &[&str]) -> Result<Value> {
     }))
 }
 
-/// Takes frames in the format of this name and no other.
+/// Takes frames in the format of this name and no other, and asks what every source promises.
 fn in_format(name: &str) -> Result<Value> {
     let pixels = FORMATS.iter().find(|(other, _)| *other == name).map(|(_, pixels)| *pixels);
     let formats = Formats::only(&[pixels.context("no format that we read")?]);
     let mut camera = open(Wish { width_px: 640, height_px: 360, formats, ..Wish::default() })?;
     let is_set = camera.describe().ends_with(&format!("640x360 pixels as {name}"));
     ensure!(is_set, "the camera was set to something else: {}", camera.describe());
-    capture(&mut camera)
+    let mut seen = capture(&mut camera)?;
+    let Heard { numbers, broken, unread } =
+        contract::check(&mut camera).context("what every source promises")?;
+    seen["contract"] = json!({ "numbers": numbers, "broken": broken, "unread": unread });
+    Ok(seen)
 }
 
 fn open(wish: Wish) -> Result<Camera> {
@@ -124,12 +137,13 @@ fn capture(camera: &mut Camera) -> Result<Value> {
     ensure!(numbers.is_sorted_by(|a, b| a < b), "numbers do not rise: {numbers:?}");
     let mean = means.iter().sum::<f64>() / means.len() as f64;
     ensure!((20.0..=235.0).contains(&mean), "a mean brightness of {mean}");
-    let (dma_bufs, equal) = compare_dma(camera)?;
+    let InDma { bufs, offset, equal } = compare_dma(camera)?;
     Ok(json!({
         "camera": camera.describe(), "format": format!("{:?}", shot.format),
         "size": [shot.width_px, shot.height_px], "bytes": shot.bytes.len(), "frames": numbers.len(),
         "numbers": [numbers[0], numbers[numbers.len() - 1]], "different": sums.len(), "mean_luma": mean,
-        "fps": FRAMES as f64 / seconds, "dma_bufs": dma_bufs, "dma_bytes_compared": equal,
+        "fps": FRAMES as f64 / seconds, "dma_bufs": bufs, "dma_offset": offset,
+        "dma_bytes_compared": equal,
         "taken_at_s": camera.taken_at().map(|at| at.as_secs_f64()),
     }))
 }
@@ -146,8 +160,18 @@ fn mean_luma(shot: &Shot) -> f64 {
     total / pixels as f64
 }
 
-/// How many DMA-BUFs a frame has, and how many of its bytes were found equal in them.
-fn compare_dma(camera: &mut Camera) -> Result<(usize, usize)> {
+/// What of a frame is in DMA-BUFs.
+struct InDma {
+    /// How many it is in.
+    bufs: usize,
+    /// Bytes in front of it in the first one.
+    offset: usize,
+    /// How many of its bytes were found equal there.
+    equal: usize,
+}
+
+/// Fails unless a frame is the same in its DMA-BUFs.
+fn compare_dma(camera: &mut Camera) -> Result<InDma> {
     let mut compared = Err(anyhow::anyhow!("no frame to compare"));
     let started = Instant::now();
     while compared.is_err() && started.elapsed() < LIMIT {
@@ -160,12 +184,15 @@ fn compare_dma(camera: &mut Camera) -> Result<(usize, usize)> {
                 },
             };
             let dma: Vec<_> = lent.dma_bufs.iter().flatten().collect();
-            compared = match dma[..] {
-                [] => Ok((0, 0)),
-                [one] => equal_bytes(one, &planes.concat()).map(|equal| (1, equal)),
-                [one, two, ..] => equal_bytes(one, planes[0])
-                    .and_then(|first| Ok((2, first + equal_bytes(two, planes[1])?))),
+            let equal = match dma[..] {
+                [] => Ok(0),
+                [one] => equal_bytes(one, &planes.concat()),
+                [one, two, ..] => {
+                    equal_bytes(one, planes[0]).and_then(|first| Ok(first + equal_bytes(two, planes[1])?))
+                }
             };
+            let offset = dma.first().map_or(0, |first| first.offset);
+            compared = equal.map(|equal| InDma { bufs: dma.len(), offset, equal });
         });
     }
     compared
