@@ -19,8 +19,8 @@ use train_host::quantize::passes::{
     Bias, Refinement, Rounding, equalize, refine, sensitivities, worth_floats,
 };
 use train_host::quantize::{
-    Calibration, Images, Method, Outcome, Plan, QuantizedModel, Recipe, Switch, Trained, Trainer, quantize,
-    run, tune,
+    Calibration, Images, Judged, Method, Outcome, Plan, QuantizedModel, Recipe, Switch, Trained, Trainer,
+    compare, quantize, run, tune,
 };
 
 const IMGSZ: usize = 64;
@@ -276,6 +276,19 @@ fn images_beyond_those_calibrated_on_judge() {
     let error = judged(&other);
     tune(model, calibration, &mut outcome, &Played(Some(other))).unwrap();
     assert_eq!(outcome.record.passes[0].after, error, "trained on, it is judged by the same images");
+}
+
+#[test]
+fn a_report_tells_what_each_tensor_costs_where_nothing_may_stay_in_floats() {
+    let Calibrated { model, images, .. } = &calibrated("yolov5n", Activation::Silu, IMGSZ);
+    let calibration = &Calibration::all(images);
+    let outcome = &run(model, calibration, &no_pass()).unwrap();
+    assert!(outcome.record.sensitivities.is_empty(), "the quantization has no need of it");
+    let judged = Judged { model, outcome, images: calibration.judges(), labels: None, seen: &[] };
+    let costs = compare(&judged).unwrap().sensitivities;
+    let readers: usize = costs.iter().map(|cost| cost.readers.len()).sum();
+    assert_eq!(readers, outcome.model.scheme.kernels.len(), "each convolution reads one of them");
+    assert!(costs.is_sorted_by(|a, b| a.total >= b.total) && costs[0].total > 0.0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use artifact::{BackendKind, Bundle, DType, Layout, Precision};
+use artifact::{BackendKind, Bundle, DType, Decode, Layout, Precision, Spread};
 use serde_json::Value;
 use support::attention::attention_model;
 use support::{played, random_model};
@@ -157,6 +157,24 @@ fn a_conversion_gives_bundle_and_record_and_is_simulated_from_them() {
 
     let leftovers = fs::read_dir(bench.folder.path()).unwrap().map(|e| e.unwrap().file_name());
     assert!(leftovers.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
+}
+
+/// A device that is not told decodes other boxes.
+#[test]
+fn how_boxes_are_spread_is_in_the_bundle_and_nothing_is_where_they_are_not() {
+    let bench = Bench::new();
+    let spread = || match bench.bundle().manifest().decode.clone() {
+        Decode::Yolov5 { spread, .. } => spread,
+        other @ Decode::Yolov8 { .. } => panic!("{other:?}"),
+    };
+    bench.converted(&["--quantizer", "ours"]);
+    let wide = spread();
+    // For each anchor, or the bundle would not open.
+    assert!(!wide.is_empty() && wide.iter().flatten().flatten().all(|it| *it != Spread::NONE), "{wide:?}");
+    bench.converted(&["--spread-boxes", "off"]);
+    assert!(spread().is_empty());
+    bench.converted_by(&["--quantizer", "toolkit", "--no-fallback"]);
+    assert!(spread().is_empty());
 }
 
 #[test]
@@ -353,6 +371,8 @@ fn flags_that_would_do_nothing_are_refused_by_name() {
         (&[], &["--method", "auto"], "--method without --precision int8"),
         (&[], &["--calib", "data"], "--calib without --precision int8"),
         (&[], &["--float-macs", "0"], "--float-macs without --precision int8"),
+        (&[], &["--spread-boxes", "off"], "--spread-boxes without --precision int8"),
+        (&toolkit, &["--spread-boxes", "off"], "--spread-boxes with --quantizer toolkit"),
         (&[], &["--toolkit-timeout", "9"], "--toolkit-timeout for board \"host\", which has no NPU"),
         (&alone, &["--method", "mse"], "--method with --quantizer toolkit and --no-fallback"),
         (&alone, &["--adaround", "off"], "--adaround with --quantizer toolkit and --no-fallback"),

@@ -75,13 +75,15 @@ enum Runner {
     Whole(Box<Whole>),
 }
 
-/// In which numbers the convolutions of a model are computed.
+/// In which numbers the operators of a model are computed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arithmetic {
-    /// Names of those in int8.
+    /// Names of the convolutions in int8.
     pub int8_convs: Vec<String>,
     /// Names of those in floats.
     pub float_convs: Vec<String>,
+    /// Names of the other operators that compute floats from stored values: those that `int8` states no arithmetic for.
+    pub float_others: Vec<String>,
 }
 
 impl TractSession {
@@ -108,20 +110,22 @@ impl TractSession {
     ) -> Result<Self, Error> {
         check_form(&input, &[DType::F32])?;
         outputs.iter().try_for_each(|output| check_form(output, &[DType::F32, DType::I8]))?;
+        let mut float_others = Vec::new();
         let model = {
             let mut file = guard::parse(bytes).map_err(|reason| refused(&reason))?;
             let mut names = Vec::new();
             if let Some(graph) = &mut file.graph {
                 names = integer::output_names(graph, &outputs).map_err(|reason| refused(&reason))?;
                 integer::rewrite(graph, &names);
+                float_others = integer::left_in_floats(graph);
             }
             without_panic(|| typed(&file, &input, &outputs, &names))?
         };
         let (runner, arithmetic) = without_panic(|| runner(model, options))?;
-        Ok(Self { runner, input, outputs, arithmetic })
+        Ok(Self { runner, input, outputs, arithmetic: Arithmetic { float_others, ..arithmetic } })
     }
 
-    /// In which numbers each convolution is computed.
+    /// In which numbers each convolution is computed, and what else is in floats between stored values.
     pub fn arithmetic(&self) -> &Arithmetic {
         &self.arithmetic
     }

@@ -215,8 +215,7 @@ pub(super) fn load(
         expect_floats(board, &node, &why)?;
     }
     let images = args.calibration.images(&model)?;
-    let model = args.calibration.spread(&model, &images, board)?;
-    let outcome = args.calibration.quantize(&model, &images, board)?;
+    let (model, outcome) = args.calibration.quantize(&model, &images, board)?;
     console::say(told(&model, &outcome.record));
     Ok((Loaded::Quantized(outcome.model), images.paths()))
 }

@@ -82,8 +82,8 @@ pub struct CalibrationArgs {
     /// Biases corrected by the mean error of their layer's outputs [auto: if it finds more, or as much with less error].
     #[arg(long, value_enum, default_value_t = Switch::Auto)]
     bias_correction: Switch,
-    /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most; 0 for none [default: 5; 0
-    /// for boards that compute in int8 only].
+    /// Most of the multiply-adds, in percent, that may stay in floats where int8 hurts most, with 3 % of the weights at
+    /// most; 0 for none [default: 5; 0 for boards that compute in int8 only].
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     float_macs: Option<f64>,
     /// Box logits spread over the range of the scores, on boards that store both with one scale: finer boxes for nothing.
@@ -151,8 +151,7 @@ pub fn run(args: Args) -> Result<()> {
     let model = load_fused(&args.model, &import::Options { names, imgsz: args.imgsz })?;
     let calibration = args.calibration.images(&model)?;
     let labels = args.data.as_deref().map(|data| labels(data, args.split, &model)).transpose()?;
-    let model = args.calibration.spread(&model, &calibration, &board)?;
-    let mut outcome = args.calibration.calibrate(&model, &calibration, &board)?;
+    let (model, mut outcome) = args.calibration.calibrate(&model, &calibration, &board)?;
     let trained = args.calibration.train(&model, &calibration, &mut outcome);
     // Before the report, which takes long and shall not take the model with it where it fails; nor shall a training.
     file::save(&args.out, &outcome.model)?;
@@ -207,7 +206,7 @@ impl CalibrationArgs {
     ///
     /// # Errors
     /// What keeps it from being quantized or trained, which is better known before minutes are spent.
-    pub fn spread(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<FusedModel> {
+    fn spread(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<FusedModel> {
         if let Some((node, why)) = unquantizable(&model.architecture.graph)? {
             expect_floats(board, &node, &why)?;
         }
@@ -220,16 +219,29 @@ impl CalibrationArgs {
         }
     }
 
-    /// Quantizes `model` for `board` with `images`, and trains on where that is asked for.
-    pub fn quantize(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<Outcome> {
-        let mut outcome = self.calibrate(model, images, board)?;
-        self.train(model, images, &mut outcome)?;
-        Ok(outcome)
+    /// Quantizes `model` for `board` with `images`, and trains on where that is asked for; with it the floats that were
+    /// quantized, their boxes spread where they share a scale with scores.
+    pub fn quantize(
+        &self,
+        model: &FusedModel,
+        images: &Calibration,
+        board: &Board,
+    ) -> Result<(FusedModel, Outcome)> {
+        let (model, mut outcome) = self.calibrate(model, images, board)?;
+        self.train(&model, images, &mut outcome)?;
+        Ok((model, outcome))
     }
 
-    /// Quantizes `model` for `board` with `images`.
-    fn calibrate(&self, model: &FusedModel, images: &Calibration, board: &Board) -> Result<Outcome> {
-        quantize(model, images, &self.recipe(board)?)
+    /// As [`CalibrationArgs::quantize`], without training.
+    fn calibrate(
+        &self,
+        model: &FusedModel,
+        images: &Calibration,
+        board: &Board,
+    ) -> Result<(FusedModel, Outcome)> {
+        let model = self.spread(model, images, board)?;
+        let outcome = quantize(&model, images, &self.recipe(board)?)?;
+        Ok((model, outcome))
     }
 
     /// Trains what was quantized on, where that is asked for. Where it fails, `outcome` stays what it was.

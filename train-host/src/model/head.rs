@@ -106,21 +106,11 @@ impl Head {
     }
 
     fn check_spread(&self) -> Result<()> {
-        let counts = |lists: &mut dyn Iterator<Item = usize>| lists.collect::<Vec<_>>();
-        let found = counts(&mut self.spread.iter().map(Vec::len));
-        let expected = match &self.boxes {
-            Boxes::Anchors { anchors_px } => counts(&mut anchors_px.iter().map(Vec::len)),
-            Boxes::Distances { .. } => Vec::new(),
+        let anchors_px = match &self.boxes {
+            Boxes::Anchors { anchors_px } => anchors_px.as_slice(),
+            Boxes::Distances { .. } => &[],
         };
-        let is_sane = |it: &Spread| it.gain.is_finite() && it.gain > 0.0 && it.offset.is_finite();
-        let fits = found.is_empty() || found == expected;
-        if fits && self.spread.iter().flatten().flatten().all(is_sane) {
-            return Ok(());
-        }
-        Err(misfit(
-            format!("box channels spread as {:?}", self.spread),
-            "none, or for each anchor four finite gains above 0 with finite offsets",
-        ))
+        Spread::expect_fits(&self.spread, anchors_px).map_err(|(found, expected)| misfit(found, expected))
     }
 
     /// Stride and channels of each output of the graph, in order.
@@ -231,8 +221,14 @@ mod tests {
     fn a_spread_that_does_not_fit_is_refused() {
         let of = |gain: f32, offset: f32| vec![vec![[Spread { gain, offset }; 4]; 2]];
         spread_head(of(1.5, -2.0)).validate().unwrap();
-        for spread in [vec![vec![[Spread::NONE; 4]]], of(0.0, 0.0), of(f32::NAN, 0.0), of(1.0, f32::INFINITY)]
-        {
+        for spread in [
+            vec![vec![[Spread::NONE; 4]]],
+            of(0.0, 0.0),
+            // A bundle's manifest would refuse it.
+            of(f32::MIN_POSITIVE / 2.0, 0.0),
+            of(f32::NAN, 0.0),
+            of(1.0, f32::INFINITY),
+        ] {
             let error = spread_head(spread).validate().unwrap_err().to_string();
             assert!(error.contains("box channels"), "{error}");
         }

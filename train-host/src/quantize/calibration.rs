@@ -1,5 +1,6 @@
 //! Which images are calibrated on and which judge what came of it: never the same, where there are enough. Reads none.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::images::Images;
@@ -23,6 +24,7 @@ impl Calibration {
     /// are fewer others, as many of the chosen as are missing judge instead; where there are none, as in
     /// [`all`](Self::all).
     pub fn of(images: &Images, most: usize) -> Self {
+        let images = &distinct(images);
         let count = images.paths().len();
         let most = most.clamp(1, count);
         let chosen: Vec<usize> = spread(count, most).collect();
@@ -40,6 +42,7 @@ impl Calibration {
 
     /// Every fourth of `images`, of many fewer, is held out to judge by. Of less than four none is: then all are both.
     pub fn all(images: &Images) -> Self {
+        let images = &distinct(images);
         let count = images.paths().len();
         let every = count.div_ceil(MOST_JUDGES).max(HELD_OUT);
         let part =
@@ -85,6 +88,13 @@ impl Calibration {
     }
 }
 
+/// `images`, each once: of one that a list names twice, one copy would judge what the other was calibrated on.
+fn distinct(images: &Images) -> Images {
+    let paths = images.paths();
+    let mut seen = HashSet::new();
+    images.pick((0..paths.len()).filter(|&at| seen.insert(&paths[at])).collect())
+}
+
 /// At most `wanted` places among `count`, spread evenly.
 fn spread(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
     let wanted = wanted.min(count);
@@ -126,6 +136,19 @@ mod tests {
         assert_eq!(few.paths(), few.chosen().paths());
         assert_eq!(few.without_judges(few.chosen().paths()), few.chosen().paths(), "they are all there is");
         assert_eq!(Calibration::all(&images(4)).held_out(), 1);
+    }
+
+    #[test]
+    fn an_image_that_is_named_twice_is_one() {
+        let once: Vec<PathBuf> = images(10).paths().to_vec();
+        let twice = Images::new([once.clone(), once.clone()].concat(), Progress::Hidden).unwrap();
+        for calibration in [Calibration::of(&twice, 8), Calibration::of(&twice, 20), Calibration::all(&twice)]
+        {
+            let [calibrated, judges] = [calibration.calibrated().paths(), calibration.judges().paths()];
+            assert!(calibrated.iter().all(|path| !judges.contains(path)), "{judges:?}");
+        }
+        assert_eq!(counts(&Calibration::of(&twice, 8)), [8, 8, 2], "two are left of ten");
+        assert_eq!(Calibration::all(&twice).chosen().paths(), once);
     }
 
     proptest! {

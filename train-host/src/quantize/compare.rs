@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::error::{NodeError, node_errors};
 use super::images::{Images, input_spec};
+use super::passes::{Sensitivity, sensitivities};
 use super::pipeline::{Outcome, Record, Variant};
+use super::ptq::beyond_half;
 use super::scheme::MacCount;
 use crate::Result;
 use crate::dataset::Dataset;
@@ -53,6 +55,10 @@ pub struct Comparison<'a> {
     pub nodes: Vec<NodeError>,
     /// The convolutions of that model which tract computes in floats.
     pub float_convs: Vec<String>,
+    /// Its other operators that tract computes in floats between stored values.
+    pub float_others: Vec<String>,
+    /// What each tensor costs, as measured when it was chosen what stays in floats; where nothing may, of that model.
+    pub sensitivities: Vec<Sensitivity>,
     /// How it came about.
     pub record: &'a Record,
 }
@@ -93,7 +99,7 @@ pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
     let evaluator = labels.map(|labels| evaluator(model, labels)).transpose()?;
     let float = Measured::of(export::session(model)?, evaluator.as_ref())?;
     let mut rows = vec![float.row("float", onnx::write(model)?.len())];
-    let mut float_convs = Vec::new();
+    let mut arithmetic = Arithmetic::default();
     for (at, Variant { name, model, verdict }) in outcome.variants.iter().enumerate() {
         let int8 = Measured::of(export::quantized_session(model)?, evaluator.as_ref())?;
         let change = int8.change_from(&float);
@@ -108,7 +114,7 @@ pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
             ..row
         });
         if chosen {
-            float_convs = int8.arithmetic.float_convs;
+            arithmetic = int8.arithmetic;
         }
     }
     Ok(Comparison {
@@ -118,9 +124,21 @@ pub fn compare<'a>(judged: &Judged<'a>) -> Result<Comparison<'a>> {
         images_seen: labels.map_or(0, |labels| count_seen(labels, seen)),
         rows,
         nodes: node_errors(&outcome.float, &outcome.model, &images.spread(NODE_IMAGES))?,
-        float_convs,
+        float_convs: arithmetic.float_convs,
+        float_others: arithmetic.float_others,
+        sensitivities: costs_of_tensors(outcome, images)?,
         record: &outcome.record,
     })
+}
+
+/// What each tensor costs, measured on a few of `images` where the quantization had no need of it.
+fn costs_of_tensors(outcome: &Outcome, images: &Images) -> Result<Vec<Sensitivity>> {
+    let Outcome { model, float, record, .. } = outcome;
+    // Beyond what 16 bits hold, all else cannot be in floats as it would be in a file.
+    if !record.sensitivities.is_empty() || beyond_half(float).is_some() {
+        return Ok(record.sensitivities.clone());
+    }
+    sensitivities(float, model, &images.spread(NODE_IMAGES))
 }
 
 /// How many images of `labels` are among `seen`.
@@ -145,7 +163,7 @@ impl Measured {
 
     fn row(&self, name: &str, onnx_bytes: usize) -> Row {
         let metrics = self.found.as_ref().map(|(evaluation, _)| &evaluation.metrics);
-        let Arithmetic { int8_convs, float_convs } = &self.arithmetic;
+        let Arithmetic { int8_convs, float_convs, .. } = &self.arithmetic;
         Row {
             name: name.to_owned(),
             chosen: false,

@@ -13,7 +13,8 @@ use super::choose::{Candidate, candidates};
 use super::judge::{Judge, Verdict};
 use super::observe::{Observations, expect_judges, observe};
 use super::passes::{
-    Bias, Equalized, Refinement, Rounding, Sensitivity, equalize, refine, sensitivities, worth_floats,
+    Bias, Equalized, Refinement, Rounding, Sensitivity, bound_by_weights, equalize, refine, sensitivities,
+    worth_floats,
 };
 use super::ptq::{self, Plan, dead_channels};
 use super::scheme::{MacCount, QuantizedModel};
@@ -306,11 +307,17 @@ impl Work<'_> {
         }
         let images = self.calibration.calibrated().spread(SENSITIVITY_IMAGES);
         self.sensitivities = sensitivities(&self.float, &best.model, &images)?;
-        let kept = worth_floats(&self.half_floats(), budget);
+        let fitting = self.half_floats();
+        let kept = worth_floats(&fitting, budget);
+        let bound = bound_by_weights(&fitting, budget);
         if kept.is_empty() {
+            let record =
+                |note| PassRecord::new(pass, [&best.verdict; 2], false, Some(format!("none: {note}")));
+            self.passes.extend(bound.map(record));
             return Ok(());
         }
-        let note = format!("{} convolutions in floats", kept.len());
+        let bound = bound.map(|why| format!(", {why}")).unwrap_or_default();
+        let note = format!("{} convolutions in floats{bound}", kept.len());
         let plan = Plan { kept, ..self.plan.clone() };
         let mut model = ptq::quantize(&self.float, &self.observed, &plan)?;
         model.scheme.origin.passes.clone_from(&best.model.scheme.origin.passes);
@@ -336,8 +343,8 @@ impl Work<'_> {
         let is_asked = [recipe.bias_correction, recipe.adaround].contains(&Switch::On);
         let mut switch = if is_asked { Switch::On } else { Switch::Auto };
         for (what, passes) in refinements(recipe) {
-            let model = self.refined(&start.model, what)?;
-            self.judge_from(&start, best, &passes, switch, model, None)?;
+            let (model, note) = self.refined(&start.model, what)?;
+            self.judge_from(&start, best, &passes, switch, model, note)?;
             // What has to be done is done; the others may do better.
             switch = Switch::Auto;
         }
@@ -347,11 +354,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// `model`, refined on other images than those that judge: rounding fits what it sees.
-    fn refined(&self, model: &QuantizedModel, what: Refinement) -> Result<QuantizedModel> {
+    /// `model`, refined on other images than those that judge: rounding fits what it sees. With it what was left as it was.
+    fn refined(&self, model: &QuantizedModel, what: Refinement) -> Result<(QuantizedModel, Option<String>)> {
         let mut model = model.clone();
-        refine(&self.float, &mut model, self.calibration.calibrated(), what)?;
-        Ok(model)
+        let left = refine(&self.float, &mut model, self.calibration.calibrated(), what)?;
+        let note =
+            || format!("rounded to nearest, because a kernel reads too much at once: {}", left.join(", "));
+        let note = (!left.is_empty()).then(note);
+        Ok((model, note))
     }
 
     fn finish(self, best: Variant, candidates: Vec<Candidate>) -> Result<Outcome> {

@@ -183,7 +183,10 @@ impl QuantizedModel {
             return Err("an int8 node that reads floats".into());
         }
         match node.op {
-            Op::Conv(conv) => check_kernel(&conv, kernel.ok_or("an int8 convolution without a kernel")?),
+            Op::Conv(conv) => {
+                check_kernel(&conv, kernel.ok_or("an int8 convolution without a kernel")?)?;
+                self.check_bias_scales(id)
+            }
             Op::MaxPool { .. } | Op::Upsample { .. } | Op::Slice { .. } | Op::SpaceToDepth => {
                 let quant = self.scheme.tensors[id];
                 let same = node.inputs.iter().all(|&input| self.scheme.tensors[input] == quant);
@@ -192,6 +195,21 @@ impl QuantizedModel {
             Op::BatchNorm { .. } => Err("a batch norm in int8".into()),
             Op::Attention(_) => Err("attention in int8".into()),
             Op::Input { .. } | Op::Act(_) | Op::Add | Op::Concat => Ok(()),
+        }
+    }
+
+    /// Files hold the scale of a bias, too: the product of its weights' and its input's, which f32 has to hold as well.
+    fn check_bias_scales(&self, id: NodeId) -> std::result::Result<(), String> {
+        let node = &self.architecture.graph.nodes[id];
+        let kernel = self.scheme.kernels.get(&node.name);
+        let (Some(kernel), Some(from)) = (kernel, self.scheme.tensors[node.inputs[0]]) else { return Ok(()) };
+        match kernel.scales.iter().find(|&&scale| !(scale * from.scale).is_normal()) {
+            None => Ok(()),
+            Some(scale) => Err(format!(
+                "a weight scale of {scale:e} over an input scale of {:e}: f32 does not hold their product, the scale of \
+                 the bias",
+                from.scale
+            )),
         }
     }
 }
@@ -219,11 +237,12 @@ pub fn sums_fit(conv: &Conv) -> bool {
     taps.saturating_mul(255 * 127) < 1 << 30
 }
 
-/// The only reader of `id`'s result when that is an activation, which then sees all of it.
+/// The only reader of convolution `id`'s result when that is an activation, which then sees all of it: engines compute both
+/// as one. Behind any other operator an activation is an operator of its own, which reads what is stored.
 pub fn sole_activation(graph: &Graph, users: &[Vec<NodeId>], id: NodeId) -> Option<(NodeId, Activation)> {
     let [reader] = users[id].as_slice() else { return None };
-    match graph.nodes[*reader].op {
-        Op::Act(activation) if !graph.outputs.contains(&id) => Some((*reader, activation)),
+    match (graph.nodes[id].op, graph.nodes[*reader].op) {
+        (Op::Conv(_), Op::Act(activation)) if !graph.outputs.contains(&id) => Some((*reader, activation)),
         _ => None,
     }
 }

@@ -8,6 +8,8 @@ use repedge::int8::WEIGHT_MAX;
 const BIAS_MAX: f64 = (1 << 30) as f64;
 /// What the bias of a channel without weights is stored as.
 const LONE_BIAS: f64 = (1 << 20) as f64;
+/// Weights below this that f32 holds no scale for are nothing: they came out of training that way, as decay leaves them.
+const NOTHING: f32 = 1e-19;
 
 /// The kernel `values` `[cout, …]` and its `bias`, over activations of scale `input_scale`.
 ///
@@ -41,7 +43,8 @@ pub fn scales(values: &[f32], bias: &[f32], input_scale: f32) -> Vec<f32> {
             if is_dead(values) { bias / LONE_BIAS } else { f64::from(largest) / f64::from(WEIGHT_MAX) };
         #[expect(clippy::cast_possible_truncation, reason = "scales are f32")]
         let scale = scale.max(bias / BIAS_MAX) as f32;
-        if scale.is_normal() { scale } else { 1.0 }
+        let is_nothing = largest < NOTHING && !(scale * input_scale).is_normal();
+        if scale.is_normal() && !is_nothing { scale } else { 1.0 }
     };
     values.chunks(per_channel).zip(bias).map(of_channel).collect()
 }
@@ -86,6 +89,16 @@ mod tests {
         let bias = f64::from(kernel.bias[0]) * f64::from(kernel.scales[0]) * 0.25;
         assert!((bias - 2.5).abs() < 1e-5, "{bias}");
         assert_eq!(kernel.bias[1], 0);
+    }
+
+    #[test]
+    fn a_channel_too_small_for_any_scale_is_nothing_and_an_input_too_small_is_no_reason() {
+        let kernel = quantize_kernel(&[1e-34, 0.5], &[1e-36, 1.0], 0.005);
+        assert_eq!((kernel.scales[0], &kernel.values[..], kernel.bias[0]), (1.0, &[0, 127][..], 0));
+        // f32 holds no scale for this bias: whoever checks the model has to see that, not a layer without weights.
+        let kernel = quantize_kernel(&[1e-9], &[0.0], 1e-31);
+        assert_eq!(kernel.values, [127]);
+        assert!(!(kernel.scales[0] * 1e-31).is_normal());
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn article(measured: &Comparison<'_>) -> Result<Article> {
                  layers included."
                     .into(),
             ],
-            tables: sensitivity(&record.sensitivities).into_iter().collect(),
+            tables: sensitivity(&measured.sensitivities).into_iter().collect(),
             plots: plot("sqnr.svg"),
             ..Section::default()
         },
@@ -118,7 +118,11 @@ fn variants_text(measured: &Comparison<'_>) -> String {
     }
     let seen = match measured.images_seen {
         0 => String::new(),
-        count => format!(" {count} of them were also calibrated on, which flatters int8: measure on others."),
+        count => {
+            format!(
+                " {count} of them were also calibrated or trained on, which flatters int8: measure on others."
+            )
+        }
     };
     format!(
         "mAP on {} labeled images, through the device's own pre-processing, decode and NMS. Changes are against the float \
@@ -260,7 +264,7 @@ fn sensitivity(sensitivities: &[Sensitivity]) -> Option<Table> {
 }
 
 fn floats_text(measured: &Comparison<'_>) -> String {
-    let Comparison { record, float_convs, .. } = measured;
+    let Comparison { record, float_convs, float_others, .. } = measured;
     let dead = match record.dead_channels.as_slice() {
         [] => String::new(),
         some => format!(" Channels without weights, which give their bias: {}.", some.join(", ")),
@@ -274,8 +278,12 @@ fn floats_text(measured: &Comparison<'_>) -> String {
         [] => "tract computes every convolution in int8.".to_owned(),
         some => format!("tract computes these convolutions in floats: {}.", some.join(", ")),
     };
+    let others = match float_others.as_slice() {
+        [] => "Of what else reads stored values, it computes nothing in floats.".to_owned(),
+        some => format!("Of what else reads stored values, it computes in floats: {}.", some.join(", ")),
+    };
     let asked = if record.floats.is_empty() { "No node was left" } else { "The table names the nodes left" };
-    format!("{engine} {asked} in floats by the quantizer.{dead}{silent}")
+    format!("{engine} {others} {asked} in floats by the quantizer.{dead}{silent}")
 }
 
 fn floats(record: &Record) -> Option<Table> {

@@ -101,9 +101,47 @@ fn what_32_bits_cannot_hold_stays_in_floats() {
     let conv = Conv { cin: 5000, cout: 1, kernel: 3, stride: 1, pad: 1, dilation: 1, groups: 1, bias: true };
     assert!(!train_host::quantize::sums_fit(&conv));
     assert!(train_host::quantize::sums_fit(&Conv { cin: 512, ..conv }));
-    let mut model = random_layer(3, Conv { cin: 2, ..conv }, None, 0);
+    let mut model = random_layer(3, Conv { cin: 2, ..conv }, None, (0, None));
     model.scheme.kernels.get_mut("conv").unwrap().bias[0] = i32::MAX;
     assert!(message(model.validate_scheme().unwrap_err()).contains("32 bits"));
+}
+
+#[test]
+fn a_bias_whose_scale_vanishes_is_named() {
+    let conv = Conv { cin: 2, cout: 1, kernel: 1, stride: 1, pad: 0, dilation: 1, groups: 1, bias: true };
+    let mut model = random_layer(3, conv, None, (0, None));
+    model.validate_scheme().unwrap();
+    // Either is a scale that f32 holds.
+    model.scheme.tensors[1].as_mut().unwrap().scale = 1e-30;
+    model.scheme.kernels.get_mut("conv").unwrap().scales.fill(1e-9);
+    let error = message(model.validate_scheme().unwrap_err());
+    assert!(["\"conv\"", "1e-9", "1e-30", "bias"].iter().all(|part| error.contains(part)), "{error}");
+}
+
+#[test]
+fn a_kernel_too_wide_to_round_adaptively_is_rounded_to_nearest_and_named() {
+    let mut model = attention_model(IMGSZ);
+    let graph = &mut model.architecture.graph;
+    let outputs = 3 * (5 + model.architecture.head.classes.len());
+    graph.nodes.pop();
+    let joined = graph.nodes.len() - 1;
+    let widen =
+        Conv { cin: 32, cout: 1024, kernel: 1, stride: 1, pad: 0, dilation: 1, groups: 1, bias: true };
+    let wide = graph.push("wide", Op::Conv(widen), &[joined]);
+    let raw =
+        graph.push("raw", Op::Conv(Conv { cin: 1024, cout: outputs, kernel: 3, pad: 1, ..widen }), &[wide]);
+    graph.outputs = vec![raw];
+    model.weights = support::random_weights(graph, 7);
+    let folder = tempfile::tempdir().unwrap();
+    let images = images(folder.path(), IMGSZ);
+    let plain = run(&model, &Calibration::all(&images), &no_pass()).unwrap().model;
+    let recipe = Recipe { adaround: Switch::On, ..no_pass() };
+    let rounded = run(&model, &Calibration::all(&images), &recipe).unwrap();
+    let [kernels, before] = [&rounded.model.scheme.kernels, &plain.scheme.kernels];
+    assert_eq!(kernels["raw"], before["raw"]);
+    assert_ne!(kernels["wide"], before["wide"], "all others are rounded");
+    let note = rounded.record.passes[0].note.clone().unwrap();
+    assert!(note.contains("nearest") && note.ends_with(": raw"), "{note}");
 }
 
 #[test]

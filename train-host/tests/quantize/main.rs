@@ -1,9 +1,10 @@
 //! Quantized models against the integer reference: what tract computes is the reference bit for bit, whatever the
-//! activation, the board's rules and the method. In `files`: files come back as they were; in `bad_input`: what cannot be
+//! activation, the board's rules and the method. In `activations`: those that stand behind no convolution; in `files`: files come back as they were; in `bad_input`: what cannot be
 //! quantized has a name; in `memory`: images pass one by one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod activations;
 mod bad_input;
 mod files;
 mod memory;
@@ -103,7 +104,10 @@ fn tract_computes_the_reference_with_every_activation_and_rule() {
             let convs = model.architecture.graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_)));
             let arithmetic = session.arithmetic();
             assert_eq!(arithmetic.int8_convs.len(), convs.count(), "{name} {act:?} {rules:?}");
-            assert!(arithmetic.float_convs.is_empty(), "{arithmetic:?}");
+            assert!(
+                arithmetic.float_convs.is_empty() && arithmetic.float_others.is_empty(),
+                "{arithmetic:?}"
+            );
             assert_eq!(model.macs().unwrap().share(), 1.0);
         }
     }
@@ -261,7 +265,10 @@ fn attention_is_computed_between_int8_nodes() {
     for rules in RULES {
         let int8 = quantize(&model, &observed, &plan(Method::Mse, rules)).unwrap();
         assert!(int8.scheme.floats.contains_key("attn") && int8.scheme.tensors[attention].is_some());
-        let stored = outputs(&mut export::quantized_session(&int8).unwrap(), &image).remove(0);
+        let mut session = export::quantized_session(&int8).unwrap();
+        let left = &session.arithmetic().float_others;
+        assert!(!left.is_empty() && left.iter().all(|name| name.starts_with("attn")), "{left:?}");
+        let stored = outputs(&mut session, &image).remove(0);
         let (TensorData::I8(codes), Some(quant)) = (&stored.data, stored.quant) else { panic!("int8") };
         let real: Vec<f32> = codes.iter().map(|&code| repedge::int8::dequantize(code, quant)).collect();
         let error = support::relative_error(&float, &real);
@@ -269,8 +276,14 @@ fn attention_is_computed_between_int8_nodes() {
     }
 }
 
-/// A convolution with an activation, or a sum or concatenation behind it, over random kernels and scales.
-fn random_layer(seed: u64, conv: Conv, act: Option<Activation>, tail: usize) -> QuantizedModel {
+/// A convolution with an activation, and behind it a sum, a concatenation or another operator, which may have an
+/// activation of its own, over random kernels and scales.
+fn random_layer(
+    seed: u64,
+    conv: Conv,
+    act: Option<Activation>,
+    (tail, behind): (usize, Option<Activation>),
+) -> QuantizedModel {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let template = Architecture::load("yolov5n", &Default::default(), &["a".into()]).unwrap();
     let mut graph = Graph::default();
@@ -282,19 +295,26 @@ fn random_layer(seed: u64, conv: Conv, act: Option<Activation>, tail: usize) -> 
     if let Some(act) = act {
         last = graph.push("act", Op::Act(act), &[last]);
     }
-    let end = match tail {
+    let tail_node = match tail {
         0 => graph.push("sum", Op::Add, &[last, last]),
         1 => graph.push("concat", Op::Concat, &[last, last]),
         2 => graph.push("pool", Op::MaxPool { kernel: 3, stride: 1, pad: 1 }, &[last]),
-        _ => graph.push("up", Op::Upsample { factor: 2 }, &[last]),
+        3 => graph.push("up", Op::Upsample { factor: 2 }, &[last]),
+        _ => graph.push("part", Op::Slice { start: conv.cout / 2, len: conv.cout.div_ceil(2) }, &[last]),
     };
+    let end = behind.map_or(tail_node, |act| graph.push("behind", Op::Act(act), &[tail_node]));
     graph.outputs = vec![end];
     let mut quant =
-        || Quant { scale: rng.random_range(0.005..0.05), zero_point: rng.random_range(-128..=20) };
+        || Quant { scale: rng.random_range(0.005..0.05), zero_point: rng.random_range(-128..=127) };
     let mut tensors: Vec<Option<Quant>> = (0..graph.nodes.len()).map(|_| Some(quant())).collect();
     tensors[0] = Some(train_host::quantize::PIXELS);
+    if behind.is_some() && seed.is_multiple_of(3) {
+        // As behind a convolution, where storing would be the whole of a Relu.
+        tensors[tail_node] = tensors[tail_node].map(|quant| Quant { zero_point: -128, ..quant });
+        tensors[end] = tensors[tail_node];
+    }
     if tail >= 2 {
-        tensors[end] = tensors[last];
+        tensors[last] = tensors[tail_node];
     }
     if act.is_some_and(|act| act != Activation::Relu) && seed.is_multiple_of(2) {
         tensors[last - 1] = None;
@@ -326,27 +346,32 @@ fn random_layer(seed: u64, conv: Conv, act: Option<Activation>, tail: usize) -> 
     }
 }
 
+fn activations() -> impl Strategy<Value = Option<Activation>> {
+    let some = [Activation::Silu, Activation::Relu, Activation::LeakyRelu].map(Some);
+    prop::sample::select([None].into_iter().chain(some).collect::<Vec<_>>())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn tract_computes_the_reference_for_every_shape_of_convolution(
         (groups, cin, cout, kernel, stride, pad, dilation) in
             (1..4_usize, 1..5_usize, 1..6_usize, 1..5_usize, 1..4_usize, 0..3_usize, 1..3_usize),
-        act in prop_oneof![
-            Just(None), Just(Some(Activation::Silu)), Just(Some(Activation::Relu)), Just(Some(Activation::LeakyRelu))
-        ],
-        tail in 0..4_usize,
+        act in activations(),
+        tail in (0..5_usize, activations()),
+        imgsz in 18..27_usize,
         seed in any::<u64>(),
     ) {
         let conv = Conv {
             cin: cin * groups, cout: cout * groups, kernel, stride, pad, dilation, groups, bias: true,
         };
-        let model = random_layer(seed, conv, act, tail);
+        let model = QuantizedModel { imgsz, ..random_layer(seed, conv, act, tail) };
         let graph = &model.architecture.graph;
         let (bytes, specs) = qdq::write_stored(&model).unwrap();
         let mut session = TractSession::from_onnx(&bytes, specs.input, specs.outputs).unwrap();
         prop_assert_eq!(session.arithmetic().int8_convs.len(), 2);
+        prop_assert!(session.arithmetic().float_others.is_empty(), "{:?}", session.arithmetic());
         let image = pixels(model.imgsz, seed);
         let expected = run_integer(&model, &image).unwrap();
         let expected = expected[graph.outputs[0]].as_ref().unwrap();

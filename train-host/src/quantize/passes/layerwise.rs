@@ -9,7 +9,7 @@ use super::bias::{correct, mean_error};
 use super::operators::{Layer, Plane, apply, stored};
 use super::rounding::round_adaptively;
 use super::samples::{Moments, Objective, sample};
-use crate::model::{Architecture, Conv, FusedModel, Graph, NodeId, Op, Shape, Weights};
+use crate::model::{Architecture, Conv, FusedModel, Graph, Node, NodeId, Op, Shape, Weights};
 use crate::quantize::focus::Focus;
 use crate::quantize::images::{Images, bar};
 use crate::quantize::objects;
@@ -52,7 +52,8 @@ pub enum Bias {
     Corrected,
 }
 
-/// Refines the int8 kernels of `quantized`, which was made of `model`, on `images`.
+/// Refines the int8 kernels of `quantized`, which was made of `model`, on `images`; returns the convolutions whose weights stay
+/// rounded to nearest, because to round them adaptively would take too much memory.
 ///
 /// # Errors
 /// [`Error::Runtime`] when tract refuses a layer or an image cannot be read; [`Error::Model`] when the two models do
@@ -62,9 +63,9 @@ pub fn refine(
     quantized: &mut QuantizedModel,
     images: &Images,
     what: Refinement,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     if what == (Refinement { rounding: Rounding::Nearest, bias: Bias::Plain }) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if model.architecture.graph != quantized.architecture.graph {
         return Err(Error::model(
@@ -97,7 +98,21 @@ pub fn refine(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    quantized.validate()
+    quantized.validate()?;
+    Ok(match what.rounding {
+        Rounding::Nearest => Vec::new(),
+        Rounding::Adaptive => too_large(quantized),
+    })
+}
+
+/// The int8 convolutions that adaptive rounding leaves as they are.
+fn too_large(quantized: &QuantizedModel) -> Vec<String> {
+    let nodes = quantized.architecture.graph.nodes.iter().enumerate();
+    let is_too_large = |(id, node): &(NodeId, &Node)| match &node.op {
+        Op::Conv(conv) => quantized.is_int8(*id) && !Moments::fit(conv),
+        _ => false,
+    };
+    nodes.filter(is_too_large).map(|(_, node)| node.name.clone()).collect()
 }
 
 /// A node's results in both models, one plane an image.
@@ -168,7 +183,7 @@ impl Walk<'_> {
             let int8 = inputs.int8.iter().map(|plane| run.run(plane)).collect::<Result<_>>()?;
             return Ok(Pair { float, int8 });
         };
-        if self.what.rounding == Rounding::Adaptive {
+        if self.what.rounding == Rounding::Adaptive && Moments::fit(conv) {
             let mut moments = Moments::of(conv);
             for ((read, wanted), focus) in inputs.int8.iter().zip(&float).zip(&self.focuses) {
                 sample(&mut moments, conv, focus, (read, input_shape), (wanted, shape));

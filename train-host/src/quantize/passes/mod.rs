@@ -13,4 +13,4 @@ mod sensitivity;
 pub use equalize::{Equalized, equalize};
 pub use layerwise::{Bias, Refinement, Rounding, refine};
 pub(super) use operators::{Layer, Plane, apply};
-pub use sensitivity::{Sensitivity, sensitivities, worth_floats};
+pub use sensitivity::{Sensitivity, bound_by_weights, sensitivities, worth_floats};

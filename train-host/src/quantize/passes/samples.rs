@@ -10,6 +10,10 @@ use crate::quantize::focus::Focus;
 /// Places looked at in each image, spread over the plane.
 const PLACES: usize = 256;
 
+/// Most memory for the sums of products of a convolution's inputs, which rounding needs a second time: they grow with the
+/// square of what a kernel reads.
+const BYTES: usize = 256 << 20;
+
 /// What rounding is to bring near to the wanted outputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Objective<'a> {
@@ -63,6 +67,12 @@ impl Moments {
             cross: vec![0.0; channels * taps],
         };
         vec![empty; conv.groups]
+    }
+
+    /// Whether the moments of `conv` are small enough to be taken.
+    pub fn fit(conv: &Conv) -> bool {
+        let taps = conv.cin / conv.groups * conv.kernel * conv.kernel;
+        taps.saturating_mul(taps).saturating_mul(conv.groups).saturating_mul(size_of::<f32>()) <= BYTES
     }
 
     /// Mean input of each tap.
@@ -210,6 +220,15 @@ mod tests {
         assert_eq!(moments.mean_products(outputs), [7.5, 12.0, 12.0, 20.0]);
         // 13/4 and 20/4, less half the mean inputs.
         assert_eq!(moments.mean_cross(0, outputs), [2.0, 3.0]);
+    }
+
+    #[test]
+    fn moments_of_the_widest_kernels_are_not_taken() {
+        let conv = Conv { cin: 2, cout: 1, kernel: 3, stride: 1, pad: 1, dilation: 1, groups: 1, bias: true };
+        // The widest of YOLOv5x reads 640 channels.
+        assert!(Moments::fit(&Conv { cin: 640, ..conv }) && !Moments::fit(&Conv { cin: 1024, ..conv }));
+        assert!(Moments::fit(&Conv { cin: 1024, groups: 1024, ..conv }), "each group's are small");
+        assert!(!Moments::fit(&Conv { cin: usize::MAX, kernel: 1, ..conv }));
     }
 
     #[test]

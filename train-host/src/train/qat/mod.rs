@@ -150,6 +150,7 @@ impl Trainer for Qat {
 
 /// Teacher and student on the way.
 struct Course<'a> {
+    float: &'a FusedModel,
     teacher: Net,
     student: FakeNet,
     loss: Distillation<'a>,
@@ -170,6 +171,7 @@ impl<'a> Course<'a> {
         let compared = compared(&float.architecture.graph);
         let graph = Graph { outputs: compared.clone(), ..float.architecture.graph.clone() };
         Ok(Self {
+            float,
             teacher: Net::new(&graph, &float.weights, qat.device, ConvFormat::F32)?,
             student: FakeNet::new(start, &compared, qat.device)?,
             loss: Distillation::new(&float.architecture.head),
@@ -194,7 +196,13 @@ impl<'a> Course<'a> {
         self.taken = self.taken.saturating_add(1);
         learned::step(self.student.learned(), rate, self.taken)?;
         let loss = f64::try_from(&loss)?;
-        if loss.is_finite() { Ok(loss) } else { Err(not_finite(loss)) }
+        if loss.is_finite() { Ok(loss) } else { Err(self.not_finite(loss, &images)?) }
+    }
+
+    /// What made `loss` of a batch of `images`: a layer of the float model, or training itself.
+    fn not_finite(&self, loss: f64, images: &Tensor) -> Result<Error> {
+        let node = first_not_finite(self.float, images, self.device)?;
+        Ok(node.map_or_else(|| diverged(loss), |node| of_teacher(&node, loss)))
     }
 }
 
@@ -242,7 +250,32 @@ fn bar(steps: usize, progress: Progress) -> ProgressBar {
     }
 }
 
-fn not_finite(loss: f64) -> Error {
+/// The first node of `float` whose values for one of `images` are not all finite. One image after the other, because the
+/// results of all nodes are kept.
+fn first_not_finite(float: &FusedModel, images: &Tensor, device: Device) -> Result<Option<String>> {
+    let graph = &float.architecture.graph;
+    let all = Graph { outputs: (0..graph.nodes.len()).collect(), ..graph.clone() };
+    let net = Net::new(&all, &float.weights, device, ConvFormat::F32)?;
+    for at in 0..images.size().first().copied().unwrap_or_default() {
+        let results = net.forward(&images.f_narrow(0, at, 1)?, Mode::Eval)?;
+        for (node, result) in graph.nodes.iter().zip(&results) {
+            if !bool::try_from(&result.f_isfinite()?.f_all()?)? {
+                return Ok(Some(node.name.clone()));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn of_teacher(node: &str, loss: f64) -> Error {
+    Error::model(
+        format!("node {node:?} gives what is not finite for an image trained on, and so a loss of {loss}"),
+        "finite values for every image",
+        "the weights are damaged or training diverged: take an earlier checkpoint, or leave --qat out",
+    )
+}
+
+fn diverged(loss: f64) -> Error {
     Error::backend(
         format!("a loss of {loss} in quantization-aware training"),
         "a finite loss",

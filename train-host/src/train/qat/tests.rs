@@ -1,10 +1,13 @@
 //! A small model of every operator, calibrated on waves: forward against the integer reference, backward against finite
 //! differences, and whether training learns.
 
+mod not_finite;
+mod spread;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use artifact::{Layout, TensorData};
+use artifact::{Layout, Quant, TensorData};
 use boards::{Between, Int8, Outputs, Scales};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +20,12 @@ use crate::model::{Activation, Architecture, Overrides, Role, TrainedModel, Weig
 use crate::quantize::{Images, Method, Plan, observe, quantize, run_integer};
 
 const SIDE: usize = 32;
+const SHARED: Int8 = Int8 {
+    concat: Scales::Shared,
+    add: Scales::Shared,
+    activation: Between::Stored,
+    outputs: Outputs::Stored,
+};
 const DESCRIPTION: &str = "
 nc: 2
 depth_multiple: 0.33
@@ -47,10 +56,15 @@ struct Case {
 }
 
 fn case(act: Activation, rules: Int8) -> Case {
-    let float = fused(act);
+    case_of(act, rules, |float, _| float)
+}
+
+/// As [`case`], of what `change` makes of the float model, which may look at the images.
+fn case_of(act: Activation, rules: Int8, change: impl FnOnce(FusedModel, &Images) -> FusedModel) -> Case {
     let folder = tempfile::tempdir().unwrap();
     let images: Vec<PathBuf> = (0..6).map(|index| wave(&folder, index)).collect();
     let shown = Images::new(images.clone(), Progress::Hidden).unwrap();
+    let float = change(fused(act), &shown);
     let plan = Plan { method: Method::MinMax, rules, kept: BTreeMap::new() };
     let int8 = quantize(&float, &observe(&float, &shown).unwrap(), &plan).unwrap();
     Case { float, int8, images, folder }
@@ -98,18 +112,24 @@ fn picture() -> (artifact::Tensor, Tensor) {
     (artifact::Tensor { shape, layout: Layout::Nchw, quant: None, data: TensorData::F32(values) }, torch)
 }
 
+/// How many of the values `found` of `tensor` are not what `codes` stand for; none is by more than two codes.
+fn wrong_codes(tensor: &str, found: &Tensor, codes: &[i8], quant: Quant) -> usize {
+    let steps = super::super::net::to_vec(&(found / f64::from(quant.scale))).unwrap();
+    assert_eq!(steps.len(), codes.len());
+    let is_wrong = |(steps, &code): (&f32, &i8)| {
+        let difference = (steps.round() - (i32::from(code) - quant.zero_point) as f32).abs();
+        assert!(difference <= 2.0, "{tensor}: off by {difference} codes");
+        difference > 0.0
+    };
+    steps.iter().zip(codes).filter(|pair| is_wrong(*pair)).count()
+}
+
 #[test]
 fn forward_gives_what_the_integer_reference_stores() {
     let own =
         Int8 { concat: Scales::Own, add: Scales::Own, activation: Between::Fused, outputs: Outputs::Real };
-    let shared = Int8 {
-        concat: Scales::Shared,
-        add: Scales::Shared,
-        activation: Between::Stored,
-        outputs: Outputs::Stored,
-    };
     for act in [Activation::Silu, Activation::Relu, Activation::LeakyRelu, Activation::Mish] {
-        for rules in [own, shared] {
+        for rules in [own, SHARED] {
             let Case { int8, .. } = case(act, rules);
             let (image, torch) = picture();
             let expected = run_integer(&int8, &image).unwrap();
@@ -121,15 +141,13 @@ fn forward_gives_what_the_integer_reference_stores() {
             let (bound, compared) = if act == Activation::LeakyRelu { (4, 4) } else { (50, nodes.len()) };
             for (&id, found) in nodes.iter().zip(&found).take(compared) {
                 let Some(planes) = &expected[id] else { continue };
-                let steps = super::super::net::to_vec(&(found / f64::from(planes.quant.scale))).unwrap();
-                let wrong = |(steps, &code): (&f32, &i8)| {
-                    let difference =
-                        (steps.round() - (i32::from(code) - planes.quant.zero_point) as f32).abs();
-                    assert!(difference <= 2.0, "{act:?}, node {id}: off by {difference} codes");
-                    difference > 0.0
-                };
-                let wrong = steps.iter().zip(&planes.data).filter(|pair| wrong(*pair)).count();
-                assert!(wrong * bound <= steps.len(), "{act:?}, node {id}: {wrong} of {} codes", steps.len());
+                let tensor = format!("{act:?}, node {id}");
+                let wrong = wrong_codes(&tensor, found, &planes.data, planes.quant);
+                assert!(
+                    wrong * bound <= planes.data.len(),
+                    "{tensor}: {wrong} of {} codes",
+                    planes.data.len()
+                );
             }
         }
     }

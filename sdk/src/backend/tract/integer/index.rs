@@ -78,6 +78,12 @@ impl<'a> Index<'a> {
         self.constants.contains_key(name)
     }
 
+    /// Whether the float tensor `name` is dequantized from something that the model computes.
+    pub fn is_stored(&self, name: &str) -> bool {
+        let maker = self.maker(name).filter(|node| node.op_type == "DequantizeLinear");
+        maker.and_then(|node| node.input.first()).is_some_and(|stored| !self.is_constant(stored))
+    }
+
     /// The value of a scalar float constant.
     pub fn scalar(&self, name: &str) -> Option<f32> {
         match self.floats(name)?.as_slice() {

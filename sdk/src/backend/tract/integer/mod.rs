@@ -78,6 +78,14 @@ pub(super) fn rewrite(graph: &mut GraphProto, wanted: &[String]) {
     remove_unread(graph, wanted);
 }
 
+/// Names of the operators, convolutions apart, that read stored activations as floats in `graph`, which is rewritten.
+pub(super) fn left_in_floats(graph: &GraphProto) -> Vec<String> {
+    let index = Index::of(graph);
+    let reads_stored = |node: &&NodeProto| node.input.iter().any(|input| index.is_stored(input));
+    let left = graph.node.iter().filter(|node| node.op_type != "Conv").filter(reads_stored);
+    left.map(|node| node.name.clone()).collect()
+}
+
 /// Drops what no output depends on: floats that nobody reads any more.
 fn remove_unread(graph: &mut GraphProto, wanted: &[String]) {
     let outputs = graph.output.iter().map(|output| &output.name);
