@@ -21,6 +21,7 @@ const LARGEST_MAP_BYTES: u64 = 64 << 20;
 /// Which blocks of an image matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bmap {
+    board: Option<String>,
     image_bytes: u64,
     ranges: Vec<Range>,
 }
@@ -51,7 +52,12 @@ impl Bmap {
                 .with_context(|| format!("cannot read byte {start} and on of {}", image.display()))?;
             Ok(Range { start, bytes, sha256 })
         });
-        Ok(Self { image_bytes, ranges: ranges.collect::<Result<_>>()? })
+        Ok(Self { board: None, image_bytes, ranges: ranges.collect::<Result<_>>()? })
+    }
+
+    /// The same map, of an image that only this board boots.
+    pub fn for_board(self, name: &str) -> Self {
+        Self { board: Some(name.to_owned()), ..self }
     }
 
     /// The map that belongs to an image: the file beside it that ends in `.bmap`, or all of the image where there is none.
@@ -134,16 +140,19 @@ impl Bmap {
             number("MappedBlocksCount")? == mapped,
             "MappedBlocksCount is not the {mapped} blocks that are listed"
         );
-        Ok(Self { image_bytes, ranges })
+        let board = root.children().filter(roxmltree::Node::is_comment).find_map(board_of);
+        Ok(Self { board, image_bytes, ranges })
     }
 
     /// The map as text. The same image gives the same text.
     pub fn to_xml(&self) -> String {
         let block = |byte: u64| byte / BLOCK_BYTES;
         let mapped: u64 = self.ranges.iter().map(|range| range.bytes.div_ceil(BLOCK_BYTES)).sum();
+        let board =
+            self.board.iter().map(|name| format!("  <!--{BOARD_WORD}{name} -->\n")).collect::<String>();
         let mut text = format!(
             "<?xml version=\"1.0\" ?>\n<!-- Blocks of the disk image beside this file that matter; bmaptool copies them. -->\n\
-             <bmap version=\"2.0\">\n  <ImageSize> {} </ImageSize>\n  <BlockSize> {BLOCK_BYTES} </BlockSize>\n  \
+             <bmap version=\"2.0\">\n{board}  <ImageSize> {} </ImageSize>\n  <BlockSize> {BLOCK_BYTES} </BlockSize>\n  \
              <BlocksCount> {} </BlocksCount>\n  <MappedBlocksCount> {mapped} </MappedBlocksCount>\n  \
              <ChecksumType> sha256 </ChecksumType>\n  <BmapFileChecksum> {NO_CHECKSUM} </BmapFileChecksum>\n  <BlockMap>\n",
             self.image_bytes,
@@ -158,6 +167,11 @@ impl Bmap {
         text.push_str("  </BlockMap>\n</bmap>\n");
         let checksum = hex(&Sha256::digest(&text));
         text.replacen(NO_CHECKSUM, &checksum, 1)
+    }
+
+    /// The board that the image is for, where the map says it.
+    pub fn board(&self) -> Option<&str> {
+        self.board.as_deref()
     }
 
     /// Bytes of the image.
@@ -179,6 +193,15 @@ impl Bmap {
 /// Where the map of an image lies.
 pub fn path_beside(image: &Path) -> PathBuf {
     image.with_extension("bmap")
+}
+
+/// What begins the comment that names the board. A comment, because every reader of the format skips those; it is covered by the
+/// map's checksum as all of the map is.
+const BOARD_WORD: &str = " Board: ";
+
+fn board_of(comment: roxmltree::Node) -> Option<String> {
+    let name = comment.text()?.strip_prefix(BOARD_WORD)?.trim();
+    Some(name.to_owned())
 }
 
 /// What stands for a map's own checksum while that is computed.
@@ -285,8 +308,24 @@ mod tests {
     }
 
     #[test]
+    fn a_map_says_which_board_its_image_is_for() {
+        let (_folder, _, map) = example(&[(0, 1)]);
+        assert_eq!(Bmap::parse(&map.to_xml()).unwrap().board(), None);
+        for board in boards::names() {
+            let map = map.clone().for_board(board);
+            assert_eq!(map.to_xml(), map.to_xml());
+            let read = Bmap::parse(&map.to_xml()).unwrap();
+            assert_eq!((read.board(), &read), (Some(board), &map));
+        }
+        let edited = map.for_board("rk3568").to_xml().replace("rk3568", "rk3566");
+        let error = Bmap::parse(&edited).unwrap_err();
+        assert!(error.to_string().contains("damaged or edited"), "{error}");
+    }
+
+    #[test]
     fn bmap_parser_reads_the_same() {
         let (_folder, _, map) = example(&[(0, 1), (9000, 10), (16384, 1)]);
+        let map = map.for_board("qemu-virt");
         let theirs = bmap_parser::Bmap::from_xml(&map.to_xml()).unwrap();
         assert_eq!(theirs.image_size(), map.image_bytes());
         let spans = theirs

@@ -13,7 +13,7 @@ use crate::cross::{self, Toolchain};
 use crate::flash::Usb;
 use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV};
 use crate::workspace::{Workspace, succeeds};
-use crate::{aarch64, headers, libtorch, python, test_board};
+use crate::{aarch64, cargo_deb, headers, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask doctor`.
 #[derive(Debug, clap::Args)]
@@ -119,6 +119,7 @@ fn of_machine(workspace: &Workspace) -> Result<Vec<Finding>> {
         succeeds("cargo", &["nextest", "--version"]),
         pinned::install("cargo-nextest"),
     ));
+    findings.push(packer());
     findings.push(of_need(&aarch64::EMULATOR));
     findings.extend(needs_of_emulating());
     findings.extend([SSH, SSHD, GENIMAGE, E2FSPROGS].iter().map(of_need));
@@ -151,6 +152,7 @@ fn needs_of_building(workspace: &Workspace, board: &Board) -> Vec<Finding> {
     }
     findings.push(finding(LIBCLANG.name, "compiling for cameras", (LIBCLANG.is_met)(), remedy_of(&LIBCLANG)));
     findings.push(camera_headers(workspace));
+    findings.push(packer());
     if build_board::needs_compiler(board) {
         let mut toolkit = toolkit(workspace);
         toolkit.remedy += ", or `build-board --cpu-only`";
@@ -212,6 +214,11 @@ fn camera_headers(workspace: &Workspace) -> Finding {
     finding("headers of V4L2", "compiling for cameras", is_there, "`cargo xtask setup`")
 }
 
+fn packer() -> Finding {
+    let is_there = cargo_deb::find().is_ok();
+    finding(cargo_deb::NAME, "packing what boards install", is_there, "`cargo xtask setup deb`")
+}
+
 fn toolkit(workspace: &Workspace) -> Finding {
     let is_there = python::RKNN.is_there(workspace);
     finding("rknn-toolkit2", "compiling for Rockchip's NPUs", is_there, "`cargo xtask setup rknn`")
@@ -254,6 +261,7 @@ mod tests {
                 // The programs are always built with cameras.
                 (LIBCLANG.name, true),
                 ("headers of V4L2", true),
+                (cargo_deb::NAME, true),
                 ("rknn-toolkit2", build_board::needs_compiler(&board)),
                 (GENIMAGE.name, flash.layout.is_some()),
                 (E2FSPROGS.name, flash.layout.is_some()),
@@ -301,9 +309,16 @@ mod tests {
             let commands = commands(&finding.remedy);
             assert!(!commands.is_empty() && commands.iter().all(|command| command.len() > 3), "{finding:?}");
         }
-        for part in
-            ["arm-rockchip830", "uclibceabihf", "Rust for aarch64", "zig", "rknn-toolkit2", "USB", "Rust 1."]
-        {
+        for part in [
+            "arm-rockchip830",
+            "uclibceabihf",
+            "Rust for aarch64",
+            "zig",
+            "cargo-deb",
+            "rknn-toolkit2",
+            "USB",
+            "Rust 1.",
+        ] {
             assert!(
                 findings.iter().any(|it| it.name.contains(part)),
                 "{part} was not looked at: {findings:?}"

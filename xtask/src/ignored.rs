@@ -31,6 +31,8 @@ pub enum Need {
     Toolkit,
     /// Debian's tool that reads packages.
     Dpkg,
+    /// What packs them, which `cargo xtask setup deb` installs.
+    CargoDeb,
     /// systemd's reader of units.
     SystemdAnalyze,
     /// A browser without a window.
@@ -49,7 +51,7 @@ pub enum Need {
     Time,
 }
 
-const NEEDS: [(Need, &str); 14] = [
+const NEEDS: [(Need, &str); 15] = [
     (Need::SharedData, "../shared/data"),
     (Need::Python, "the Python venv of cargo xtask"),
     (Need::VendorHeader, "the crate rknn-sys-rs"),
@@ -57,6 +59,7 @@ const NEEDS: [(Need, &str); 14] = [
     (Need::Qemu, "qemu-system-aarch64 of cargo xtask setup qemu"),
     (Need::Toolkit, "rknn-toolkit2 of cargo xtask setup rknn"),
     (Need::Dpkg, "dpkg-deb"),
+    (Need::CargoDeb, "cargo-deb of cargo xtask setup deb"),
     (Need::SystemdAnalyze, "systemd-analyze"),
     (Need::Chromium, "chromium"),
     (Need::Ffprobe, "ffprobe"),

@@ -8,6 +8,7 @@ mod bench;
 mod bmap;
 mod boards;
 mod build_board;
+mod cargo_deb;
 mod check;
 mod codegen;
 mod cross;

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: system packages, libtorch and the headers of V4L2, and what else is asked for.
-//! The other commands call what they need of it themselves, but for qemu, zig and other architectures; it is also here for CI and for
-//! offline preparation.
+//! The other commands call what they need of it themselves, but for qemu, zig, cargo-deb and other architectures; it is also
+//! here for CI and for offline preparation.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::cross::zig;
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::Workspace;
-use crate::{aarch64, armhf, headers, libtorch, python, test_board};
+use crate::{aarch64, armhf, cargo_deb, headers, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -25,8 +25,8 @@ pub struct Args {
 /// What not everybody needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// zig, aarch64 and qemu at once: what `build-board` needs for most boards, and what `cargo xtask test` boots one in qemu with. A
-    /// guest's kernel that is there is not renewed.
+    /// deb, zig, aarch64 and qemu at once: what `build-board` needs for most boards, and what `cargo xtask test` boots one in
+    /// qemu with. A guest's kernel that is there is not renewed.
     Boards,
     /// toolchains/venv, the Python environment of the tests.
     Python,
@@ -38,6 +38,8 @@ enum Part {
     Qemu,
     /// toolchains/rknn, the Python environment of Rockchip's compiler: for `train-host convert --target rk3588`.
     Rknn,
+    /// cargo-deb, with which `cargo xtask build-board` packs what boards install; it is compiled into your cache.
+    Deb,
     /// zig, the linker that `cargo xtask build-board` needs for boards with an old glibc; it is unpacked in your cache.
     Zig,
     /// What disk images are made with, and the ssh server that flashing is tested with.
@@ -61,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 impl Part {
     /// What `boards` stands for.
-    const FOR_BOARDS: [Self; 3] = [Self::Zig, Self::Aarch64, Self::Qemu];
+    const FOR_BOARDS: [Self; 4] = [Self::Deb, Self::Zig, Self::Aarch64, Self::Qemu];
 
     fn provide(self, workspace: &Workspace) -> Result<()> {
         match self {
@@ -69,6 +71,7 @@ impl Part {
             Self::Python => python::TESTS.provide(workspace).map(drop),
             Self::Aarch64 => aarch64::set_up(workspace),
             Self::Armhf => armhf::set_up(),
+            Self::Deb => cargo_deb::provide(workspace),
             Self::Zig => zig::provide(workspace).map(drop),
             Self::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD]),
             Self::Qemu => test_board::renew(),
@@ -106,7 +109,7 @@ mod tests {
     fn one_step_sets_up_all_that_the_board_test_needs() {
         let line = Line::try_parse_from(["setup", "boards"]).unwrap();
         assert_eq!(line.args.parts, [Part::Boards]);
-        for part in [Part::Zig, Part::Aarch64, Part::Qemu] {
+        for part in [Part::Deb, Part::Zig, Part::Aarch64, Part::Qemu] {
             assert!(Part::FOR_BOARDS.contains(&part), "{part:?}");
         }
     }

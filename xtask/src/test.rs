@@ -13,7 +13,7 @@ use crate::cross::pinned;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER, SSH, SSHD};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{aarch64, armhf, headers, image, libtorch, python, test_board, workspace};
+use crate::{aarch64, armhf, cargo_deb, headers, image, libtorch, python, test_board, workspace};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -114,6 +114,7 @@ impl Bench {
         ] {
             available.extend(system::on_path(program).then_some(need));
         }
+        available.extend(cargo_deb::find().is_ok().then_some(Need::CargoDeb));
         let broker = ["mosquitto", "mosquitto_passwd", "mosquitto_sub"];
         available.extend(broker.into_iter().all(system::on_path).then_some(Need::Mosquitto));
         available.extend(system::are_met(&image::TOOLS).then_some(Need::ImageTools));

@@ -1,5 +1,5 @@
 //! `examples/package/activate` on this machine, below a folder that plays a board: new versions, failing ones, damaged ones,
-//! what the device demands of them, the way back, and a kill before and after every step it takes.
+//! what the device demands of them, the way back, and a kill before and after every step it takes, or a disk that is full there.
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -10,14 +10,18 @@ use std::process::{Command, Output};
 
 const ACTIVATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package/activate");
 const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package/run");
+const UNIT: &str = "repedge-camera-demo.service";
+const UNIT_FILE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package/repedge-camera-demo.service");
 
-/// A self-test that passes while the file `fails` beside its program is not there, and that takes what nobody signed only
+/// A self-test that passes while neither `fails` nor `hangs` lies beside its program, and that takes what nobody signed only
 /// alone, as the real one. A signature is the name of the file of its key.
 const SELF_TEST: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$REPEDGE_ROOT/self-tests"
 if [ "$1" = --verify-file ]; then [ "$3 $5" = "--signature --keys" ] && [ -e "$6/$(cat "$4")" ]; exit; fi
 case "$*" in *--allow-unsigned*--commit* | *--allow-unsigned*--keys* | *--keys*--allow-unsigned*) exit 2 ;; esac
+[ ! -e "$here/hangs" ] || exec /bin/sleep 1000
 [ ! -e "$here/fails" ] || exit 1
 "#;
 
@@ -30,14 +34,19 @@ echo "$*" >> "$REPEDGE_ROOT/systemctl"
 [ "$(wc -l < "$REPEDGE_ROOT/systemctl")" -le "$(cat "$REPEDGE_ROOT/looks")" ]
 "#;
 
-/// Stands for a program that `activate` runs: counts, and kills `activate` before or after the chosen call. Syncing
-/// every disk of this machine would only take time.
+/// Stands for a program that `activate` runs: counts, and kills `activate` before or after the chosen call, or fails at it as
+/// on a full disk. Syncing every disk of this machine would only take time.
 const SHIM: &str = r#"#!/bin/sh
 calls=$(($(cat "$REPEDGE_ROOT/calls") + 1))
 echo "$calls" > "$REPEDGE_ROOT/calls"
 [ "$KILL_BEFORE" != "$calls" ] || { kill -9 "$PPID"; exit 1; }
 name=$(basename "$0")
 status=0
+if [ "$FULL_AT" = "$calls" ]; then
+    if [ "$name $1" = "cp -R" ]; then /bin/mkdir -p "$3" && echo half >"$3/model.bundle"; fi
+    echo "$name: No space left on device" >&2
+    exit 1
+fi
 [ "$name" = sync ] || "/bin/$name" "$@" || status=$?
 [ "$KILL_AFTER" != "$calls" ] || kill -9 "$PPID"
 exit "$status"
@@ -135,7 +144,7 @@ impl Device {
         let path = format!("{}:{}", self.path("shims").display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("sh");
         command.arg(ACTIVATE).args(arguments).env("REPEDGE_ROOT", self.root.path()).env("PATH", path);
-        command.env("KILL_BEFORE", "0").env("KILL_AFTER", "0");
+        command.env("KILL_BEFORE", "0").env("KILL_AFTER", "0").env("FULL_AT", "0");
         command
     }
 
@@ -180,6 +189,13 @@ impl Device {
         assert_eq!(fs::read_to_string(folder.join("model.bundle")).unwrap(), format!("model of {version}"));
         assert!(folder.join("bin/self-test").is_file() && folder.join("board.json").is_file());
         Some(version)
+    }
+
+    /// Nothing half-made lies there.
+    fn expect_tidy(&self, when: &str) {
+        assert!(self.versions().iter().all(|name| !name.starts_with('.')), "{when}: {:?}", self.versions());
+        let state = names(&self.path("var/lib/repedge"));
+        assert!(state.iter().all(|name| !name.starts_with(".link")), "{when}: {state:?}");
     }
 
     fn versions(&self) -> Vec<String> {
@@ -232,20 +248,23 @@ fn a_version_tests_itself_before_the_switch_and_forbids_others_only_when_asked()
             assert!(output.status.success(), "{arguments:?}: {}", said(&output));
         }
         let state = "ROOT/var/lib/repedge";
-        let version = format!("{state}/versions/1.0+a");
-        let common = format!(
-            "{version}/model.bundle --board {version}/board.json --state {state}/minimum-security-version"
-        );
-        let expected = if is_signed {
-            let common = format!("{common} --keys {version}/keys");
-            vec![
-                format!("{common} --quick"),
-                format!("{common} --json x"),
-                format!("{common} --quick --commit"),
-            ]
-        } else {
-            vec![format!("--allow-unsigned {common} --quick"), format!("--allow-unsigned {common} --json x")]
+        let asked = |folder: &str| {
+            let version = format!("{state}/versions/{folder}");
+            let common = format!(
+                "{version}/model.bundle --board {version}/board.json --state {state}/minimum-security-version"
+            );
+            if is_signed {
+                format!("{common} --keys {version}/keys")
+            } else {
+                format!("--allow-unsigned {common}")
+            }
         };
+        // It is tested before it has its name.
+        let mut expected =
+            vec![format!("{} --quick", asked(".new-1.0+a")), format!("{} --json x", asked("1.0+a"))];
+        if is_signed {
+            expected.push(format!("{} --quick --commit", asked("1.0+a")));
+        }
         let runs = fs::read_to_string(device.path("self-tests")).unwrap();
         let runs = runs.replace(device.root.path().to_str().unwrap(), "ROOT");
         assert_eq!(runs.lines().collect::<Vec<_>>(), expected);
@@ -275,9 +294,13 @@ fn a_service_is_up_when_it_stays_up() {
     assert!(without.status.success() && said(&without).contains("no service"), "{}", said(&without));
     let units = device.path("usr/lib/systemd/system");
     fs::create_dir_all(&units).unwrap();
-    fs::write(units.join("repedge-camera-demo.service"), "").unwrap();
-    // It does not start; it ends after two looks; it stays.
-    for (looks, code) in [(0, 1), (3, 1), (100, 0)] {
+    fs::write(units.join(UNIT), "").unwrap();
+    // What hangs once it has said that it is ready is ended by its watchdog, and looked at once a second until then.
+    let unit = fs::read_to_string(UNIT_FILE).unwrap();
+    let watchdog_s = unit.lines().find_map(|line| line.strip_prefix("WatchdogSec=")).unwrap();
+    let until_watchdog = 1 + watchdog_s.parse::<u32>().unwrap();
+    // It does not start; it ends after two looks; it hangs; it stays.
+    for (looks, code) in [(0, 1), (3, 1), (until_watchdog, 1), (100, 0)] {
         fs::write(device.path("looks"), looks.to_string()).unwrap();
         let _ = fs::remove_file(device.path("systemctl"));
         let output = device.activate(&["--start"]);
@@ -302,6 +325,74 @@ fn a_version_that_fails_leaves_the_old_one_running() {
     let output = first.activate(&[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("no version runs"), "{}", said(&output));
+}
+
+#[test]
+fn a_self_test_that_hangs_is_ended_and_has_failed() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.expect(&[]);
+    let hanging = |arguments: &[&str]| {
+        let output = device.command(arguments).env("REPEDGE_SELF_TEST_LIMIT_S", "1").output().unwrap();
+        assert!(said(&output).contains("had not ended after 1 s"), "{arguments:?}: {}", said(&output));
+        output
+    };
+    device.install("1.0+b", &["hangs"]);
+    let output = hanging(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("version 1.0+a runs"), "{}", said(&output));
+
+    device.install("1.0+b", &[]);
+    device.expect(&[]);
+    device.write("var/lib/repedge/versions/1.0+a/bin/hangs", "");
+    assert_eq!(hanging(&["--rollback"]).status.code(), Some(1));
+    assert_eq!(device.current().as_deref(), Some("1.0+b"));
+    device.write("var/lib/repedge/versions/1.0+b/bin/hangs", "");
+    assert!(!hanging(&["--self-test"]).status.success());
+    assert_eq!(hanging(&["--commit"]).status.code(), Some(1));
+}
+
+/// A damaged package of the version that runs is tested before it takes a file's place.
+#[test]
+fn the_version_that_runs_is_mended_only_by_what_passes() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.expect(&[]);
+    device.install("1.0+a", &["fails"]);
+    let said = device.refusal(&[]);
+    assert!(said.contains("version 1.0+a failed") && said.contains("version 1.0+a runs"), "{said}");
+    device.expect_tidy("after a failure");
+    assert_eq!(names(&device.path("var/lib/repedge/current/bin")), ["camera-demo", "self-test"]);
+    device.expect(&["--self-test"]);
+}
+
+/// A disk that is full at any step: what runs is whole and said, and nothing half-made takes more of it.
+#[test]
+fn a_full_disk_at_any_step_leaves_nothing_half_made() {
+    for arguments in [&[][..], &["--rollback"]] {
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            let device = Device::new();
+            for version in ["1.0+a", "1.0+b"] {
+                device.install(version, &[]);
+                device.expect(&[]);
+            }
+            device.install("1.0+c", &[]);
+            let output = device.command(arguments).env("FULL_AT", steps.to_string()).output().unwrap();
+            if output.status.success() {
+                break;
+            }
+            let when = format!("{arguments:?}, step {steps}: {}", said(&output));
+            assert!(when.contains("No space left on device"), "{when}");
+            assert!(when.contains(&format!("version {} runs", device.current().unwrap())), "{when}");
+            device.expect_tidy(&when);
+            // With room again the new version comes.
+            device.expect(&[]);
+            assert_eq!(device.current().as_deref(), Some("1.0+c"), "{when}");
+        }
+        assert!(steps > 5, "only {steps} steps were found to fail at");
+    }
 }
 
 #[test]
@@ -376,6 +467,34 @@ fn a_kill_at_any_step_leaves_a_version_that_runs_and_can_be_mended() {
         }
     }
     assert!(kills > 30, "only {kills} steps were found to kill at");
+}
+
+/// Kills an activation that fails at every step there is, also where it clears away what has failed.
+#[test]
+fn a_kill_at_any_step_of_a_failure_leaves_the_version_that_runs() {
+    let mut kills = 0;
+    for variable in ["KILL_BEFORE", "KILL_AFTER"] {
+        for failing in ["1.0+a", "1.0+b"] {
+            for at in 1.. {
+                let device = Device::new();
+                device.install("1.0+a", &[]);
+                device.expect(&[]);
+                device.install(failing, &["fails"]);
+                let output = device.command(&[]).env(variable, at.to_string()).output().unwrap();
+                assert!(!output.status.success(), "{variable}={at}");
+                assert_eq!(device.current().as_deref(), Some("1.0+a"), "{variable}={at}");
+                device.expect(&["--self-test"]);
+                if output.status.code() == Some(1) {
+                    break;
+                }
+                kills += 1;
+                device.install("1.0+c", &[]);
+                device.expect(&[]);
+                assert_eq!(device.versions(), ["1.0+a", "1.0+c"], "{variable}={at}");
+            }
+        }
+    }
+    assert!(kills > 15, "only {kills} steps were found to kill at");
 }
 
 /// Kills the way back, also the one after a way back, at every step there is: both links are the old ones or the new ones.
@@ -601,11 +720,62 @@ fn a_package_is_verified_by_the_version_that_runs() {
     device.expect(&verify);
     device.write("package.deb.minisig", "owner.pub");
     device.refusal(&verify);
+    // Keys of the device's own count alone, as they are now.
     device.write("etc/repedge/keys/owner.pub", "key");
     device.expect(&verify);
+    device.write("package.deb.minisig", "ours.pub");
+    assert!(device.refusal(&verify).contains("not signed by a key that this device trusts"));
+    device.install("1.0+d", &[]);
+    device.expect(&[]);
+    fs::rename(device.path("etc/repedge/keys/owner.pub"), device.path("etc/repedge/keys/newer.pub")).unwrap();
+    for (signer, is_trusted) in [("device-owner.pub", false), ("owner.pub", false), ("newer.pub", true)] {
+        device.write("package.deb.minisig", signer);
+        assert_eq!(device.activate(&verify).status.success(), is_trusted, "{signer}");
+    }
     fs::remove_file(device.path("package.deb.minisig")).unwrap();
     device.allow_unsigned();
     device.expect(&verify);
+}
+
+#[test]
+fn a_package_that_the_device_has_moved_on_from_is_refused_before_it_is_installed() {
+    let device = Device::new();
+    device.install("1.0+a", &[]);
+    device.write("usr/lib/repedge/package/keys/ours.pub", "key");
+    device.expect(&[]);
+    let package = device.path("package.tar.gz");
+    let verify = ["--verify", package.to_str().unwrap()];
+    device.write("package.tar.gz.minisig", "ours.pub");
+    let pack = |security_version: Option<&str>| {
+        let said = "packed/usr/lib/repedge/package/security-version";
+        device.write("packed/usr/lib/repedge/package/VERSION", "1.0\n");
+        let _ = fs::remove_file(device.path(said));
+        if let Some(security_version) = security_version {
+            device.write(said, security_version);
+        }
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(device.path("packed")).arg("-czf").arg(&package).arg("./usr");
+        assert!(tar.status().unwrap().success());
+    };
+    pack(Some("2\n"));
+    device.expect(&verify);
+    for allows_unsigned in [false, true] {
+        if allows_unsigned {
+            device.allow_unsigned();
+        }
+        device.write("var/lib/repedge/minimum-security-version", "3\n");
+        for (found, shown) in [(Some("2\n"), "2"), (None, "0"), (Some("many\n"), "many")] {
+            pack(found);
+            let said = device.refusal(&verify);
+            let expected = format!("has security version {shown}, expected at least 3");
+            assert!(said.contains(&expected) && said.contains("version 1.0+a runs"), "{said}");
+        }
+        for found in ["3\n", "10\n"] {
+            pack(Some(found));
+            device.expect(&verify);
+        }
+        fs::remove_file(device.path("var/lib/repedge/minimum-security-version")).unwrap();
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
 
 /// The last line of every plan.
 const NOTHING_DONE: &str = "nothing was done: this was --dry-run";
@@ -30,6 +31,10 @@ fn deb(control: &str) -> Vec<u8> {
     members.into_inner().unwrap()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
 /// A folder with a package, an image, and an `ssh` that leaves a mark.
 struct Desk {
     folder: tempfile::TempDir,
@@ -48,6 +53,20 @@ impl Desk {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Puts a block map of the image beside it, as `build-board` and other tools do.
+    fn map_image(&self, board: Option<&str>) {
+        let board = board.map(|name| format!("<!-- Board: {name} -->")).unwrap_or_default();
+        let (digest, zeros) = (hex(&fs::read(self.path("x.img")).unwrap()), "0".repeat(64));
+        let map = format!(
+            "<bmap version=\"2.0\">{board}<ImageSize>1048576</ImageSize><BlockSize>4096</BlockSize>\
+             <BlocksCount>256</BlocksCount><MappedBlocksCount>256</MappedBlocksCount><ChecksumType>sha256</ChecksumType>\
+             <BmapFileChecksum>{zeros}</BmapFileChecksum>\
+             <BlockMap><Range chksum=\"{digest}\">0-255</Range></BlockMap></bmap>"
+        );
+        let sealed = map.replace(&zeros, &hex(map.as_bytes()));
+        fs::write(self.path("x.bmap"), sealed).unwrap();
     }
 
     /// What flashing prints with these arguments; `@` begins a name in the folder.
@@ -119,6 +138,38 @@ fn a_package_of_another_board_goes_nowhere() {
         assert!(said.contains("x.deb is for rk3588, not for rk3568"), "{said}");
     }
     desk.expect_unchanged();
+}
+
+/// Over USB an rk3566 looks like an rk3568, and a card looks like any: the image must say it.
+#[test]
+fn an_image_of_another_board_goes_nowhere() {
+    let desk = Desk::new();
+    desk.map_image(Some("rk3568"));
+    for way in [&["--usb"][..], &["--usb", "--dry-run"]] {
+        let output = desk.flash(&[&["rk3566", "--image", "@x.img"][..], way].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("x.img is for \"rk3568\"") && said.contains("not for rk3566"), "{said}");
+        assert!(said.contains("nothing was written") && output.stdout.is_empty(), "{said}");
+    }
+    desk.plan(&["rk3568", "--usb", "--image", "@x.img", "--dry-run"]);
+}
+
+#[test]
+fn an_image_that_does_not_say_its_board_is_left_to_the_user_in_words() {
+    let desk = Desk::new();
+    let said = || {
+        let output = desk.flash(&["rk3566", "--usb", "--image", "@x.img", "--dry-run"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let words = "no block map beside it says which board it is for, so see to it that it is rk3566";
+    assert!(said().contains(words), "{}", said());
+    desk.map_image(None);
+    assert!(said().contains(words), "{}", said());
+    desk.map_image(Some("rk3566"));
+    assert!(!said().contains("which board"), "{}", said());
 }
 
 #[test]

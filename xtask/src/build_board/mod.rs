@@ -3,6 +3,7 @@
 
 mod archive;
 mod deb;
+mod manifest;
 mod model;
 mod notice;
 mod package;
@@ -31,6 +32,7 @@ use crate::system;
 use crate::test_board;
 use crate::unpack;
 use crate::workspace::Workspace;
+use deb::Packer;
 use model::Bundle;
 pub use model::{Converter, needs_compiler};
 use package::Package;
@@ -120,6 +122,7 @@ pub fn folder_of(workspace: &Workspace, board: &str) -> Result<PathBuf> {
 pub fn build_in(workspace: &Workspace, args: &Args, folder: &Path) -> Result<()> {
     let board = Board::find(&args.board)?;
     // What is missing is said before anything is built, which takes minutes.
+    let packer = Packer::find()?;
     expect_image(&board, args)?;
     if args.image.is_some() {
         system::expect(&image::TOOLS)?;
@@ -129,7 +132,7 @@ pub fn build_in(workspace: &Workspace, args: &Args, folder: &Path) -> Result<()>
     let programs = programs::build(workspace, &board, &args.examples, args.with)?;
     let (package, bundle) = pack(workspace, &board, args, &programs, signer.as_ref())?;
     let staged = unpack::beside(folder, "building");
-    let job = Job { workspace, board: &board, args, programs: &programs, package: &package, signer };
+    let job = Job { workspace, board: &board, args, packer, programs: &programs, package: &package, signer };
     let image = job.write(&staged).inspect_err(|_| {
         // The error that stopped us matters more than one about the remains.
         let _ = fs::remove_dir_all(&staged);
@@ -178,6 +181,7 @@ struct Job<'a> {
     workspace: &'a Workspace,
     board: &'a Board,
     args: &'a Args,
+    packer: Packer,
     programs: &'a Programs,
     package: &'a Package,
     signer: Option<Signer>,
@@ -191,9 +195,9 @@ impl Job<'_> {
         package.tree.write_to(&folder.join("root"))?;
         let outputs = [
             (format!("repedge-{}-{}.tar.gz", board.name, package.version), archive::tar_gz(&package.tree)?),
-            (deb::file_name(board, programs, package), deb::write(board, programs, package)?),
+            (deb::file_name(board, programs, package), self.packer.pack(board, programs, package)?),
         ];
-        let mut made = Made::default();
+        let mut made = Made { packers: self.packer.programs(), ..Made::default() };
         for (name, bytes) in &outputs {
             put(&folder.join(name), bytes)?;
             made.outputs.push(Item::of(name, bytes));

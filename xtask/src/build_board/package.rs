@@ -21,8 +21,16 @@ const FILES: &str = "examples/package";
 const SETTINGS: &str = "examples/camera-demo/camera-demo.toml";
 /// Where the package lies on a board; `activate` copies it from there.
 const PACKAGE: &str = "usr/lib/repedge/package";
+/// Where the device's owner puts keys, and what says so there: a package with an empty folder cannot be packed.
+const OWNERS_KEYS: &str = "etc/repedge/keys/README";
+const ABOUT_KEYS: &str = "\
+# The public keys (*.pub) that this device trusts. While there is one here, they alone count: those that a package brings do not.
+# `cargo xtask keys generate` makes a pair; the private key stays on the machine that signs.
+";
 /// Marks a version whose bundle nobody signed, so that a board can say so. It allows nothing: that is the board's to say.
 const UNSIGNED: &str = "usr/lib/repedge/package/unsigned";
+/// The bundle's security version, for who must know it before anything of the package is installed.
+const SECURITY_VERSION: &str = "usr/lib/repedge/package/security-version";
 /// Where Debian's packages say what they are under; the notice of what is linked lies beside it.
 const DOCS: &str = "usr/share/doc/repedge";
 /// The license of what is ours.
@@ -73,6 +81,7 @@ pub fn compose(
     }
     composer.package.inputs.push((bundle.source.clone(), sha256_of(&bundle.bytes)));
     composer.add(&format!("{PACKAGE}/model.bundle"), DATA, bundle.bytes.clone())?;
+    composer.add(SECURITY_VERSION, DATA, format!("{}\n", bundle.security_version).into_bytes())?;
     composer.own("activate", &format!("{PACKAGE}/activate"), PROGRAM)?;
     composer.own("run", &format!("{PACKAGE}/run"), PROGRAM)?;
     composer.own("60-repedge.rules", "usr/lib/udev/rules.d/60-repedge.rules", DATA)?;
@@ -129,8 +138,7 @@ impl Composer<'_> {
 
     /// The keys that this version verifies with, and the folder of those that are the device's own.
     fn keys(&mut self, keys: &[PathBuf]) -> Result<()> {
-        self.package.tree.put("etc/repedge/keys", Node::folder(0o755))?;
-        self.package.tree.put(&format!("{PACKAGE}/keys"), Node::folder(0o755))?;
+        self.setting(OWNERS_KEYS, ABOUT_KEYS.into())?;
         for key in keys {
             let bytes = fs::read(key).with_context(|| format!("cannot read the key {}", key.display()))?;
             let name = name_of(key)?;
@@ -172,7 +180,8 @@ mod tests {
 
     fn composed(names: &[&str], model: &str, is_signed: bool, keys: &[PathBuf]) -> Package {
         let programs = Programs::of(names, b"programs".into());
-        let bundle = Bundle { bytes: model.into(), is_signed, source: "x.bundle".into() };
+        let bundle =
+            Bundle { bytes: model.into(), is_signed, security_version: 3, source: "x.bundle".into() };
         let board = Board::find("rk3588").unwrap();
         compose(&Workspace::find().unwrap(), &board, &programs, &bundle, keys, 1).unwrap()
     }
@@ -192,6 +201,7 @@ mod tests {
         assert_eq!(self_test, Some(&Node::symlink("board-programs")));
         assert_eq!(text(&package, "usr/lib/repedge/package/model.bundle"), "model");
         assert_eq!(text(&package, "usr/lib/repedge/package/VERSION"), format!("{}\n", package.version));
+        assert_eq!(text(&package, "usr/lib/repedge/package/security-version"), "3\n");
         let board: Board =
             serde_json::from_str(&text(&package, "usr/lib/repedge/package/board.json")).unwrap();
         board.validate("rk3588").unwrap();
@@ -258,7 +268,7 @@ mod tests {
     #[test]
     fn a_version_runs_as_the_board_says_with_its_own_keys() {
         let package = composed(&["camera-demo"], "model", true, &[]);
-        assert_eq!(package.settings, ["etc/repedge/camera-demo.toml"]);
+        assert_eq!(package.settings, ["etc/repedge/camera-demo.toml", "etc/repedge/keys/README"]);
         let current = "/var/lib/repedge/current";
         let service = text(&package, "usr/lib/systemd/system/repedge-camera-demo.service");
         assert!(service.contains(&format!("\nExecStart={current}/run camera-demo --config ")), "{service}");
@@ -318,7 +328,8 @@ mod tests {
         assert_eq!(text(&package, "usr/lib/repedge/package/keys/ours.pub"), "# key");
         let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
         let programs = Programs::of(&[], Vec::new());
-        let bundle = Bundle { bytes: Vec::new(), is_signed: true, source: String::new() };
+        let bundle =
+            Bundle { bytes: Vec::new(), is_signed: true, security_version: 0, source: String::new() };
         let error = compose(&workspace, &board, &programs, &bundle, &[key("ours.key")], 1).unwrap_err();
         assert!(error.to_string().contains("only public keys"), "{error}");
     }

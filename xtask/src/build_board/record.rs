@@ -37,9 +37,12 @@ struct Record<'a> {
     rustc: BTreeMap<&'a str, &'a str>,
     /// The program that it called to link, and the one which that called.
     linkers: Vec<Tool>,
+    /// The programs that packed the `.deb`.
+    packers: Vec<Tool>,
     /// The programs that made the disk image.
     image_makers: Vec<Tool>,
-    /// The Debian packages, with their versions, of compiler, linkers, the libraries they link with, libclang and image makers.
+    /// The Debian packages, with their versions, of compiler, linkers, the libraries they link with, libclang, packers and image
+    /// makers.
     packages: Vec<String>,
     profile: &'a str,
     /// The newest glibc that the programs need, and the oldest that images for the board have.
@@ -63,9 +66,11 @@ pub struct Item {
     sha256: String,
 }
 
-/// What came out, and what made the disk image alone.
+/// What came out, what packed it, and what made the disk image alone.
 #[derive(Debug, Default)]
 pub struct Made {
+    /// The programs that packed the `.deb`.
+    pub packers: Vec<PathBuf>,
     /// Parts of the disk image.
     pub inputs: Vec<Item>,
     /// The programs that put it together.
@@ -133,7 +138,7 @@ pub fn of(
 ) -> Result<String> {
     let glibc_floor = board.target.as_ref().and_then(|target| target.glibc_floor);
     let Tools { rustc, linkers, packaged } = &programs.tools;
-    let files = [linkers.as_slice(), packaged, &made.image_makers].concat();
+    let files = [linkers.as_slice(), packaged, &made.packers, &made.image_makers].concat();
     let tools = |paths: &[PathBuf]| paths.iter().map(|path| Tool::of(path)).collect::<Result<_>>();
     let record = Record {
         board: &board.name,
@@ -141,6 +146,7 @@ pub fn of(
         toolchain: &programs.toolchain,
         rustc: rustc.lines().filter_map(|line| line.split_once(": ")).collect(),
         linkers: tools(linkers)?,
+        packers: tools(&made.packers)?,
         image_makers: tools(&made.image_makers)?,
         packages: tools::packages_of(&files)?,
         profile: &programs.profile,
@@ -278,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_tells_versions_of_linkers_and_image_makers() {
+    fn the_record_tells_versions_of_linkers_packers_and_image_makers() {
         let folder = tempfile::tempdir().unwrap();
         let tool = |name: &str, version: &str| {
             let path = folder.path().join(name);
@@ -290,12 +296,16 @@ mod tests {
         let (workspace, board) = (Workspace::find().unwrap(), Board::find("rk3588").unwrap());
         let programs = Programs { tools, ..Programs::of(&["self-test"], Vec::new()) };
         let written = || {
-            let made = Made { image_makers: vec![folder.path().join("genimage")], ..Made::default() };
+            let path = |name: &str| vec![folder.path().join(name)];
+            let made = Made { packers: path("cargo-deb"), image_makers: path("genimage"), ..Made::default() };
             of(&workspace, &board, &programs, &Package::empty(), made).unwrap()
         };
         tool("genimage", "16");
+        tool("cargo-deb", "cargo-deb 3.8.0");
         let record: serde_json::Value = serde_json::from_str(&written()).unwrap();
         assert_eq!(record["linkers"][0]["version"], "0.17.1");
+        assert_eq!(record["packers"][0]["name"], "cargo-deb");
+        assert_eq!(record["packers"][0]["version"], "cargo-deb 3.8.0");
         assert_eq!(record["image_makers"][0]["name"], "genimage");
         assert_eq!(record["image_makers"][0]["version"], "16");
         assert!(record["packages"].is_array(), "{record}");

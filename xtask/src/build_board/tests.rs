@@ -17,18 +17,26 @@ case "$0" in
 esac
 "#;
 
-/// The service starts, unless the model says otherwise; `up` is there while it runs.
+/// The service starts, unless the model says otherwise; `up` is there while it runs, `enabled` while it starts with the board.
 const SYSTEMCTL: &str = r#"#!/bin/sh
-[ "$1" = is-active ] || echo "$*" >>"$DPKG_ROOT/systemctl"
+case "$1" in is-*) ;; *) echo "$*" >>"$DPKG_ROOT/systemctl" ;; esac
 case "$1" in
-    is-active) [ -e "$DPKG_ROOT/up" ] ;;
+    is-active)
+        [ -e "$DPKG_ROOT/up" ] || exit 3
+        [ "$2" = --quiet ] || echo active
+        ;;
+    is-enabled) [ -e "$DPKG_ROOT/enabled" ] ;;
     restart)
         rm -f "$DPKG_ROOT/up"
         ! grep -q crashes "$DPKG_ROOT/var/lib/repedge/current/model.bundle" || exit 1
         touch "$DPKG_ROOT/up"
         ;;
     stop) rm -f "$DPKG_ROOT/up" ;;
-    enable | disable) for unit; do :; done && [ -f "$DPKG_ROOT/usr/lib/systemd/system/$unit" ] ;;
+    enable | disable)
+        for unit; do :; done
+        [ -f "$DPKG_ROOT/usr/lib/systemd/system/$unit" ] || exit 1
+        if [ "$1" = enable ]; then touch "$DPKG_ROOT/enabled"; else rm -f "$DPKG_ROOT/enabled"; fi
+        ;;
 esac
 "#;
 /// What else the package's scripts call, and must not do to this machine.
@@ -81,7 +89,8 @@ impl Device {
 
     /// The command that installs a package of these programs and that model, and the package's version.
     fn installation(&self, programs: &[&str], model: &str, date_s: u64) -> (Command, String) {
-        let bundle = Bundle { bytes: model.into(), is_signed: true, source: "x.bundle".into() };
+        let bundle =
+            Bundle { bytes: model.into(), is_signed: true, security_version: 3, source: "x.bundle".into() };
         self.installation_of(programs, &bundle, date_s)
     }
 
@@ -90,7 +99,8 @@ impl Device {
         let programs = Programs::of(programs, PROGRAMS.into());
         let package = package::compose(&workspace, &board, &programs, bundle, &[], date_s).unwrap();
         let file = self.path("repedge.deb");
-        fs::write(&file, deb::write(&board, &programs, &package).unwrap()).unwrap();
+        let deb = Packer::find().unwrap().pack(&board, &programs, &package).unwrap();
+        fs::write(&file, deb).unwrap();
         let mut command = self.dpkg();
         command.arg("--install").arg(file);
         (command, package.version)
@@ -104,7 +114,8 @@ impl Device {
 
     /// As [`Self::install`], of a bundle that nobody signed.
     fn install_unsigned(&self, model: &str, date_s: u64) -> (String, Output) {
-        let bundle = Bundle { bytes: model.into(), is_signed: false, source: "x.bundle".into() };
+        let bundle =
+            Bundle { bytes: model.into(), is_signed: false, security_version: 3, source: "x.bundle".into() };
         let (mut command, version) = self.installation_of(&["camera-demo", "self-test"], &bundle, date_s);
         (version, command.output().unwrap())
     }
@@ -145,7 +156,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn an_installed_version_forbids_older_ones_once_its_service_runs() {
     let device = Device::new();
     let (version, output) = device.install("model", 1);
@@ -153,6 +164,7 @@ fn an_installed_version_forbids_older_ones_once_its_service_runs() {
     assert_eq!(device.runs(), version);
     assert_eq!(device.asked(), format!("daemon-reload\nenable --quiet {UNIT}\nrestart {UNIT}\n"));
     assert_eq!(device.self_tests(), ["--quick", "--commit"]);
+    assert!(device.path("root/etc/repedge/keys").is_dir(), "there is no place for the owner's keys");
 
     let removed = device.dpkg().args(["--remove", "repedge"]).output().unwrap();
     assert!(removed.status.success(), "{}", said(&removed));
@@ -162,7 +174,7 @@ fn an_installed_version_forbids_older_ones_once_its_service_runs() {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn flash_commits_by_itself() {
     let device = Device::new();
     let (mut command, version) = device.installation(&["camera-demo", "self-test"], "model", 1);
@@ -172,7 +184,7 @@ fn flash_commits_by_itself() {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn a_version_that_does_not_run_gives_way_to_the_one_that_did() {
     let device = Device::new();
     let (old, _) = device.install("model", 1);
@@ -204,7 +216,7 @@ fn expect_refused(output: &Output) {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn an_unsigned_first_version_needs_the_owners_word() {
     let device = Device::new();
     let (version, output) = device.install_unsigned("model", 1);
@@ -225,7 +237,7 @@ fn an_unsigned_first_version_needs_the_owners_word() {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn an_unsigned_upgrade_leaves_the_old_version_running() {
     let device = Device::new();
     let (signed, _) = device.install("model", 1);
@@ -245,7 +257,7 @@ fn an_unsigned_upgrade_leaves_the_old_version_running() {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn a_signed_package_that_fails_leaves_an_unsigned_version_running() {
     let device = Device::new();
     device.allow_unsigned();
@@ -260,7 +272,7 @@ fn a_signed_package_that_fails_leaves_an_unsigned_version_running() {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn a_device_that_demands_signatures_later_has_no_unsigned_version_to_go_back_to() {
     let device = Device::new();
     device.allow_unsigned();
@@ -278,7 +290,26 @@ fn a_device_that_demands_signatures_later_has_no_unsigned_version_to_go_back_to(
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
+fn a_package_says_its_security_version_before_it_is_installed() {
+    let device = Device::new();
+    let (_, output) = device.install("model", 1);
+    assert!(output.status.success(), "{}", said(&output));
+    device.allow_unsigned();
+    let minimum = device.path("root/var/lib/repedge/minimum-security-version");
+    for (accepted, code) in [("3\n", 0), ("4\n", 1)] {
+        fs::write(&minimum, accepted).unwrap();
+        let mut command = Command::new(device.path("root/var/lib/repedge/current/activate"));
+        command.arg("--verify").arg(device.path("repedge.deb")).env("REPEDGE_ROOT", device.path("root"));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        let refused = said(&output).contains("has security version 3, expected at least 4");
+        assert_eq!(refused, code == 1, "{}", said(&output));
+    }
+}
+
+#[test]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn a_package_of_another_board_is_not_activated() {
     let device = Device::new();
     let (old, _) = device.install("model", 1);
@@ -290,7 +321,7 @@ fn a_package_of_another_board_is_not_activated() {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn a_first_version_whose_service_does_not_run_yet_stays() {
     let device = Device::new();
     let (version, output) = device.install("it crashes", 1);
@@ -299,7 +330,7 @@ fn a_first_version_whose_service_does_not_run_yet_stays() {
 }
 
 #[test]
-#[ignore = "needs dpkg-deb and dpkg"]
+#[ignore = "needs cargo-deb of cargo xtask setup deb, dpkg-deb and dpkg"]
 fn a_package_without_camera_demo_has_no_service() {
     let device = Device::new();
     let (mut command, version) = device.installation(&["detect-image", "self-test"], "model", 1);

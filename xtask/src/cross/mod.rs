@@ -8,6 +8,7 @@ pub mod rust;
 mod vendor;
 pub mod zig;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -71,6 +72,13 @@ pub struct Missing {
     pub remedy: String,
 }
 
+impl fmt::Display for Missing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, purpose, remedy } = self;
+        write!(out, "missing: {what}, {purpose}\n  help: {remedy}")
+    }
+}
+
 impl Toolchain {
     /// The toolchain for a target: zig where it is set up, else the GNU cross compiler where its glibc is not too new.
     ///
@@ -81,10 +89,7 @@ impl Toolchain {
             Ok(toolchain) => return Ok(toolchain),
             Err(missing) => missing,
         };
-        let line = |Missing { what, purpose, remedy }: &Missing| {
-            format!("\n  missing: {what}, {purpose}\n  help: {remedy}")
-        };
-        let lines: Vec<_> = missing.iter().map(line).collect();
+        let lines: Vec<_> = missing.iter().map(|missing| format!("\n  {missing}")).collect();
         bail!("cannot build for {} on this machine{}", target.triple, lines.concat())
     }
 

@@ -49,10 +49,18 @@ impl Release {
     }
 }
 
+/// The version that a tool of cargo's is pinned in.
+///
+/// # Errors
+/// When it is not pinned.
+pub fn version(tool: &str) -> Result<String> {
+    let version = Pinned::read()?.tools.remove(tool);
+    version.with_context(|| format!("toolchains/rust.toml pins no {tool}"))
+}
+
 /// The command that installs a tool of cargo's, in the pinned version.
 pub fn install(tool: &str) -> String {
-    let version = Pinned::read().ok().and_then(|pinned| pinned.tools.get(tool).cloned());
-    let version = version.map_or_else(String::new, |version| format!("@{version}"));
+    let version = version(tool).map_or_else(|_| String::new(), |version| format!("@{version}"));
     format!("`cargo install --locked {tool}{version}`")
 }
 
@@ -67,7 +75,7 @@ mod tests {
             assert_eq!(version.split('.').count(), 3, "{version}");
             assert!(commit.len() == 40 && commit.bytes().all(|digit| digit.is_ascii_hexdigit()), "{commit}");
         }
-        for tool in ["cargo-nextest", "cross"] {
+        for tool in ["cargo-deb", "cargo-nextest", "cross"] {
             let command = install(tool);
             assert!(command.starts_with("`cargo install --locked ") && command.contains('@'), "{command}");
         }

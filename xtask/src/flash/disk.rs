@@ -24,12 +24,19 @@ pub trait Disk {
     /// When the disk is gone or broken.
     fn read_at(&mut self, offset: u64, data: &mut [u8]) -> io::Result<usize>;
 
+    /// How many bytes it takes at most before it is asked to settle them: what it took beyond that would only be believed.
+    fn settle_after(&self) -> u64;
+
     /// Waits until everything written is on the medium, so that what is read next comes from there.
     ///
     /// # Errors
     /// When the disk is gone or broken.
     fn settle(&mut self) -> io::Result<()>;
 }
+
+/// The kernel takes as many bytes as it has memory, and a card that is pulled loses them: a few at a time keep what is counted
+/// true. Fewer would make cards wait more often than they write.
+const SETTLE_BYTES: u64 = 32 << 20;
 
 /// A disk that the kernel shows as a file.
 #[derive(Debug)]
@@ -58,8 +65,12 @@ impl Disk for FileDisk {
         self.file.read_at(data, offset)
     }
 
+    fn settle_after(&self) -> u64 {
+        SETTLE_BYTES
+    }
+
     fn settle(&mut self) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.file.sync_data()?;
         // Without this, reading would be answered from the kernel's memory and prove nothing.
         fadvise(&self.file, 0, None, Advice::DontNeed).map_err(io::Error::from)
     }

@@ -19,9 +19,10 @@ use serde_json::Value;
 
 use crate::workspace::Workspace;
 use sd::{Consent, Kernel};
-use ssh::{Judged, Package, Shell, Ssh, Unsigned};
+use ssh::{Judged, Shell, Ssh, Unsigned};
 use write::DiskImage;
 
+pub use ssh::Package;
 pub use usb::Usb;
 
 /// Arguments of `cargo xtask flash`.
@@ -81,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
         over_ssh(args, &board, destination, &folder)
     } else if let Some(device) = &args.way.sd {
         expect_method(&board, Method::Sd)?;
-        onto_card(args, device, &image_of(args, &board, &folder))
+        onto_card(args, &board, device, &image_of(args, &board, &folder))
     } else {
         expect_method(&board, Method::Usb)?;
         over_usb(args, &board, &image_of(args, &board, &folder))
@@ -132,14 +133,15 @@ fn remove(file: &Path) -> Result<()> {
     }
 }
 
-fn onto_card(args: &Args, device: &Path, file: &Path) -> Result<()> {
+fn onto_card(args: &Args, board: &Board, device: &Path, file: &Path) -> Result<()> {
     let card = Kernel::here()?.card(device)?;
-    let image = open(file)?;
+    let image = open(file, board)?;
     if args.dry_run {
         plan::print(&plan::onto_card(&card, plan::writing(file, image.map())));
         return Ok(());
     }
-    let verified = sd::flash(&card, &image, if args.yes { Consent::Given } else { Consent::Ask })?;
+    let consent = if args.yes { Consent::Given } else { Consent::Ask };
+    let verified = sd::flash(&card, &image, consent, |file| Kernel::here()?.open_card(device, file))?;
     println!("{} holds {}: {verified}", device.display(), file.display());
     Ok(())
 }
@@ -147,7 +149,7 @@ fn onto_card(args: &Args, device: &Path, file: &Path) -> Result<()> {
 fn over_usb(args: &Args, board: &Board, file: &Path) -> Result<()> {
     let usb = board.flash.usb.context("the board's file has no [flash.usb]")?;
     let target = usb::Target { board: &board.name, ids: (usb.vendor_id, usb.product_id) };
-    let image = open(file)?;
+    let image = open(file, board)?;
     let loader = args.loader.as_deref();
     if args.dry_run {
         let writing = plan::writing(file, image.map());
@@ -181,9 +183,24 @@ fn image_of(args: &Args, board: &Board, folder: &Path) -> PathBuf {
     args.image.clone().unwrap_or_else(|| folder.join(format!("{}.img", board.name)))
 }
 
-fn open(file: &Path) -> Result<DiskImage> {
-    DiskImage::open(file)
-        .context("nothing was written, there is no usable disk image: `cargo xtask build-board BOARD --image …` makes one")
+/// Opens the image of a disk that is for this board, as far as its block map tells.
+fn open(file: &Path, board: &Board) -> Result<DiskImage> {
+    let image = DiskImage::open(file)
+        .context("nothing was written, there is no usable disk image: `cargo xtask build-board BOARD --image …` makes one")?;
+    match image.map().board() {
+        Some(name) => ensure!(
+            name == board.name,
+            "{} is for {name:?}, as its block map says, not for {}; nothing was written",
+            file.display(),
+            board.name
+        ),
+        None => eprintln!(
+            "{}: no block map beside it says which board it is for, so see to it that it is {}",
+            file.display(),
+            board.name
+        ),
+    }
+    Ok(image)
 }
 
 /// Writes a report beside and renames it, so that there is never half of one.

@@ -87,7 +87,13 @@ mod tests {
         let file = folder.path().join("a.img");
         fs::write(&file, vec![1; 3 << 20]).unwrap();
         let map = Bmap::of(&file, &[(0, 1 << 20)]).unwrap();
-        let card = Card { device: "/dev/no-such-card".into(), model: "Reader".into(), bytes: 8 << 30 };
+        let card = Card {
+            device: "/dev/no-such-card".into(),
+            number: "8:16".into(),
+            sequence: "1".into(),
+            model: "Reader".into(),
+            bytes: 8 << 30,
+        };
         let plan = text(&onto_card(&card, writing(&file, &map)));
         let lines: Vec<_> = plan.lines().collect();
         assert_eq!(

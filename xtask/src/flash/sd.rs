@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,10 @@ pub struct Kernel {
 pub struct Card {
     /// Its device file.
     pub device: PathBuf,
+    /// The number that the kernel knows it by.
+    pub number: String,
+    /// The kernel's count of disks that came, where it tells; another card in the same reader has another one.
+    pub sequence: String,
     /// What it calls itself.
     pub model: String,
     /// Its size.
@@ -65,7 +69,20 @@ impl Kernel {
     /// # Errors
     /// When it is no disk, only a part of one, in use, or not removable; nothing was touched.
     pub fn card(&self, device: &Path) -> Result<Card> {
-        let number = number_of(device).context(NOTHING_WRITTEN)?;
+        let data = device.metadata().with_context(|| format!("there is no {}", device.display()));
+        self.card_of(device, data)
+    }
+
+    /// The disk behind a device file that is open, if it may be overwritten, whatever has its name by now.
+    ///
+    /// # Errors
+    /// As [`Kernel::card`], or when it is gone.
+    pub fn open_card(&self, device: &Path, file: &File) -> Result<Card> {
+        self.card_of(device, file.metadata().with_context(|| format!("{} is gone", device.display())))
+    }
+
+    fn card_of(&self, device: &Path, data: Result<Metadata>) -> Result<Card> {
+        let number = data.and_then(|data| number_of(device, &data)).context(NOTHING_WRITTEN)?;
         self.card_numbered(device, &number)
     }
 
@@ -91,7 +108,8 @@ impl Kernel {
         ensure!(sectors > 0, "{shown} is an empty reader: put a card in");
         let names = ["device/vendor", "device/model", "device/name"].map(|name| text_of(&folder.join(name)));
         let model = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ");
-        Ok(Card { device: device.to_owned(), model, bytes: sectors * 512 })
+        let (device, number) = (device.to_owned(), number.to_owned());
+        Ok(Card { device, number, sequence: text_of(&folder.join("diskseq")), model, bytes: sectors * 512 })
     }
 
     /// Nothing of the disk may be mounted, swapped to, or part of another device.
@@ -141,13 +159,38 @@ impl Card {
             if self.model.is_empty() { "disk" } else { &self.model }
         )
     }
+
+    fn open(&self) -> Result<File> {
+        // Exclusive: the kernel refuses if something mounted it since.
+        let flags = i32::try_from(OFlags::EXCL.bits()).context("a flag beyond its type")?;
+        let file = File::options().read(true).write(true).custom_flags(flags).open(&self.device);
+        file.with_context(|| format!("cannot open {} for writing; {NOTHING_WRITTEN}", self.device.display()))
+    }
+
+    /// What was opened must be what was looked at before.
+    fn expect_same(&self, opened: &Self) -> Result<()> {
+        ensure!(
+            self == opened,
+            "another disk has taken the place of the one that was looked at: that was {}, this is {}; {NOTHING_WRITTEN}, \
+             run the command again",
+            self.describe(),
+            opened.describe()
+        );
+        Ok(())
+    }
 }
 
-/// Writes an image to a card after the user's consent.
+/// Writes an image to a card after the user's consent. `look` says which card an open device file is of: while the question
+/// stood, another disk may have taken the name.
 ///
 /// # Errors
 /// When consent is not given or the image could not be written; says what the card holds.
-pub fn flash(card: &Card, image: &DiskImage, consent: Consent) -> Result<Verified> {
+pub fn flash(
+    card: &Card,
+    image: &DiskImage,
+    consent: Consent,
+    look: impl FnOnce(&File) -> Result<Card>,
+) -> Result<Verified> {
     let there = image.map().image_bytes();
     ensure!(
         there <= card.bytes,
@@ -158,11 +201,8 @@ pub fn flash(card: &Card, image: &DiskImage, consent: Consent) -> Result<Verifie
         let input = io::stdin();
         ask(card, input.is_terminal().then(|| input.lock()))?;
     }
-    // Exclusive: the kernel refuses if something mounted it since.
-    let flags = i32::try_from(OFlags::EXCL.bits()).context("a flag beyond its type")?;
-    let file = File::options().read(true).write(true).custom_flags(flags).open(&card.device);
-    let file = file
-        .with_context(|| format!("cannot open {} for writing; {NOTHING_WRITTEN}", card.device.display()))?;
+    let file = card.open()?;
+    card.expect_same(&look(&file)?)?;
     write::write(image, &mut FileDisk::new(file, card.bytes))
         .with_context(|| format!("could not write {}", card.describe()))
 }
@@ -183,8 +223,7 @@ fn ask(card: &Card, person: Option<impl BufRead>) -> Result<()> {
 }
 
 /// The number that the kernel knows a disk by.
-fn number_of(device: &Path) -> Result<String> {
-    let data = device.metadata().with_context(|| format!("there is no {}", device.display()))?;
+fn number_of(device: &Path, data: &Metadata) -> Result<String> {
     ensure!(
         data.file_type().is_block_device(),
         "{} is no disk: expected a block device such as a card reader's, which `lsblk` lists",

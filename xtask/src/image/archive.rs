@@ -37,7 +37,11 @@ fn read_entries(input: impl Read, spool: &Path, wants: fn(&str) -> bool) -> Resu
             continue;
         }
         let header = entry.header();
-        let (mode, uid, gid) = (header.mode()? & 0o7777, id(header.uid()?)?, id(header.gid()?)?);
+        let (mode, uid, gid) = (
+            header.mode()? & 0o7777,
+            owner(&header.as_old().uid, || header.uid())?,
+            owner(&header.as_old().gid, || header.gid())?,
+        );
         let kind = match header.entry_type() {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let file = spool.join(format!("{at:08}"));
@@ -67,7 +71,12 @@ fn device(header: &tar::Header, kind: fn(u32, u32) -> Device) -> Result<Device> 
     Ok(kind(number(header.device_major()?)?, number(header.device_minor()?)?))
 }
 
-fn id(number: u64) -> Result<u32> {
+/// An owner: root where the field is empty, as cargo-deb leaves it and dpkg reads it.
+fn owner(field: &[u8], number: impl FnOnce() -> io::Result<u64>) -> Result<u32> {
+    if field.iter().all(|byte| *byte == 0) {
+        return Ok(0);
+    }
+    let number = number()?;
     u32::try_from(number).with_context(|| format!("owner {number} is beyond 32 bits"))
 }
 
@@ -135,6 +144,22 @@ mod tests {
         assert_eq!(tree.get("bin/su2").unwrap().kind, Kind::HardLink("bin/su".into()));
         assert_eq!(tree.get("sh").unwrap().kind, Kind::Symlink("bin/../bin/su".into()));
         assert_eq!(tree.get("dev/null").unwrap().kind, Kind::Device(Device::Character(1, 3)));
+    }
+
+    #[test]
+    fn what_names_no_owner_is_roots() {
+        let bytes = archive(|tar| {
+            let mut nobodys = tar::Header::new_old();
+            nobodys.set_mode(0o644);
+            nobodys.set_size(1);
+            nobodys.as_old_mut().name[..6].copy_from_slice(b"./file");
+            nobodys.set_cksum();
+            tar.append(&nobodys, &b"x"[..]).unwrap();
+        });
+        let (_folder, tree) = read_bytes(&bytes);
+        let tree = tree.unwrap();
+        let file = tree.get("file").unwrap();
+        assert_eq!((file.mode, file.uid, file.gid), (0o644, 0, 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Disk images for boards, from the parts that the user's board support package has and our package.
 //! Making one needs no root and mounts nothing, and it never pretends: parts that are missing are listed, not left out.
 
-mod archive;
+pub mod archive;
 mod disk;
 mod ext4;
 mod identity;
@@ -76,7 +76,7 @@ pub fn build(board: &Board, sources: &Sources, package: Option<&Path>, out: &Pat
     let made = disk::make(&board.name, layout, &parts, scratch.path())?;
     let image = out.join(format!("{}.img", board.name));
     let bmap = bmap::path_beside(&image);
-    let map = Bmap::of(&made.file, &made.spans)?;
+    let map = Bmap::of(&made.file, &made.spans)?.for_board(&board.name);
     let beside = scratch.path().join("map");
     std::fs::write(&beside, map.to_xml())?;
     for file in [&made.file, &beside] {

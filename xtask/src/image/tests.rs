@@ -206,6 +206,7 @@ fn what_the_map_leaves_out_may_hold_anything() {
     let mut image = fs::read(&built.image).unwrap();
     let map = Bmap::beside(&built.image).unwrap();
     assert!(built.mapped_bytes < built.image_bytes / 2, "{built:?}");
+    assert_eq!(map.board(), Some("rk3588"));
     let mut next = 0;
     let spans = map.ranges().iter().map(|range| (range.start, range.bytes));
     for (start, bytes) in spans.chain([(map.image_bytes(), 0)]) {

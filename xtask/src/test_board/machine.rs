@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ const KERNEL_WORDS: &str = "console=ttyAMA0 panic=-1 rdinit=/sbin/init";
 const DISK_WORDS: &str = " root=/dev/vda2";
 /// More than any guest has to say.
 const LOG_LIMIT_BYTES: usize = 64 << 20;
+/// Pieces of what a guest says, of 64 KiB at most, that wait to be read.
+const CHUNKS: usize = 16;
 
 /// A machine to start.
 #[derive(Debug)]
@@ -250,9 +252,10 @@ impl Said {
     }
 }
 
-/// A thread that passes on what comes, so that waiting for it can end.
+/// A thread that passes on what comes, so that waiting for it can end. A guest that prints faster than we read waits, instead of
+/// filling the memory.
 fn chunks_of(mut output: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(CHUNKS);
     thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(length @ 1..) = output.read(&mut buffer) {

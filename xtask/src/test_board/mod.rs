@@ -11,29 +11,29 @@ mod modules;
 mod packages;
 mod picture;
 mod rootfs;
+mod run;
 mod scenario;
 mod serial;
 mod verdict;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use boards::Board;
-use serde_json::{Value, json};
 
 pub use emulator::EMULATOR;
 
 use crate::build_board::{self, Converter};
+use crate::cargo_deb;
 use crate::cross;
 use crate::image::{self, Sources};
 use crate::system;
 use crate::workspace::Workspace;
 use bench::Bench;
-use machine::{Ended, Writes};
-use packages::{Package, Packages};
+use machine::Writes;
+use packages::Packages;
+use run::{Run, recorded};
 use scenario::Scenario;
-use verdict::Verdict;
 
 /// The board that the emulator plays.
 const BOARD: &str = "qemu-virt";
@@ -42,8 +42,6 @@ const SCENARIOS: &str = "tests/boards";
 const ON_DISK: &str = "tests/boards/disk";
 /// Those that a guest must fail, to show that the judge is one.
 const FAILING: &str = "tests/boards/failing";
-/// Lines of the serial log that are shown when something failed.
-const SHOWN_LINES: usize = 25;
 
 /// Arguments of `cargo xtask test-board`.
 #[derive(Debug, clap::Args)]
@@ -68,6 +66,11 @@ pub struct Args {
 /// # Errors
 /// When the guest does anything but pass, or the machine cannot be made ready.
 pub fn run(args: &Args) -> Result<()> {
+    recorded(args.json.as_deref(), || boot(args))?.conclude()
+}
+
+/// Boots the guest that is asked for, once.
+fn boot(args: &Args) -> Result<Run> {
     let workspace = Workspace::find()?;
     let scenario = Scenario::read(&scenario_path(&workspace, &args.scenario))?;
     emulator::provide()?;
@@ -78,12 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         let package = build_board::Args { board: board.name.clone(), ..build_board::Args::default() };
         Bench::of_package(&workspace, &board, package)?
     };
-    let ended = bench.run(&scenario)?;
-    let verdict = verdict::judge(&scenario, &ended);
-    if let Some(path) = &args.json {
-        write_json(path, &document(&scenario, &bench.packages, &ended, &verdict, &emulator::version()?))?;
-    }
-    conclude(&scenario, &bench.log(), &ended, &verdict)
+    Run::of(scenario, &bench)
 }
 
 /// Runs every scenario of the workspace, as a part of `cargo xtask test`; says so where something for it is not set up.
@@ -117,11 +115,7 @@ pub fn run_all(workspace: &Workspace, train_host: PathBuf) -> Result<()> {
 
 /// Runs the scenarios of a folder; the first that does anything but pass is an error.
 fn pass_all(bench: &Bench, folder: &Path) -> Result<()> {
-    for scenario in scenarios(folder)? {
-        let ended = bench.run(&scenario)?;
-        conclude(&scenario, &bench.log(), &ended, &verdict::judge(&scenario, &ended))?;
-    }
-    Ok(())
+    scenarios(folder)?.into_iter().try_for_each(|scenario| Run::of(scenario, bench)?.conclude())
 }
 
 /// Whether guests can be booted without installing or downloading anything.
@@ -171,7 +165,8 @@ pub fn boot_line(folder: &Path) -> String {
 fn lacks(workspace: &Workspace, board: &Board) -> Result<Vec<String>> {
     let guests = (!is_ready()?).then(|| "an emulator and its kernel: `cargo xtask setup qemu`".to_owned());
     let missing = board.target.iter().flat_map(|target| cross::missing(workspace, target));
-    let missing = missing.map(|missing| format!("{}: {}", missing.what, missing.remedy));
+    let missing =
+        missing.chain(cargo_deb::find().err()).map(|missing| format!("{}: {}", missing.what, missing.remedy));
     Ok(guests.into_iter().chain(missing).collect())
 }
 
@@ -187,52 +182,6 @@ fn scenarios(folder: &Path) -> Result<Vec<Scenario>> {
     let paths = packages::entries(folder)?;
     let files = paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.map(|path| Scenario::read(path)).collect()
-}
-
-/// What `--json` writes.
-fn document(
-    scenario: &Scenario,
-    packages: &[Package],
-    ended: &Ended,
-    verdict: &Verdict,
-    emulator: &str,
-) -> Value {
-    json!({
-        "verdict": verdict.word(),
-        "boot_s": ended.boot_s,
-        "total_s": ended.total_s,
-        "report": verdict.report,
-        "display": verdict.display,
-        "scenario": scenario.description,
-        "failures": verdict.failures,
-        "packages": packages,
-        "emulator": emulator,
-    })
-}
-
-fn write_json(path: &Path, document: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(document)? + "\n";
-    if path == Path::new("-") {
-        print!("{text}");
-        return Ok(());
-    }
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn conclude(scenario: &Scenario, log: &Path, ended: &Ended, verdict: &Verdict) -> Result<()> {
-    let boot = ended.boot_s.map_or_else(|| "never".to_owned(), |s| format!("after {s:.1} s"));
-    eprintln!("{}: user space began {boot}, all took {:.1} s", scenario.description, ended.total_s);
-    if verdict.is_pass() {
-        eprintln!("pass: {} steps, a passing report and a clean power-off", scenario.steps.len());
-        return Ok(());
-    }
-    eprintln!("the end of {}:", log.display());
-    let text = String::from_utf8_lossy(&ended.log);
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    for line in &lines[lines.len().saturating_sub(SHOWN_LINES)..] {
-        eprintln!("  | {line}");
-    }
-    bail!("{BOARD} failed:\n  {}", verdict.failures.join("\n  "));
 }
 
 #[cfg(test)]

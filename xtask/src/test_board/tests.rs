@@ -1,3 +1,6 @@
+use std::fs;
+
+use super::verdict::Verdict;
 use super::*;
 use crate::tree::{Content, Node, Tree};
 
@@ -144,24 +147,6 @@ fn a_disk_image_boots_with_its_package_in_service_and_stays_as_it_was() {
     let ended = Bench::from_disk(&board, &built, folder.path()).unwrap().run(&scenario).unwrap();
     assert_eq!(verdict::judge(&scenario, &ended).failures, Vec::<String>::new());
     assert!(fs::read(&image).unwrap() == before, "the guest's writes are in the image");
-}
-
-#[test]
-fn the_report_holds_verdict_times_and_failures() {
-    let scenario =
-        Scenario::read(&Workspace::find().unwrap().join(SCENARIOS).join("self-test.toml")).unwrap();
-    let end = machine::End::TimedOut;
-    let log = b"@repedge ready\n".to_vec();
-    let ended = Ended { end, log, picture: None, boot_s: Some(9.5), total_s: 61.25 };
-    let verdict = verdict::judge(&scenario, &ended);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("report.json");
-    write_json(&path, &document(&scenario, &[], &ended, &verdict, "QEMU 7.2")).unwrap();
-    let read: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    assert_eq!((&read["boot_s"], &read["total_s"]), (&json!(9.5), &json!(61.25)));
-    assert_eq!((&read["verdict"], &read["report"]), (&json!("fail"), &Value::Null));
-    assert_eq!((&read["emulator"], &read["display"]), (&json!("QEMU 7.2"), &Value::Null));
-    assert!(!read["failures"].as_array().unwrap().is_empty());
 }
 
 #[test]

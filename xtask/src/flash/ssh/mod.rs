@@ -10,7 +10,7 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,6 +18,7 @@ use boards::Board;
 use serde_json::Value;
 
 use super::bars;
+use crate::wheels::sha256_of;
 use board::{Facts, PRELUDE};
 pub use outcome::summary;
 pub use package::Package;
@@ -121,33 +122,31 @@ impl Visit<'_> {
         );
         self.folder = folder.to_owned();
         let bar = bars::bytes("copying", package.bytes);
-        let open = |file| File::open(file).with_context(|| format!("cannot open {}", package.file.display()));
-        let found = self.store("package.deb", &mut bar.wrap_read(open(&package.file)?))?;
-        if found != package.sha256 {
-            self.clean_up();
-            bail!(
-                "the copy on the board has SHA-256 {found}, {} has {}",
-                package.file.display(),
-                package.sha256
-            );
-        }
+        let file =
+            File::open(&package.file).with_context(|| format!("cannot open {}", package.file.display()))?;
+        self.store("package.deb", &mut bar.wrap_read(file), &package.sha256)?;
         bars::finish(&bar, "verified");
-        if let Some(signature) = &package.signature {
-            self.store("package.deb.minisig", &mut open(signature)?)?;
+        if let Some(path) = &package.signature {
+            let signature = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            self.store("package.deb.minisig", &mut &*signature, &sha256_of(&signature))?;
         }
-        self.store("job", &mut JOB.as_bytes())?;
-        Ok(())
+        self.store("job", &mut JOB.as_bytes(), &sha256_of(JOB.as_bytes()))
     }
 
-    /// Writes a file into our folder; gives the digest of what is on the disk then.
-    fn store(&mut self, name: &str, input: &mut dyn Read) -> Result<String> {
+    /// Writes a file into our folder, and checks that what is on the disk then has the digest of what was sent.
+    fn store(&mut self, name: &str, input: &mut dyn Read, sha256: &str) -> Result<()> {
         let script = format!(r#"cat > "$folder/{name}" && sync && sha256sum < "$folder/{name}""#);
         let answer = self.script(&script, input)?;
         if answer.code != 0 {
             self.clean_up();
-            bail!("the board could not store the package: {}", answer.err);
+            bail!("the board could not store {name}: {}", answer.err);
         }
-        Ok(answer.out.split_whitespace().next().unwrap_or_default().to_owned())
+        let found = answer.out.split_whitespace().next().unwrap_or_default();
+        if found != sha256 {
+            self.clean_up();
+            bail!("the copy on the board has SHA-256 {found}, {name} has {sha256}");
+        }
+        Ok(())
     }
 
     /// Has the board begin; it needs us no more then.

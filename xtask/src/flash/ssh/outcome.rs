@@ -17,6 +17,8 @@ printf 'runs=%s\n' "$(runs)"
 # Below what the package's scripts say dpkg says that they failed.
 tail -n 12 "$flash/log" >&2
 "#;
+/// The service of packages.
+const UNIT: &str = "repedge-camera-demo.service";
 const FORGET: &str = r#"$as_root rm -f "$flash/outcome""#;
 const REPORT: &str = r#"cat "$flash/report.json""#;
 
@@ -119,8 +121,9 @@ impl Outcome {
             }
             "service" => bail!("version {version}'s service did not come up; {}: {log}", self.state()),
             _ => bail!(
-                "the board was stopped while it installed and judged version {version}, by a power cut perhaps: it runs {runs}, \
-                 and nobody has seen the end of the judgement: {log}\n  help: flash it again"
+                "the board was stopped while it installed and judged version {version}, by a power cut perhaps, or could not write \
+                 on a full disk how that ended: it runs {runs}, and nobody has seen the end of the judgement: {log}\n  help: make \
+                 room on the board's disk (`df /var/lib/repedge`), then flash it again"
             ),
         }
     }
@@ -130,6 +133,12 @@ impl Outcome {
         let version = self.field("version");
         let why_it_stays = match self.field("way") {
             "back" => return format!("the board went back and runs {}", named(self.field("runs"))),
+            "down" => {
+                return format!(
+                    "the board went back to {}, whose service does not stay up either (`journalctl -u {UNIT}` there says why)",
+                    named(self.field("runs"))
+                );
+            }
             "first" => "the board has no earlier version to go back to",
             "same" => "the board ran this version before",
             _ => "the board could not go back to the version before",
@@ -170,6 +179,9 @@ mod tests {
         assert!(other.contains("the board runs version 3, which was not judged"), "{other}");
         let cut = said("ended=\nversion=2\nruns=2\n");
         assert!(cut.contains("it runs version 2, and nobody has seen the end"), "{cut}");
+        assert!(cut.contains("power cut") && cut.contains("full disk") && cut.contains("df "), "{cut}");
+        let down = said("ended=self-test\nversion=2\nruns=1\ncode=1\nway=down\n");
+        assert!(down.contains("went back to version 1, whose service does not stay up either"), "{down}");
         let refused = said("ended=refused\nversion=2\nruns=1\n");
         assert_eq!(refused, "the board refused version 2 and runs version 1 as before: why");
         assert!(said("ended=install\nversion=2\nruns=\n").contains("the board runs no version: why"));

@@ -61,6 +61,7 @@ if [ -n "$quick" ]; then
     fi
     exit 0
 fi
+[ "$version" != hangs ] || exec /bin/sleep 1000
 if [ "$version" = slow-and-fails ]; then
     touch "$REPEDGE_ROOT/testing"
     while [ ! -e "$REPEDGE_ROOT/cut" ]; do /bin/sleep 0.1; done
@@ -86,23 +87,38 @@ case "$(cat "$package/VERSION")" in
 esac
 case "$(cat "$package/VERSION")" in
     slow-install*) while [ ! -e "$REPEDGE_ROOT/cut" ]; do /bin/sleep 0.1; done ;;
+    fills-disk) ln -s /dev/full "$REPEDGE_ROOT/var/lib/repedge/flash/.outcome" ;;
 esac
 cp "$REPEDGE_ROOT/self-test" "$package/bin/self-test"
 cp "$REPEDGE_ROOT/activate" "$REPEDGE_ROOT/run-program" "$package"
 mv "$package/run-program" "$package/run"
 case "$(cat "$package/VERSION")" in
     no-service) rm -f "$units/repedge-camera-demo.service" ;;
-    *) touch "$units/repedge-camera-demo.service" ;;
+    *) cat "$package/VERSION" >"$units/repedge-camera-demo.service" ;;
 esac
 DPKG_ROOT="$REPEDGE_ROOT" sh "$REPEDGE_ROOT/postinst" configure
 "#;
 
-/// `up` is there while the service runs, and counts how often somebody looked.
+/// What a package says of itself before it is installed: all are of one security version, but for one that is replayed.
+const DPKG_DEB: &str = r#"#!/bin/sh
+[ "$1" = --fsys-tarfile ] || exit 2
+package="$REPEDGE_ROOT/packed/usr/lib/repedge/package"
+mkdir -p "$package"
+case "$(sed -n 's/^content of //p' "$2" | head -n 1)" in replayed) echo 2 ;; *) echo 3 ;; esac >"$package/security-version"
+exec tar -C "$REPEDGE_ROOT/packed" -cf - ./usr
+"#;
+
+/// `up` is there while the service runs, and counts how often somebody looked; `disabled`, where it does not start with the board.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 up="$REPEDGE_ROOT/up"
 version="$(basename "$(readlink "$REPEDGE_ROOT/var/lib/repedge/current")")"
+if [ "$1" = is-enabled ]; then
+    [ ! -e "$REPEDGE_ROOT/disabled" ]
+    exit
+fi
 if [ "$1" = is-active ]; then
     [ -e "$up" ] || exit 3
+    [ "$2" = --quiet ] || echo active
     looks=$(($(cat "$up") + 1))
     echo "$looks" >"$up"
     if [ "$version" = ends-soon ] && [ "$looks" -gt 2 ]; then exit 3; fi
@@ -113,7 +129,7 @@ case "$1" in
     stop) rm -f "$up" ;;
     restart)
         rm -f "$up"
-        [ "$version" != never-starts ] || exit 1
+        [ "$version" != never-starts ] && [ ! -e "$REPEDGE_ROOT/$version-never-starts" ] || exit 1
         if [ "$version" = starts-once ] && [ -e "$REPEDGE_ROOT/started" ]; then exit 1; fi
         touch "$REPEDGE_ROOT/started"
         echo 0 >"$up"
@@ -123,10 +139,12 @@ esac
 
 /// What the package's script calls beside that, and the time between two looks at the service.
 const DONE: &str = "#!/bin/sh\n";
-const DONE_BY: [&str; 4] = ["getent", "usermod", "udevadm", "sleep"];
+const DONE_BY: [&str; 5] = ["getent", "useradd", "usermod", "udevadm", "sleep"];
 
 const SUDO: &str = "#!/bin/sh\n[ \"$1\" = -n ] && shift\nexec \"$@\"\n";
 const MKTEMP: &str = "#!/bin/sh\nmkdir -p \"$REPEDGE_ROOT/tmp\" && echo \"$REPEDGE_ROOT/tmp\"\n";
+/// systemd's, which this machine need not run.
+const SYSTEMD_RUN: &str = "#!/bin/sh\necho \"$*\" >>\"$REPEDGE_ROOT/scopes\"\n[ \"$1 $2\" = '--quiet --scope' ] && shift 2 && exec \"$@\"\n";
 /// Tells when somebody waits for a flash to end: nothing else waits for the lock like that.
 const FLOCK: &str = r#"#!/bin/sh
 [ "$1 $3" != "-s true" ] || touch "$REPEDGE_ROOT/following"
@@ -191,8 +209,15 @@ impl Loopback {
         loopback.script("root/run-program", RUN);
         loopback.script("root/postinst", POSTINST);
         loopback.script("root/self-test", SELF_TEST);
-        let programs =
-            [("dpkg", DPKG), ("systemctl", SYSTEMCTL), ("sudo", SUDO), ("mktemp", MKTEMP), ("flock", FLOCK)];
+        let programs = [
+            ("dpkg", DPKG),
+            ("dpkg-deb", DPKG_DEB),
+            ("systemctl", SYSTEMCTL),
+            ("systemd-run", SYSTEMD_RUN),
+            ("sudo", SUDO),
+            ("mktemp", MKTEMP),
+            ("flock", FLOCK),
+        ];
         for (name, text) in programs {
             loopback.script(&format!("bin/{name}"), text);
         }
@@ -413,6 +438,118 @@ fn a_good_version_goes_into_service() {
     assert_eq!(board.read("minimum"), "2\n");
     assert!(!board.path("root/tmp").exists(), "nothing is left in /var/tmp");
     assert_eq!(board.earlier(), None);
+    let scopes = board.read("scopes");
+    assert!(scopes.contains("--scope setsid sh "), "logind may end the job with its session: {scopes}");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_version_whose_self_test_hangs_is_taken_back() {
+    let board = Loopback::new();
+    // Only the whole self-test hangs; nothing else is to be ended.
+    let timeout = r#"#!/bin/sh
+limit="$4"
+case "$*" in *" --json "*) limit=1 ;; esac
+shift 4
+exec /usr/bin/timeout --foreground -k 10 "$limit" "$@"
+"#;
+    board.script("bin/timeout", timeout);
+    let error = board.refusal("hangs");
+    assert!(error.contains("ended with code 124; the board went back and runs version 1"), "{error}");
+    assert!(error.contains("had not ended after"), "{error}");
+    board.expect_as_before();
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_way_back_is_seen_to_have_worked() {
+    let board = Loopback::new();
+    fs::write(board.path("root/1-never-starts"), "").unwrap();
+    let error = board.refusal("later-fails");
+    assert!(error.contains("went back to version 1, whose service does not stay up either"), "{error}");
+    assert_eq!(board.runs(), "1");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_service_that_its_owner_disabled_is_not_started() {
+    let board = Loopback::new();
+    board.script("root/var/lib/repedge/versions/1/bin/camera-demo", DONE);
+    fs::write(board.path("root/disabled"), "").unwrap();
+    fs::remove_file(board.path("root/up")).unwrap();
+    board.flash("2").unwrap();
+    assert_eq!(board.systemctl(), format!("daemon-reload\nstop {UNIT}\n"));
+    assert!(!board.path("root/up").exists());
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_replayed_package_is_refused_before_anything_of_it_is_in_place() {
+    let board = Loopback::new();
+    let unit = board.path("root/usr/lib/systemd/system").join(UNIT);
+    fs::create_dir_all(unit.parent().unwrap()).unwrap();
+    fs::write(&unit, "1\n").unwrap();
+    fs::write(board.path("root/var/lib/repedge/minimum-security-version"), "3\n").unwrap();
+    let refuses = |runs: &str, unsigned| {
+        let error = format!("{:#}", board.flash_as("replayed", unsigned).unwrap_err());
+        assert!(error.contains(&format!("refused version replayed and runs {runs} as before")), "{error}");
+        assert!(error.contains("has security version 2, expected at least 3"), "{error}");
+        assert_eq!(fs::read_to_string(&unit).unwrap(), "1\n");
+        assert!(!board.path("root/installing").exists() && !board.path("root/usr/lib/repedge").exists());
+        assert!(!board.path("root/etc/repedge/allow-unsigned").exists(), "{error}");
+    };
+    refuses("version 1", Unsigned::AsTheBoardSays);
+    refuses("version 1", Unsigned::Allow);
+    fs::remove_file(board.path("root/var/lib/repedge/current")).unwrap();
+    refuses("no version", Unsigned::AsTheBoardSays);
+    board.flash("2").unwrap();
+    assert_eq!((board.runs().as_str(), fs::read_to_string(&unit).unwrap().as_str()), ("2", "2\n"));
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_disk_that_is_full_while_it_installs_leaves_the_old_version_running() {
+    let board = Loopback::new();
+    let cp = r#"#!/bin/sh
+if [ "$1" = -R ]; then
+    mkdir "$3" && echo half >"$3/VERSION"
+    echo "cp: No space left on device" >&2
+    exit 1
+fi
+exec /bin/cp "$@"
+"#;
+    board.script("bin/cp", cp);
+    let error = board.refusal("2");
+    for part in [
+        "version 2 was not put into service, the board runs version 1",
+        "No space left on device",
+        "version 1 runs",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(board.path("root/up").exists() && board.runs() == "1");
+    assert!(!board.path("root/var/lib/repedge/versions/.new-2").exists(), "half a version is left");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_disk_without_room_for_the_outcome_is_told() {
+    let board = Loopback::new();
+    // What was not written whole must not replace anything.
+    let mv =
+        "#!/bin/sh\n[ ! -L \"$1\" ] || { touch \"$REPEDGE_ROOT/moved\"; exit 1; }\nexec /bin/mv \"$@\"\n";
+    board.script("bin/mv", mv);
+    let outcome = board.path("root/var/lib/repedge/flash/.outcome");
+    fs::create_dir_all(outcome.parent().unwrap()).unwrap();
+    symlink("/dev/full", &outcome).unwrap();
+    let error = board.refusal("2");
+    assert!(error.contains("nothing was installed, the board runs version 1 as before"), "{error}");
+    assert!(error.contains("make room on that disk") && !board.path("root/installing").exists(), "{error}");
+
+    fs::remove_file(&outcome).unwrap();
+    let error = board.refusal("fills-disk");
+    assert!(error.contains("full disk how that ended: it runs version fills-disk"), "{error}");
+    assert!(!board.path("root/moved").exists() && !board.path("root/tmp").exists());
 }
 
 #[test]
@@ -639,6 +776,27 @@ fn a_short_copy_is_found_by_its_digest() {
         "{error}"
     );
     assert_eq!(board.runs(), "1");
+}
+
+#[test]
+#[ignore = "needs sshd of openssh-server"]
+fn a_short_copy_of_signature_or_job_is_found_too() {
+    for (nth, name) in [(2, "package.deb.minisig"), (3, "job")] {
+        let board = Loopback::new();
+        let cat = format!(
+            r#"#!/bin/sh
+[ $# = 0 ] || exec /bin/cat "$@"
+echo >>"$REPEDGE_ROOT/copies"
+[ "$(wc -l <"$REPEDGE_ROOT/copies")" != {nth} ] || exec head -c 5
+exec /bin/cat
+"#
+        );
+        board.script("bin/cat", &cat);
+        let error = board.refusal("2");
+        assert!(error.contains("the copy on the board has SHA-256"), "{error}");
+        assert!(error.contains(&format!(", {name} has ")), "{error}");
+        assert!(error.contains("runs version 1 as before") && !board.path("root/tmp").exists(), "{error}");
+    }
 }
 
 #[test]

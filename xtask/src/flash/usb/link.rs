@@ -113,6 +113,10 @@ impl Disk for LinkDisk<'_> {
         Ok(length)
     }
 
+    fn settle_after(&self) -> u64 {
+        0
+    }
+
     fn settle(&mut self) -> io::Result<()> {
         // A command ends when the memory has taken its sectors; the loader keeps none back.
         Ok(())

@@ -3,7 +3,9 @@ use std::fs;
 use std::io;
 use std::rc::Rc;
 
-use rockusb::protocol::ResetOpcode;
+use rockusb::device::{self, Device, Transport};
+use rockusb::operation::{OperationSteps, UsbStep};
+use rockusb::protocol::{CommandBlock, CommandStatus, ResetOpcode, Status};
 use rockusb_mock::{MockDevice, MockDeviceConfig};
 
 use super::*;
@@ -21,8 +23,40 @@ enum Fault {
     PulledAfter(usize),
     /// Its memory forgets a sector.
     Forgets(u32),
+    /// The loader takes half of each write from this sector on, and says so.
+    Short(u32),
     /// The loader does not start.
     DeadLoader,
+}
+
+/// A loader that says of a write how many bytes it did not take.
+struct Says {
+    residue: u32,
+    tag: Option<u32>,
+}
+
+impl Transport for Says {
+    type TransportError = io::Error;
+
+    fn handle_operation<O, T>(&mut self, mut operation: O) -> Result<T, device::Error<io::Error>>
+    where
+        O: OperationSteps<T>,
+    {
+        loop {
+            match operation.step() {
+                // The command comes first, then its data.
+                UsbStep::WriteBulk { data } if self.tag.is_none() => {
+                    self.tag = Some(CommandBlock::from_bytes(data).unwrap().tag());
+                }
+                UsbStep::ReadBulk { data } => {
+                    let (tag, residue) = (self.tag.take().unwrap(), self.residue);
+                    CommandStatus { tag, residue, status: Status::SUCCESS }.to_bytes(data);
+                }
+                UsbStep::WriteBulk { .. } | UsbStep::WriteControl { .. } => {}
+                UsbStep::Finished(result) => return result.map_err(device::Error::OperationError),
+            }
+        }
+    }
 }
 
 /// A board over the mock of the rockusb crates: in its boot ROM until it was given both areas.
@@ -85,6 +119,12 @@ impl Link for Shared {
         board.writes += 1;
         match board.fault {
             Fault::Forgets(lost) if lost == sector => Ok(()),
+            Fault::Short(from) if sector >= from => {
+                let (taken, lost) = data.split_at(data.len() / 2);
+                Link::write(board.device.device(), sector, taken)?;
+                let residue = u32::try_from(lost.len()).unwrap();
+                Link::write(&mut Device::new(Says { residue, tag: None }), sector, data)
+            }
             _ => Link::write(board.device.device(), sector, data),
         }
     }
@@ -217,6 +257,31 @@ fn a_pulled_cable_says_what_the_memory_holds() {
     let error = format!("{:#}", bench.flash(&[(IDS, board)]).unwrap_err());
     assert!(error.contains("65536 of 131072 bytes of the new image"), "{error}");
     assert!(error.contains("to reach it again"), "{error}");
+}
+
+#[test]
+fn a_loader_that_takes_less_than_it_was_given_is_not_believed() {
+    let (bench, board) = (Bench::new(), Shared::new(Mode::Loader, Fault::Short(256)));
+    let error = format!("{:#}", bench.flash(&[(IDS, board.clone())]).unwrap_err());
+    assert!(error.contains("the loader moved 32768 of 65536 bytes"), "{error}");
+    assert!(error.contains("it took 65536 of 131072 bytes") && error.contains("a piece more"), "{error}");
+    let (flash, image) = (board.flash(), fs::read(bench.folder.path().join("a.img")).unwrap());
+    assert!(flash[131_072..163_840] == image[131_072..163_840]);
+    assert!(flash[163_840..].iter().all(|byte| *byte == 0xee), "nothing was sent again");
+    assert_eq!(board.0.borrow().device.last_reset(), None);
+}
+
+#[test]
+fn a_damaged_image_is_found_before_the_board_is_written() {
+    let (bench, board) = (Bench::new(), Shared::new(Mode::Loader, Fault::None));
+    let path = bench.folder.path().join("a.img");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[131_072 + 9] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let error = format!("{:#}", bench.flash(&[(IDS, board.clone())]).unwrap_err());
+    assert!(error.contains("65536 bytes from 131072 on have another SHA-256"), "{error}");
+    assert!(error.contains("nothing was written, it holds what it held before"), "{error}");
+    assert!(is_untouched(&board) && board.0.borrow().device.last_reset().is_none());
 }
 
 #[test]
