@@ -103,8 +103,7 @@ fn demands(board: &Board) -> Vec<Fact> {
     let clocks = board.clocks.iter().map(|(name, clock)| ("clock", describe_clock(name, clock)));
     let methods = Some(joined(&board.flash.methods)).filter(|methods| !methods.is_empty());
     let methods = methods.into_iter().map(|methods| ("flash", methods));
-    let budgets =
-        board.budgets.iter().map(|it| ("budget", format!("{} with {}", budget(it), word(&it.activation))));
+    let budgets = board.budgets.iter().map(|it| ("budget", describe_budget(it)));
     clocks.chain(methods).chain(budgets).collect()
 }
 
@@ -119,6 +118,11 @@ fn describe_clock(name: &str, clock: &Clock) -> String {
         (None, None) => "as it is".into(),
     };
     format!("{name} at {asked}: {}", clock.path.display())
+}
+
+fn describe_budget(it: &Budget) -> String {
+    let [activation, precision, engine] = [word(&it.activation), word(&it.precision), word(&it.backend)];
+    format!("{} with {activation} in {precision} by {engine}", budget(it))
 }
 
 fn budget(budget: &Budget) -> String {
@@ -166,8 +170,9 @@ mod tests {
             "  display    DRM driver rockchip",
             "  precisions int8 fp16",
             "  clock      npu at 1000 MHz: /sys/class/devfreq/fdab0000.npu",
-            "  budget     yolov5s 640 px 48.4/s with silu",
-            "  budget     repyolov5p 160 px 82.5/s with silu",
+            "  budget     yolov5s 640 px 48.4/s with silu in int8 by rknn",
+            "  budget     repyolov5p 160 px 82.5/s with silu in int8 by rknn",
+            "  budget     repyolov5p 160 px 6.2/s with silu in int8 by tract",
         ] {
             assert!(rk3588.lines().any(|found| found == line), "no {line:?} in {rk3588}");
         }
