@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod common;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use common::{program, said};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/package");
 const UNIT: &str = "repedge-camera-demo.service";
@@ -111,15 +114,6 @@ impl Device {
         let _ = fs::remove_file(self.root(name));
         text
     }
-}
-
-fn program(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
