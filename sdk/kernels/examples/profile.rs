@@ -3,11 +3,10 @@
 
 use std::env;
 use std::num::NonZero;
-use std::time::Instant;
 
 use kernels::{
-    Activation, Codes, Convolution, Ending, Given, IntegerConvolution, Isa, Network, Operator, Peak, Plan,
-    Quant, Shape, Taken, Unsupported, Value, Windows,
+    Activation, Codes, Convolution, Ending, Given, IntegerConvolution, Isa, Network, Operator, Plan, Quant,
+    Shape, Taken, Unsupported, Value, Windows,
 };
 
 /// A YOLOv5 v6 in parts.
@@ -154,20 +153,6 @@ impl Yolo {
     }
 }
 
-/// Multiplications and additions a second that `isa` does at most.
-fn peak(isa: Isa) -> f64 {
-    let rates = (0..30).map(|_| {
-        let (rounds, mut result) = (50_000_u32, 0.0);
-        let started = Instant::now();
-        isa.run(Peak { rounds: rounds as usize, result: &mut result });
-        let seconds = started.elapsed().as_secs_f64() + f64::from(result) * 1e-30;
-        #[expect(clippy::cast_precision_loss, reason = "a small constant")]
-        let flops = f64::from(rounds) * Peak::FLOPS as f64;
-        flops / seconds * 1e-9
-    });
-    rates.fold(0.0, f64::max)
-}
-
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [width, depth, side, activation, int8 @ ..] = arguments.as_slice() else {
@@ -198,7 +183,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })
             .collect();
     }
-    let peak = peak(isa);
+    let peak = kernels::peak_flops(isa) * 1e-9;
     let mut total = 0.0;
     for (name, seconds, flops) in &best {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]

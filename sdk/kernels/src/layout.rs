@@ -1,6 +1,6 @@
 //! How images lie in memory: in blocks of eight channels, each block a plane of pixels of eight floats. So vectors run
 //! along channels, any kernel size and stride reads whole vectors, and a slice of channels is a range of planes. Stored values of
-//! int8 models lie as 16-bit integers, sixteen channels where eight floats would be.
+//! int8 models lie as bytes, sixteen channels where four floats would be.
 
 /// Channels of a block of floats, and floats of a pixel.
 pub const BLOCK: usize = 8;
@@ -20,6 +20,14 @@ impl Kind {
         match self {
             Self::Real => BLOCK,
             Self::Stored => 2 * BLOCK,
+        }
+    }
+
+    /// Floats that a pixel of a block takes the place of.
+    pub(crate) const fn floats(self) -> usize {
+        match self {
+            Self::Real => BLOCK,
+            Self::Stored => 2 * BLOCK / size_of::<f32>(),
         }
     }
 }
@@ -79,17 +87,22 @@ pub struct View {
 impl View {
     /// An image of `shape` in one piece at `offset`.
     pub fn whole(shape: Shape, kind: Kind, offset: usize) -> Self {
-        Self { shape, kind, offset, block_stride: block_stride(shape) }
+        Self { shape, kind, offset, block_stride: block_stride(shape, kind) }
     }
 
     /// Floats that [`View::whole`] takes.
     pub fn floats(shape: Shape, kind: Kind) -> usize {
-        shape.channels.div_ceil(kind.lanes()) * block_stride(shape)
+        shape.channels.div_ceil(kind.lanes()) * block_stride(shape, kind)
     }
 
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
         self.shape.channels.div_ceil(self.kind.lanes())
+    }
+
+    /// Floats of a pixel of all its blocks.
+    pub fn pixel(&self) -> usize {
+        self.blocks() * self.kind.floats()
     }
 
     /// First float of `block`.
@@ -105,6 +118,6 @@ impl View {
 }
 
 /// One cache line more than a plane has: planes of equal position in sets of a cache would evict each other.
-fn block_stride(shape: Shape) -> usize {
-    shape.pixels() * BLOCK + 2 * BLOCK
+fn block_stride(shape: Shape, kind: Kind) -> usize {
+    shape.pixels() * kind.floats() + 2 * BLOCK
 }

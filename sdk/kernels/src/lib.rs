@@ -37,7 +37,7 @@ pub use network::{
 };
 pub use plan::{Given, Plan, Taken, Workspace};
 pub use simd::Isa;
-pub use simd::peak::Peak;
+pub use simd::peak::peak_flops;
 
 /// Something that the kernels cannot compute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -54,7 +54,7 @@ pub fn plan(
             bounds: tile_bounds(
                 output,
                 filtering.positions(),
-                input.blocks() + output.blocks().min(GROUP),
+                (input.blocks() + output.blocks().min(GROUP)) * BLOCK,
                 threads,
             ),
         }),
@@ -84,9 +84,9 @@ pub fn tiles(output: View) -> usize {
     output.shape.height.div_ceil(TILE) * output.shape.width.div_ceil(TILE)
 }
 
-/// First tiles of items, and the end of the last; a position of a tile takes `blocks` times eight floats.
-pub fn tile_bounds(output: View, positions: usize, blocks: usize, threads: NonZero<usize>) -> Vec<usize> {
-    divide(tiles(output), CACHE / (positions * blocks * BLOCK), MIN_TILES, threads)
+/// First tiles of items, and the end of the last; a position of a tile takes so many floats.
+pub fn tile_bounds(output: View, positions: usize, position: usize, threads: NonZero<usize>) -> Vec<usize> {
+    divide(tiles(output), CACHE / (positions * position), MIN_TILES, threads)
 }
 
 /// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread.
@@ -147,26 +147,26 @@ pub fn items(
     threads: NonZero<usize>,
 ) -> (Vec<TapSet>, Vec<Vec<Run>>) {
     let mut taps = TapSets { windows, input, sets: Vec::new() };
-    let channels = (input.blocks() + output.blocks()) * BLOCK;
+    let channels = input.pixel() + output.pixel();
     let items = if windows == Windows::POINT {
         taps.set([0..1, 0..1]);
         let bounds = divide(output.shape.pixels(), CACHE / channels, 24, threads);
-        bounds.windows(2).map(|pair| vec![points(pair[0]..pair[1])]).collect()
+        bounds.windows(2).map(|pair| vec![points(input, output, pair[0]..pair[1])]).collect()
     } else {
         let [rows, columns] = windows.stride;
-        let row = output.shape.width * (channels + input.blocks() * BLOCK * (rows * columns - 1));
+        let row = output.shape.width * (channels + input.pixel() * (rows * columns - 1));
         let bounds = divide(output.shape.height, CACHE / row, 2, threads);
         bounds.windows(2).map(|pair| runs(&mut taps, output, pair[0]..pair[1])).collect()
     };
     (taps.sets, items)
 }
 
-fn points(pixels: Range<usize>) -> Run {
+fn points(input: View, output: View, pixels: Range<usize>) -> Run {
     Run {
-        input: pixels.start * BLOCK,
-        input_pixel: BLOCK,
-        output: pixels.start * BLOCK,
-        output_pixel: BLOCK,
+        input: pixels.start * input.kind.floats(),
+        input_pixel: input.kind.floats(),
+        output: pixels.start * output.kind.floats(),
+        output_pixel: output.kind.floats(),
         pixels: pixels.len(),
         taps: 0,
     }
@@ -198,7 +198,8 @@ impl TapSets {
         let mut taps = Vec::new();
         for y in rows.clone() {
             for x in columns.clone() {
-                let input = ((y - rows.start) * self.input.shape.width + x - columns.start) * BLOCK;
+                let pixel = (y - rows.start) * self.input.shape.width + x - columns.start;
+                let input = pixel * self.input.kind.floats();
                 taps.push(Tap { input, weights: y * self.windows.kernel[1] + x });
             }
         }
@@ -246,11 +247,12 @@ fn run(taps: &mut TapSets, output: View, [y, x]: [usize; 2], along: Along) -> Ru
     let row = (y * stride[0] + inside[0].start).saturating_sub(pad[0]);
     let column = (x * stride[1] + inside[1].start).saturating_sub(pad[1]);
     let steps = [taps.input.shape.width * stride[0], stride[1]];
+    let (read, written) = (taps.input.kind.floats(), output.kind.floats());
     Run {
-        input: (row * taps.input.shape.width + column) * BLOCK,
-        input_pixel: steps[along.axis] * BLOCK,
-        output: (y * output.shape.width + x) * BLOCK,
-        output_pixel: [output.shape.width, 1][along.axis] * BLOCK,
+        input: (row * taps.input.shape.width + column) * read,
+        input_pixel: steps[along.axis] * read,
+        output: (y * output.shape.width + x) * written,
+        output_pixel: [output.shape.width, 1][along.axis] * written,
         pixels: along.count,
         taps: taps.set(inside),
     }

@@ -23,6 +23,13 @@ pub use image::{Given, Taken};
 use place::Places;
 use step::Step;
 
+/// What a plan is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine {
+    isa: Isa,
+    threads: NonZero<usize>,
+}
+
 /// A network ready to run: weights packed, memory placed, work divided.
 #[derive(Debug)]
 pub struct Plan {
@@ -59,7 +66,7 @@ impl Plan {
         fuse::fuse(&mut network);
         stem::convert_inputs(&mut network);
         let places = Places::of(&network)?;
-        let steps = step::steps(&network, &places, threads)?;
+        let steps = step::steps(&network, &places, Machine { isa, threads })?;
         let scratch = steps.iter().map(Step::scratch).max().unwrap_or(0);
         let items = steps.iter().map(Step::items).collect();
         Ok(Self { steps, isa, threads, inputs, outputs, items, images: places.floats, scratch })

@@ -1,8 +1,8 @@
 //! The steps of a plan: which kernel runs, on which images, in how many items.
 
 use std::marker::PhantomData;
-use std::num::NonZero;
 
+use super::Machine;
 use super::convolution::{self, Planned};
 use super::image::{Buffers, Given, Wanted};
 use super::int8;
@@ -14,7 +14,8 @@ use crate::simd::convert::{Pack, PackItem, Unpack, UnpackItem};
 use crate::simd::elementwise::{self, Elementwise};
 use crate::simd::int8::convert::{self, Source};
 use crate::simd::int8::elementwise::Function;
-use crate::simd::pool::{self, MaxPool, Reals};
+use crate::simd::pixel::{Codes, Reals};
+use crate::simd::pool::{self, MaxPool};
 use crate::simd::upsample::{self, Upsample};
 use crate::simd::{Isa, direct, winograd};
 
@@ -41,13 +42,14 @@ pub enum Step {
 }
 
 /// The steps of `network`, whose images lie at `places`.
-pub fn steps(network: &Network, places: &Places, threads: NonZero<usize>) -> Result<Vec<Step>, Unsupported> {
+pub fn steps(network: &Network, places: &Places, machine: Machine) -> Result<Vec<Step>, Unsupported> {
     let mut steps = Vec::new();
     for (at, node) in network.nodes.iter().enumerate() {
         for &(_, input, output) in places.copies.iter().filter(|(copied, ..)| *copied == at) {
-            steps.push(Step::Elementwise(copy(input, output)));
+            // Enlarged by 1.
+            steps.push(Step::Upsample(Upsample { input, output }));
         }
-        steps.extend(step(network, places, node, threads)?);
+        steps.extend(step(network, places, node, machine)?);
         let given = network.outputs.iter().enumerate().filter(|(_, value)| **value == node.output);
         for (number, &value) in given {
             let input = places.view(value)?;
@@ -69,14 +71,14 @@ fn step(
     network: &Network,
     places: &Places,
     node: &Node,
-    threads: NonZero<usize>,
+    machine: Machine,
 ) -> Result<Option<Step>, Unsupported> {
     let output = places.view(node.output)?;
     let view = |number: usize| places.view(node.inputs[number]);
     let plus = || node.inputs.get(1).map(|&value: &Value| places.view(value)).transpose();
     Ok(Some(match &node.operator {
         Operator::Convolution(conv) => {
-            Step::Convolution(convolution::plan(conv, view(0)?, output, plus()?, threads))
+            Step::Convolution(convolution::plan(conv, view(0)?, output, plus()?, machine.threads))
         }
         Operator::Add => Step::Elementwise(Elementwise { plus: Some(view(1)?), ..copy(view(0)?, output) }),
         Operator::Activate(activation) => {
@@ -92,7 +94,7 @@ fn step(
             Step::MaxPool(MaxPool { input: view(0)?, output, kernel, stride, pad })
         }
         Operator::Upsample { .. } => Step::Upsample(Upsample { input: view(0)?, output }),
-        Operator::Integer(conv) => Step::Int8(int8::Step::convolution(conv, view(0)?, output, threads)),
+        Operator::Integer(conv) => Step::Int8(int8::Step::convolution(conv, view(0)?, output, machine)),
         Operator::Map(table) => elementwise(view(0)?, output, Function::Map(table.clone())),
         Operator::AddStored { from, to } => {
             elementwise(view(0)?, output, Function::Add { plus: view(1)?, from: *from, to: *to })
@@ -110,7 +112,7 @@ fn step(
                 return Ok(Some(Step::Pack(Pack { input, output, factor }, given)));
             }
             let real = |(factor, zero_point)| Source::Reals { factor, zero_point: i16::from(zero_point) };
-            let (source, border) = (quantize.map_or(Source::Codes, real), i16::from(*border));
+            let (source, border) = (quantize.map_or(Source::Codes, real), *border);
             let pack = convert::Pack { input, output, factor, source, border };
             Step::Int8(int8::Step::Pack(pack, given))
         }
@@ -164,7 +166,12 @@ impl Step {
             Self::MaxPool(step) => {
                 isa.run(pool::Item { step, block: item, memory, scratch, pixel: PhantomData::<Reals> });
             }
-            Self::Upsample(step) => isa.run(upsample::Item { step, block: item, memory }),
+            Self::Upsample(step) if step.output.kind == Kind::Stored => {
+                isa.run(upsample::Item { step, block: item, memory, pixel: PhantomData::<Codes> });
+            }
+            Self::Upsample(step) => {
+                isa.run(upsample::Item { step, block: item, memory, pixel: PhantomData::<Reals> });
+            }
             Self::Unpack(step, output) => {
                 if let Wanted::Real(planes) = buffers.outputs[*output] {
                     isa.run(UnpackItem { step, block: item, memory, planes });

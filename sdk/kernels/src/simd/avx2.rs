@@ -1,34 +1,38 @@
 //! AVX2 with FMA: a block of channels is one register. Only arithmetic; what is computed stands in the kernels.
 
+mod dot;
 mod integers;
+mod wide;
 
 use std::arch::x86_64::*;
 
+pub use dot::{Avx512, Avx512Vnni, AvxVnni, Dot, Multiply};
+use wide::Wide;
+
 use super::{Kernel, Simd};
 
-/// Proof that this processor has AVX2 and FMA.
+/// Proof that this processor has AVX2, FMA and the instructions of `D`.
 #[derive(Debug, Clone, Copy)]
-pub struct Avx2(());
+pub struct Avx2<D>(D);
 
-impl Avx2 {
+impl<D: Dot> Avx2<D> {
     /// The proof, where the processor has them.
     pub fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let here = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        D::detect().filter(|_| here).map(Self)
     }
 
-    /// Runs `kernel` compiled for AVX2 and FMA.
+    /// Runs `kernel` compiled for them.
     pub(super) fn run<K: Kernel>(self, kernel: K) {
-        #[target_feature(enable = "avx2,fma")]
-        fn compiled<K: Kernel>(simd: Avx2, kernel: K) {
-            kernel.run(simd);
-        }
-        // SAFETY: `self` exists only where both features were detected.
-        unsafe { compiled(self, kernel) }
+        D::run(self, kernel);
     }
 }
 
-impl Simd for Avx2 {
+impl<D: Dot> Simd for Avx2<D> {
     type V = __m256;
+    type W = <D::Wide as Wide>::W;
+
+    const CHAINS: usize = D::Wide::CHAINS;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -117,5 +121,37 @@ impl Simd for Avx2 {
     fn prefetch(self, address: *const f32) {
         // SAFETY: a hint, for which any address will do.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    fn splat_wide(self, value: f32) -> Self::W {
+        self.0.wide().splat(value)
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_wide(self, from: *const f32) -> Self::W {
+        // SAFETY: the caller vouches for sixteen floats.
+        unsafe { self.0.wide().load(from) }
+    }
+
+    #[inline(always)]
+    fn add_wide(self, a: Self::W, b: Self::W) -> Self::W {
+        self.0.wide().add(a, b)
+    }
+
+    #[inline(always)]
+    fn fma_wide(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W {
+        self.0.wide().fma(a, b, c)
+    }
+
+    #[inline(always)]
+    fn join(self, halves: [__m256; 2]) -> Self::W {
+        self.0.wide().join(halves)
+    }
+
+    #[inline(always)]
+    fn halves(self, wide: Self::W) -> [__m256; 2] {
+        self.0.wide().halves(wide)
     }
 }

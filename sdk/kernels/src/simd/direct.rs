@@ -7,7 +7,7 @@
 //! Zen 3: 3×3 of stride 2 does 83 to 88 % of the FMA peak; see `tile` for 1×1.
 
 use super::memory::Memory;
-use super::tile::{self, End, Job, Plus, Start, Tap};
+use super::tile::{self, Double, End, Job, Plus, Row, Single, Start, Tap};
 use super::{BLOCK, Kernel, Simd};
 use crate::layout::View;
 use crate::network::Activation;
@@ -72,21 +72,21 @@ impl Kernel for Item<'_> {
         let blocks = conv.output.shape.blocks();
         for block in (0..blocks).step_by(2) {
             if block + 1 < blocks {
-                self.slabs::<S, 2>(simd, block);
+                self.slabs::<S, Double>(simd, block);
             } else {
-                self.slabs::<S, 1>(simd, block);
+                self.slabs::<S, Single>(simd, block);
             }
         }
     }
 }
 
 impl Item<'_> {
-    /// The output's blocks `block..block + O`.
+    /// The output's blocks from `block` on.
     #[inline(always)]
-    fn slabs<S: Simd, const O: usize>(&self, simd: S, block: usize) {
+    fn slabs<S: Simd, R: Row>(&self, simd: S, block: usize) {
         let conv = self.conv;
         let blocks = conv.input.shape.blocks();
-        let weight_block = conv.kernel * BLOCK * BLOCK * O;
+        let weight_block = conv.kernel * BLOCK * BLOCK * R::BLOCKS;
         let weights = conv.weights[block * blocks * conv.kernel * BLOCK * BLOCK..].as_ptr();
         let slabs = (blocks * weight_block).div_ceil(SLAB).min(blocks);
         for slab in 0..slabs {
@@ -112,7 +112,7 @@ impl Item<'_> {
                 };
                 // SAFETY: views and runs lie in the memory and weights are packed for them, which the plan sees to;
                 // items have pixels of their own, and no step writes what another of the same time reads.
-                unsafe { tile::run::<S, O>(simd, &job, run.pixels) };
+                unsafe { tile::run::<S, R>(simd, &job, run.pixels) };
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 pub mod peak;
+pub mod pixel;
 pub mod pool;
 mod portable;
 pub mod tile;
@@ -23,13 +24,18 @@ pub mod upsample;
 pub mod winograd;
 
 pub use crate::layout::BLOCK;
-use integers::Integers;
+use integers::{Bytes, Integers};
 
 /// A vector unit, seen as lanes for one block of channels: eight floats, in as many registers as that takes. A value of
 /// such a type is proof that the processor has the unit.
 pub trait Simd: Integers {
     /// Eight floats.
     type V: Copy;
+    /// Sixteen floats, in as few registers as the unit has.
+    type W: Copy;
+
+    /// Into how many sums, which do not wait for each other, a tile divides each of its own: enough to keep the unit busy.
+    const CHAINS: usize = 1;
 
     /// `value` in every lane.
     fn splat(self, value: f32) -> Self::V;
@@ -65,8 +71,27 @@ pub trait Simd: Integers {
 
     /// The numbers of `sums`, rounded to the nearest float, halves to even.
     fn real(self, sums: Self::I) -> Self::V;
-    /// The whole numbers nearest to `values`, which are below 2²² in magnitude, halves to even.
+    /// The whole numbers nearest to `values`, halves to even; of values from 2²² on to 2³⁰ in magnitude, some that are nearly as
+    /// large.
     fn nearest(self, values: Self::V) -> Self::I;
+
+    /// `value` in sixteen lanes.
+    fn splat_wide(self, value: f32) -> Self::W;
+
+    /// Reads sixteen floats.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading sixteen floats.
+    unsafe fn load_wide(self, from: *const f32) -> Self::W;
+
+    /// `a + b`.
+    fn add_wide(self, a: Self::W, b: Self::W) -> Self::W;
+    /// `a · b + c`, fused where the unit can.
+    fn fma_wide(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W;
+    /// The eight of one, then the eight of the other.
+    fn join(self, halves: [Self::V; 2]) -> Self::W;
+    /// The first eight and the last.
+    fn halves(self, wide: Self::W) -> [Self::V; 2];
 
     /// Asks for the cache line at `address`, which need not be valid, to be brought close.
     fn prefetch(self, _address: *const f32) {}
@@ -85,10 +110,22 @@ pub enum Isa {
     Portable(PortableToken),
     /// 256-bit vectors with fused multiplication.
     #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Avx2),
+    Avx2(avx2::Avx2<avx2::Multiply>),
+    /// The same with products of integers added in one instruction.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(avx2::Avx2<avx2::AvxVnni>),
+    /// The same without it, with sixteen floats a register.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx2::Avx2<avx2::Avx512>),
+    /// With both.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(avx2::Avx2<avx2::Avx512Vnni>),
     /// 128-bit vectors with fused multiplication.
     #[cfg(target_arch = "aarch64")]
-    Neon(neon::Neon),
+    Neon(neon::Neon<neon::Multiply>),
+    /// The same with products of bytes added in one instruction.
+    #[cfg(target_arch = "aarch64")]
+    NeonDot(neon::Neon<neon::DotProduct>),
 }
 
 /// Stands for [`Isa::Portable`]'s vector unit.
@@ -108,12 +145,17 @@ impl Isa {
     /// All that this processor has, the best last.
     pub fn available() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
-        let best = avx2::Avx2::detect().map(Self::Avx2);
+        let better = [
+            avx2::Avx2::detect().map(Self::Avx2),
+            avx2::Avx2::detect().map(Self::AvxVnni),
+            avx2::Avx2::detect().map(Self::Avx512),
+            avx2::Avx2::detect().map(Self::Avx512Vnni),
+        ];
         #[cfg(target_arch = "aarch64")]
-        let best = Some(Self::Neon(neon::Neon));
+        let better = [neon::Neon::detect().map(Self::Neon), neon::Neon::detect().map(Self::NeonDot)];
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        let best = None;
-        std::iter::once(Self::portable()).chain(best).collect()
+        let better = [];
+        std::iter::once(Self::portable()).chain(better.into_iter().flatten()).collect()
     }
 
     /// Its name.
@@ -122,9 +164,31 @@ impl Isa {
             Self::Portable(_) => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(_) => "avx2 with vnni",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni(_) => "avx512 with vnni",
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot(_) => "neon with sdot",
         }
+    }
+
+    /// How its bytes stand for stored values.
+    pub fn bytes(self) -> Bytes {
+        struct Ask<'a>(&'a mut Bytes);
+        impl Kernel for Ask<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) {
+                *self.0 = S::BYTES;
+            }
+        }
+        let mut bytes = Bytes::EXACT;
+        self.run(Ask(&mut bytes));
+        bytes
     }
 
     /// Runs `kernel` compiled for this instruction set.
@@ -133,8 +197,16 @@ impl Isa {
             Self::Portable(simd) => kernel.run(simd),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(simd) => simd.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(simd) => simd.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(simd) => simd.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni(simd) => simd.run(kernel),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(simd) => kernel.run(simd),
+            Self::Neon(simd) => simd.run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot(simd) => simd.run(kernel),
         }
     }
 }

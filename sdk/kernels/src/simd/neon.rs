@@ -1,20 +1,36 @@
 //! NEON: a block of channels is two registers of four lanes. Only arithmetic; what is computed stands in the kernels.
 
+mod dot;
 mod integers;
 
 use std::arch::aarch64::*;
 
-use super::Simd;
+pub use dot::{Dot, DotProduct, Multiply};
 
-/// NEON, which every aarch64 processor that Rust targets has.
+use super::{BLOCK, Kernel, Simd};
+
+/// NEON, which every aarch64 processor that Rust targets has, and proof that this one has the instructions of `D`.
 #[derive(Debug, Clone, Copy)]
-pub struct Neon;
+pub struct Neon<D>(D);
+
+impl<D: Dot> Neon<D> {
+    /// The proof, where the processor has them.
+    pub fn detect() -> Option<Self> {
+        D::detect().map(Self)
+    }
+
+    /// Runs `kernel` compiled for them.
+    pub(super) fn run<K: Kernel>(self, kernel: K) {
+        D::run(self, kernel);
+    }
+}
 
 /// A block of channels.
 pub type Pair = [float32x4_t; 2];
 
-impl Simd for Neon {
+impl<D: Dot> Simd for Neon<D> {
     type V = Pair;
+    type W = [Pair; 2];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Pair {
@@ -97,6 +113,38 @@ impl Simd for Neon {
     fn nearest(self, values: Pair) -> integers::Sums {
         // SAFETY: aarch64 has NEON.
         unsafe { values.map(|half| vcvtnq_s32_f32(half)) }
+    }
+
+    #[inline(always)]
+    fn splat_wide(self, value: f32) -> [Pair; 2] {
+        [self.splat(value); 2]
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_wide(self, from: *const f32) -> [Pair; 2] {
+        // SAFETY: the caller vouches for sixteen floats.
+        unsafe { [self.load(from), self.load(from.add(BLOCK))] }
+    }
+
+    #[inline(always)]
+    fn add_wide(self, a: [Pair; 2], b: [Pair; 2]) -> [Pair; 2] {
+        [self.add(a[0], b[0]), self.add(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn fma_wide(self, a: [Pair; 2], b: [Pair; 2], c: [Pair; 2]) -> [Pair; 2] {
+        [self.fma(a[0], b[0], c[0]), self.fma(a[1], b[1], c[1])]
+    }
+
+    #[inline(always)]
+    fn join(self, halves: [Pair; 2]) -> [Pair; 2] {
+        halves
+    }
+
+    #[inline(always)]
+    fn halves(self, wide: [Pair; 2]) -> [Pair; 2] {
+        wide
     }
 }
 

@@ -1,39 +1,61 @@
 //! The most that this processor multiplies and adds: what benchmarks measure kernels against.
 
-use super::{Kernel, Simd};
+use std::hint::black_box;
+use std::time::Instant;
 
-/// Sums that do not wait for each other: enough for two units of five cycles each.
-const CHAINS: usize = 12;
+use super::{Isa, Kernel, Simd};
+use crate::layout::BLOCK;
 
-/// Multiplications and additions of floats, without memory.
-pub struct Peak<'a> {
-    /// How many rounds of [`Peak::FLOPS`] operations.
-    pub rounds: usize,
-    /// Takes the result, so that it has to be computed.
-    pub result: &'a mut f32,
+/// Sums of sixteen floats that a tile would divide no further: with those, enough for two units of five cycles each.
+const SUMS: usize = 6;
+/// Most chains of a unit.
+const MOST_CHAINS: usize = 2;
+const ROUNDS: usize = 50_000;
+const ATTEMPTS: usize = 30;
+
+/// The most multiplications and additions of floats a second that one core did with `isa` in a few attempts. Takes some milliseconds
+/// each.
+#[expect(clippy::cast_precision_loss, reason = "counts below 2⁵³")]
+pub fn peak_flops(isa: Isa) -> f64 {
+    let mut best = 0.0_f64;
+    let mut result = 0.5;
+    for _ in 0..ATTEMPTS {
+        let mut flops = 0;
+        let started = Instant::now();
+        isa.run(Peak { result: &mut result, flops: &mut flops });
+        let seconds = started.elapsed().as_secs_f64();
+        best = best.max(flops as f64 / seconds);
+    }
+    black_box(result);
+    best
 }
 
-impl Peak<'_> {
-    /// Floating-point operations of a round.
-    pub const FLOPS: usize = CHAINS * super::BLOCK * 2;
+/// Multiplications and additions without memory.
+struct Peak<'a> {
+    /// Takes the result, so that it has to be computed.
+    result: &'a mut f32,
+    /// Takes their number.
+    flops: &'a mut usize,
 }
 
 impl Kernel for Peak<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (factor, term) =
-            (simd.splat(std::hint::black_box(0.999)), simd.splat(std::hint::black_box(0.001)));
-        let mut sums = [simd.splat(*self.result); CHAINS];
-        for _ in 0..self.rounds {
-            for sum in &mut sums {
-                *sum = simd.fma(*sum, factor, term);
+        let (factor, term) = (simd.splat_wide(black_box(0.999)), simd.splat_wide(black_box(0.001)));
+        let mut sums = [simd.splat_wide(*self.result); SUMS * MOST_CHAINS];
+        for _ in 0..ROUNDS {
+            for sum in sums.iter_mut().take(SUMS * S::CHAINS) {
+                *sum = simd.fma_wide(*sum, factor, term);
             }
         }
-        let mut total = [0.0; super::BLOCK];
+        let mut total = [0.0; BLOCK];
         for sum in sums {
-            // SAFETY: an array of eight floats.
-            unsafe { simd.store(total.as_mut_ptr(), sum) };
-            *self.result += total[0];
+            for half in simd.halves(sum) {
+                // SAFETY: an array of eight floats.
+                unsafe { simd.store(total.as_mut_ptr(), half) };
+                *self.result += total[0] * 1e-3;
+            }
         }
+        *self.flops = ROUNDS * SUMS * S::CHAINS * 2 * BLOCK * 2;
     }
 }

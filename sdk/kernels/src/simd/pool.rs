@@ -6,94 +6,9 @@
 use std::marker::PhantomData;
 
 use super::memory::Memory;
-use super::{BLOCK, Kernel, Simd};
+use super::pixel::Pixel;
+use super::{Kernel, Simd};
 use crate::layout::View;
-
-/// What the lanes of a pixel hold; pixels of either kind take as many bytes.
-pub trait Pixel {
-    /// A pixel in registers.
-    type V<S: Simd>: Copy;
-
-    /// Reads a pixel.
-    ///
-    /// # Safety
-    /// `from` must be valid for reading it.
-    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> Self::V<S>;
-
-    /// Writes a pixel.
-    ///
-    /// # Safety
-    /// `to` must be valid for writing it.
-    unsafe fn store<S: Simd>(simd: S, to: *mut f32, value: Self::V<S>);
-
-    /// The greater in each lane.
-    fn max<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
-
-    /// No greater than anything.
-    fn least<S: Simd>(simd: S) -> Self::V<S>;
-}
-
-/// Floats.
-pub struct Reals;
-
-impl Pixel for Reals {
-    type V<S: Simd> = S::V;
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::V {
-        // SAFETY: the caller vouches for a pixel.
-        unsafe { simd.load(from) }
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `to`.
-    #[inline(always)]
-    unsafe fn store<S: Simd>(simd: S, to: *mut f32, value: S::V) {
-        // SAFETY: the caller vouches for a pixel.
-        unsafe { simd.store(to, value) }
-    }
-
-    #[inline(always)]
-    fn max<S: Simd>(simd: S, a: S::V, b: S::V) -> S::V {
-        simd.max(a, b)
-    }
-
-    #[inline(always)]
-    fn least<S: Simd>(simd: S) -> S::V {
-        simd.splat(f32::NEG_INFINITY)
-    }
-}
-
-/// Stored values of int8 models.
-pub struct Codes;
-
-impl Pixel for Codes {
-    type V<S: Simd> = S::H;
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::H {
-        // SAFETY: the caller vouches for a pixel.
-        unsafe { simd.load_i16(from.cast()) }
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `to`.
-    #[inline(always)]
-    unsafe fn store<S: Simd>(simd: S, to: *mut f32, value: S::H) {
-        // SAFETY: the caller vouches for a pixel.
-        unsafe { simd.store_i16(to.cast(), value) }
-    }
-
-    #[inline(always)]
-    fn max<S: Simd>(simd: S, a: S::H, b: S::H) -> S::H {
-        simd.max_i16(a, b)
-    }
-
-    #[inline(always)]
-    fn least<S: Simd>(simd: S) -> S::H {
-        simd.splat_i16(i16::MIN)
-    }
-}
 
 /// A max pooling, planned.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +28,7 @@ pub struct MaxPool {
 impl MaxPool {
     /// Floats that an item needs beside the images.
     pub fn scratch(&self) -> usize {
-        self.input.shape.height * self.output.shape.width * BLOCK
+        self.input.shape.height * self.output.shape.width * self.output.kind.floats()
     }
 }
 
@@ -146,16 +61,17 @@ impl<P: Pixel> Kernel for Item<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let (input, output) = (self.step.input.shape, self.step.output.shape);
+        let pixel = P::KIND.floats();
         let from = self.memory.at(self.step.input.block(self.block));
         let rows = self.memory.at(self.scratch);
         let to = self.memory.at(self.step.output.block(self.block));
         for y in 0..input.height {
             let line = Line {
-                from: from.wrapping_add(y * input.width * BLOCK),
-                from_stride: BLOCK,
+                from: from.wrapping_add(y * input.width * pixel),
+                from_stride: pixel,
                 length: input.width,
-                to: rows.wrapping_add(y * output.width * BLOCK),
-                to_stride: BLOCK,
+                to: rows.wrapping_add(y * output.width * pixel),
+                to_stride: pixel,
                 outputs: output.width,
             };
             // SAFETY: a row of the image, and one of the worker's own memory.
@@ -163,11 +79,11 @@ impl<P: Pixel> Kernel for Item<'_, P> {
         }
         for x in 0..output.width {
             let line = Line {
-                from: rows.wrapping_add(x * BLOCK),
-                from_stride: output.width * BLOCK,
+                from: rows.wrapping_add(x * pixel),
+                from_stride: output.width * pixel,
                 length: input.height,
-                to: to.wrapping_add(x * BLOCK),
-                to_stride: output.width * BLOCK,
+                to: to.wrapping_add(x * pixel),
+                to_stride: output.width * pixel,
                 outputs: output.height,
             };
             // SAFETY: a column of row maxima, and one of the output, whose block only this item writes.

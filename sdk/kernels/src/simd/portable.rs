@@ -21,6 +21,7 @@ fn zip(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
 
 impl Simd for Portable {
     type V = Lanes;
+    type W = [Lanes; 2];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Lanes {
@@ -92,5 +93,37 @@ impl Simd for Portable {
     #[expect(clippy::cast_possible_truncation, reason = "whole numbers within bounds, as stated")]
     fn nearest(self, values: Lanes) -> [i32; BLOCK] {
         values.map(|value| (value + ROUND - ROUND) as i32)
+    }
+
+    #[inline(always)]
+    fn splat_wide(self, value: f32) -> [Lanes; 2] {
+        [self.splat(value); 2]
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_wide(self, from: *const f32) -> [Lanes; 2] {
+        // SAFETY: the caller vouches for sixteen floats.
+        unsafe { [self.load(from), self.load(from.add(BLOCK))] }
+    }
+
+    #[inline(always)]
+    fn add_wide(self, a: [Lanes; 2], b: [Lanes; 2]) -> [Lanes; 2] {
+        [self.add(a[0], b[0]), self.add(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn fma_wide(self, a: [Lanes; 2], b: [Lanes; 2], c: [Lanes; 2]) -> [Lanes; 2] {
+        [self.fma(a[0], b[0], c[0]), self.fma(a[1], b[1], c[1])]
+    }
+
+    #[inline(always)]
+    fn join(self, halves: [Lanes; 2]) -> [Lanes; 2] {
+        halves
+    }
+
+    #[inline(always)]
+    fn halves(self, wide: [Lanes; 2]) -> [Lanes; 2] {
+        wide
     }
 }

@@ -84,12 +84,118 @@ pub struct Job<'a> {
     pub end: End,
 }
 
-/// Computes `pixels` pixels of `job` for `O` blocks of output channels.
+/// Output channels of a tile, in registers.
+pub trait Row {
+    /// How many blocks.
+    const BLOCKS: usize;
+    /// The floats of a pixel.
+    type V<S: Simd>: Copy;
+
+    /// `value` in every lane.
+    fn splat<S: Simd>(simd: S, value: f32) -> Self::V<S>;
+
+    /// Reads as many floats.
+    ///
+    /// # Safety
+    /// `from` must be valid for reading them.
+    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> Self::V<S>;
+
+    /// `a + b`.
+    fn add<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
+    /// `a · b + c`.
+    fn fma<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
+    /// One of as many blocks as there are.
+    fn join<S: Simd>(simd: S, blocks: [S::V; 2]) -> Self::V<S>;
+    /// Its blocks; if it is one, that twice.
+    fn blocks<S: Simd>(simd: S, row: Self::V<S>) -> [S::V; 2];
+}
+
+/// One block.
+pub struct Single;
+
+/// Two blocks.
+pub struct Double;
+
+impl Row for Single {
+    const BLOCKS: usize = 1;
+    type V<S: Simd> = S::V;
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, value: f32) -> S::V {
+        simd.splat(value)
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::V {
+        // SAFETY: the caller vouches for a block.
+        unsafe { simd.load(from) }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, a: S::V, b: S::V) -> S::V {
+        simd.add(a, b)
+    }
+
+    #[inline(always)]
+    fn fma<S: Simd>(simd: S, a: S::V, b: S::V, c: S::V) -> S::V {
+        simd.fma(a, b, c)
+    }
+
+    #[inline(always)]
+    fn join<S: Simd>(_: S, blocks: [S::V; 2]) -> S::V {
+        blocks[0]
+    }
+
+    #[inline(always)]
+    fn blocks<S: Simd>(_: S, row: S::V) -> [S::V; 2] {
+        [row; 2]
+    }
+}
+
+impl Row for Double {
+    const BLOCKS: usize = 2;
+    type V<S: Simd> = S::W;
+
+    #[inline(always)]
+    fn splat<S: Simd>(simd: S, value: f32) -> S::W {
+        simd.splat_wide(value)
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::W {
+        // SAFETY: the caller vouches for two blocks.
+        unsafe { simd.load_wide(from) }
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, a: S::W, b: S::W) -> S::W {
+        simd.add_wide(a, b)
+    }
+
+    #[inline(always)]
+    fn fma<S: Simd>(simd: S, a: S::W, b: S::W, c: S::W) -> S::W {
+        simd.fma_wide(a, b, c)
+    }
+
+    #[inline(always)]
+    fn join<S: Simd>(simd: S, blocks: [S::V; 2]) -> S::W {
+        simd.join(blocks)
+    }
+
+    #[inline(always)]
+    fn blocks<S: Simd>(simd: S, row: S::W) -> [S::V; 2] {
+        simd.halves(row)
+    }
+}
+
+/// Computes `pixels` pixels of `job` for the blocks of output channels of `R`.
 ///
 /// # Safety
 /// Everything that `job` describes must be valid to read, and its output to write, with nobody else writing.
 #[inline(always)]
-pub unsafe fn run<S: Simd, const O: usize>(simd: S, job: &Job<'_>, pixels: usize) {
+pub unsafe fn run<S: Simd, R: Row>(simd: S, job: &Job<'_>, pixels: usize) {
     let tiles = pixels.div_ceil(PIXELS);
     let mut done = 0;
     for tile in 0..tiles {
@@ -98,12 +204,12 @@ pub unsafe fn run<S: Simd, const O: usize>(simd: S, job: &Job<'_>, pixels: usize
         // SAFETY: pixels `done..done + now` of the job, for which the caller vouches.
         unsafe {
             match now {
-                6 => compute::<S, 6, O>(simd, job, done),
-                5 => compute::<S, 5, O>(simd, job, done),
-                4 => compute::<S, 4, O>(simd, job, done),
-                3 => compute::<S, 3, O>(simd, job, done),
-                2 => compute::<S, 2, O>(simd, job, done),
-                _ => compute::<S, 1, O>(simd, job, done),
+                6 => compute::<S, R, 6>(simd, job, done),
+                5 => compute::<S, R, 5>(simd, job, done),
+                4 => compute::<S, R, 4>(simd, job, done),
+                3 => compute::<S, R, 3>(simd, job, done),
+                2 => compute::<S, R, 2>(simd, job, done),
+                _ => compute::<S, R, 1>(simd, job, done),
             }
         }
         done += now;
@@ -115,54 +221,52 @@ pub unsafe fn run<S: Simd, const O: usize>(simd: S, job: &Job<'_>, pixels: usize
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn compute<S: Simd, const P: usize, const O: usize>(simd: S, job: &Job<'_>, first: usize) {
+unsafe fn compute<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, first: usize) {
     // SAFETY: the caller vouches for all that the job describes.
     unsafe {
         let output = job.output.add(first * job.output_pixel);
-        let mut sums = begin::<S, P, O>(simd, job, output);
+        let mut sums = begin::<S, R, P>(simd, job, output);
+        let mut others = [R::splat(simd, 0.0); P];
         let mut input = job.input.add(first * job.input_pixel);
         let mut weights = job.weights;
         for _ in 0..job.blocks {
             for tap in job.taps {
-                sums = accumulate(
-                    simd,
-                    sums,
-                    input.add(tap.input),
-                    job.input_pixel,
-                    weights.add(tap.weights * BLOCK * BLOCK * O),
-                );
+                let weights = weights.add(tap.weights * BLOCK * BLOCK * R::BLOCKS);
+                let input = input.add(tap.input);
+                (sums, others) =
+                    accumulate::<S, R, P>(simd, [sums, others], input, job.input_pixel, weights).into();
             }
             input = input.add(job.input_block);
             weights = weights.add(job.weight_block);
         }
-        finish(simd, job, sums, first);
+        if S::CHAINS > 1 {
+            for (sum, other) in sums.iter_mut().zip(others) {
+                *sum = R::add(simd, *sum, other);
+            }
+        }
+        finish::<S, R, P>(simd, job, sums, first);
     }
 }
 
-/// Adds the products of eight input channels.
+/// Adds the products of eight input channels; those of every second one to the second sums, where the unit wants that.
 ///
 /// # Safety
 /// `input` must hold `P` blocks, `pixel` apart, and `weights` eight rows.
 #[inline(always)]
-unsafe fn accumulate<S: Simd, const P: usize, const O: usize>(
+unsafe fn accumulate<S: Simd, R: Row, const P: usize>(
     simd: S,
-    mut sums: [[S::V; O]; P],
+    mut sums: [[R::V<S>; P]; 2],
     input: *const f32,
     pixel: usize,
     weights: *const f32,
-) -> [[S::V; O]; P] {
+) -> [[R::V<S>; P]; 2] {
     for channel in 0..BLOCK {
         // SAFETY: within the eight rows and the blocks that the caller vouches for.
         unsafe {
-            let mut row = [simd.splat(0.0); O];
-            for (block, weight) in row.iter_mut().enumerate() {
-                *weight = simd.load(weights.add((channel * O + block) * BLOCK));
-            }
-            for (p, sums) in sums.iter_mut().enumerate() {
-                let value = simd.splat(*input.add(p * pixel + channel));
-                for (sum, weight) in sums.iter_mut().zip(row) {
-                    *sum = simd.fma(value, weight, *sum);
-                }
+            let row = R::load(simd, weights.add(channel * R::BLOCKS * BLOCK));
+            for (p, sum) in sums[channel % S::CHAINS].iter_mut().enumerate() {
+                let value = R::splat(simd, *input.add(p * pixel + channel));
+                *sum = R::fma(simd, value, row, *sum);
             }
         }
     }
@@ -174,25 +278,23 @@ unsafe fn accumulate<S: Simd, const P: usize, const O: usize>(
 /// # Safety
 /// As [`run`]; `output` is the tile's.
 #[inline(always)]
-unsafe fn begin<S: Simd, const P: usize, const O: usize>(
-    simd: S,
-    job: &Job<'_>,
-    output: *const f32,
-) -> [[S::V; O]; P] {
-    let mut sums = [[simd.splat(0.0); O]; P];
-    for (p, sums) in sums.iter_mut().enumerate() {
-        for (block, sum) in sums.iter_mut().enumerate() {
+unsafe fn begin<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, output: *const f32) -> [R::V<S>; P] {
+    let mut sums = [R::splat(simd, 0.0); P];
+    for (p, sum) in sums.iter_mut().enumerate() {
+        let mut blocks = [simd.splat(0.0); 2];
+        for (number, block) in blocks.iter_mut().enumerate().take(R::BLOCKS) {
             // SAFETY: the caller vouches for a bias for each channel, and for the output.
             unsafe {
                 match job.start {
                     Start::Zero => {}
-                    Start::Bias(bias) => *sum = simd.load(bias.add(block * BLOCK)),
+                    Start::Bias(bias) => *block = simd.load(bias.add(number * BLOCK)),
                     Start::Output => {
-                        *sum = simd.load(output.add(p * job.output_pixel + block * job.output_block));
+                        *block = simd.load(output.add(p * job.output_pixel + number * job.output_block));
                     }
                 }
             }
         }
+        *sum = R::join(simd, blocks);
     }
     sums
 }
@@ -202,34 +304,21 @@ unsafe fn begin<S: Simd, const P: usize, const O: usize>(
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn finish<S: Simd, const P: usize, const O: usize>(
-    simd: S,
-    job: &Job<'_>,
-    mut sums: [[S::V; O]; P],
-    first: usize,
-) {
-    if let End::Activate { activation, plus } = job.end {
-        for sum in sums.as_flattened_mut() {
-            *sum = activate(simd, activation, *sum);
-        }
-        if let Some(plus) = plus {
-            for (p, sums) in sums.iter_mut().enumerate() {
-                for (block, sum) in sums.iter_mut().enumerate() {
-                    // SAFETY: the image to add has the output's pixels and blocks.
-                    let other = unsafe {
-                        simd.load(plus.start.add((first + p) * job.output_pixel + block * plus.block_stride))
-                    };
-                    *sum = simd.add(*sum, other);
-                }
-            }
-        }
-    }
-    for (p, sums) in sums.into_iter().enumerate() {
-        for (block, sum) in sums.into_iter().enumerate() {
-            // SAFETY: pixels of the job's output, for which the caller vouches.
+unsafe fn finish<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, sums: [R::V<S>; P], first: usize) {
+    for (p, sum) in sums.into_iter().enumerate() {
+        let pixel = (first + p) * job.output_pixel;
+        for (number, mut block) in R::blocks(simd, sum).into_iter().enumerate().take(R::BLOCKS) {
+            // SAFETY: pixels of the job's output, for which the caller vouches; the image to add has its pixels and blocks.
             unsafe {
-                simd.store(job.output.add((first + p) * job.output_pixel + block * job.output_block), sum)
-            };
+                if let End::Activate { activation, plus } = job.end {
+                    block = activate(simd, activation, block);
+                    if let Some(plus) = plus {
+                        let other = simd.load(plus.start.add(pixel + number * plus.block_stride));
+                        block = simd.add(block, other);
+                    }
+                }
+                simd.store(job.output.add(pixel + number * job.output_block), block);
+            }
         }
     }
 }

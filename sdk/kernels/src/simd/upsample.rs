@@ -1,8 +1,11 @@
 //! Nearest neighbor by whole factors: every pixel is repeated along rows, and rows are repeated. Bound by stores: each
 //! pixel is read once and written as often as it appears.
 
+use std::marker::PhantomData;
+
 use super::memory::Memory;
-use super::{BLOCK, Kernel, Simd};
+use super::pixel::Pixel;
+use super::{Kernel, Simd};
 use crate::layout::View;
 
 /// An enlargement, planned; the factors are those of the sizes.
@@ -14,17 +17,19 @@ pub struct Upsample {
     pub output: View,
 }
 
-/// One block of channels.
-pub struct Item<'a> {
+/// One block of channels, of pixels `P`.
+pub struct Item<'a, P> {
     /// What is done.
     pub step: &'a Upsample,
     /// Which block.
     pub block: usize,
     /// Where the images lie.
     pub memory: Memory<'a>,
+    /// What pixels hold.
+    pub pixel: PhantomData<P>,
 }
 
-impl Kernel for Item<'_> {
+impl<P: Pixel> Kernel for Item<'_, P> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let (input, output) = (self.step.input.shape, self.step.output.shape);
@@ -35,10 +40,11 @@ impl Kernel for Item<'_> {
             for x in 0..input.width {
                 // SAFETY: a pixel of the input, and those of the output that show it; only this item writes this block.
                 unsafe {
-                    let value = simd.load(from.add((y * input.width + x) * BLOCK));
+                    let value = P::load(simd, from.add((y * input.width + x) * P::KIND.floats()));
                     for row in y * rows..(y + 1) * rows {
                         for column in x * columns..(x + 1) * columns {
-                            simd.store(to.add((row * output.width + column) * BLOCK), value);
+                            let at = (row * output.width + column) * P::KIND.floats();
+                            P::store(simd, to.add(at), value);
                         }
                     }
                 }

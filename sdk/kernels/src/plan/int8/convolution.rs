@@ -1,47 +1,127 @@
 //! Chooses how a convolution of stored values is computed. As in floats, the choice counts; what comes out is the same
 //! whatever is chosen.
 
-use std::num::NonZero;
 use std::ops::Range;
 
 use super::{Step, weights};
 use crate::layout::{Kind, View};
 use crate::network::{Codes, Ending, IntegerConvolution, Quant};
+use crate::plan::Machine;
 use crate::plan::convolution::{items, tile_bounds, tiles};
 use crate::simd::int8::direct::{Direct, Taps};
-use crate::simd::int8::winograd::{self, GROUP, LIMIT, POSITIONS, Winograd};
+use crate::simd::int8::tile::{Channels, HALF, QUAD};
+use crate::simd::int8::winograd::{self, LIMIT, POSITIONS, Winograd};
 use crate::simd::int8::{LANES, PER_FLOAT, epilogue};
+use crate::simd::integers::Bytes;
+use crate::simd::tile::Tap;
 
-/// What a product of Winograd's filtering costs against one of a direct convolution, transforms included.
-const OVERHEAD: usize = 2;
+/// Multipliers below it leave steps below 2³⁰ in magnitude of any sum.
+const SMALL: f32 = 0.5;
+/// What [`filtering_pays`] counts for transforms of a block of channels, there or back, and for a quad of a direct convolution's
+/// nine taps: *measured* on Zen 3, where products of Winograd's are 18 for each instruction of a block by this count.
+const TRANSFORM: usize = 24;
+const DIRECT: usize = 7;
 
-/// Plans `conv` from `input` to `output` for a number of threads.
-pub fn plan(conv: &IntegerConvolution, input: View, output: View, threads: NonZero<usize>) -> Step {
-    if filtering_pays(conv, output) && sums_fit(conv, input.shape.channels) {
-        let outputs = output.shape.channels.div_ceil(LANES).min(GROUP);
+/// Plans `conv` from `input` to `output`.
+pub fn plan(conv: &IntegerConvolution, input: View, output: View, Machine { isa, threads }: Machine) -> Step {
+    let bytes = isa.bytes();
+    let channels = [input.shape.channels, output.shape.channels];
+    let ending = ending(&conv.ending, output, bytes);
+    if filtering_pays(conv, input, output, bytes) && sums_fit(conv, input.shape.channels, bytes) {
+        let position = winograd::position(input.blocks(), output.shape.channels.div_ceil(LANES));
         return Step::Winograd(Winograd {
             input,
             output,
             weights: weights::winograd(conv, input.shape.channels, output.shape.channels),
-            bias: bias(conv, [input.shape.channels, output.shape.channels], &[0..3, 0..3]),
-            ending: ending(&conv.ending, output),
+            bias: bias(conv, channels, &[0..3, 0..3], bytes.offset),
+            ending,
             pad: conv.windows.pad,
-            border: i16::from(conv.zero_point),
-            bounds: tile_bounds(output, POSITIONS, input.blocks() + PER_FLOAT * outputs, threads),
+            border: bytes.byte(conv.zero_point),
+            channels: winograd::channels(input.blocks()),
+            bounds: tile_bounds(output, POSITIONS, position, threads),
         });
     }
-    let (taps, items) = items(conv.windows, input, output, threads);
-    let channels = [input.shape.channels, output.shape.channels];
-    let with_bias = |(range, taps)| Taps { bias: bias(conv, channels, &range), taps };
-    Step::Direct(Direct {
-        input,
-        output,
-        weights: weights::direct(conv, input.shape.channels, output.shape.channels),
-        ending: ending(&conv.ending, output),
-        kernel: conv.windows.taps(),
-        taps: taps.into_iter().map(with_bias).collect(),
-        items,
-    })
+    let (sets, items) = items(conv.windows, input, output, threads);
+    let (weights, split) = weights::direct(conv, channels, bytes.limit);
+    let lie = Lie { input, outputs: output.shape.channels.div_ceil(LANES), kernel: conv.windows.taps() };
+    let taps = sets.into_iter().map(|(range, taps)| Taps {
+        channels: lie.channels(&taps),
+        single: lie.single(&taps),
+        rest: lie.rest(&taps, &split),
+        bias: bias(conv, channels, &range, bytes.offset),
+    });
+    let taps = taps.collect();
+    Step::Direct(Direct { input, output, weights, ending, kernel: conv.windows.taps(), taps, items })
+}
+
+/// How values and weights of a convolution lie.
+struct Lie {
+    /// What is read.
+    input: View,
+    /// Blocks of output channels.
+    outputs: usize,
+    /// Taps of the whole kernel.
+    kernel: usize,
+}
+
+/// Quads of a block of input channels.
+const QUADS: usize = LANES / 4;
+
+impl Lie {
+    /// Blocks of input channels that are read as a whole: the last may not be worth it.
+    fn whole(&self) -> usize {
+        (self.input.shape.channels + 3) / LANES
+    }
+
+    /// Where pixels that meet `taps` find each whole block of input channels.
+    fn channels(&self, taps: &[Tap]) -> Vec<Channels> {
+        let blocks = (0..self.whole()).flat_map(|block| taps.iter().map(move |tap| (block, tap)));
+        let of = |(block, tap): (usize, &Tap)| Channels {
+            input: self.input_of(block, tap),
+            weights: (block * self.kernel + tap.weights) * LANES * LANES,
+        };
+        blocks.map(of).collect()
+    }
+
+    /// Where they find the quads of a block of input channels that is not whole, for each block of output channels.
+    fn single(&self, taps: &[Tap]) -> Vec<Vec<Channels>> {
+        let used = self.input.shape.channels.div_ceil(4);
+        let of = |output: usize| {
+            let quads = (self.whole() * QUADS..used).flat_map(|quad| taps.iter().map(move |tap| (quad, tap)));
+            quads.map(move |(quad, tap)| {
+                let (block, quad) = (quad / QUADS, quad % QUADS);
+                let taps = (output * self.input.blocks() + block) * self.kernel + tap.weights;
+                Channels {
+                    input: self.input_of(block, tap) + 4 * quad,
+                    weights: (taps * QUADS + quad) * QUAD,
+                }
+            })
+        };
+        (0..self.outputs).map(|output| of(output).collect()).collect()
+    }
+
+    /// Where they find the halves of quads that were split, by their numbers, for each block of output channels.
+    fn rest(&self, taps: &[Tap], split: &[usize]) -> Vec<[Vec<Channels>; 2]> {
+        let blocks = self.input.blocks();
+        let mut found = vec![[const { Vec::new() }; 2]; self.outputs];
+        let all = self.outputs * blocks * self.kernel * QUADS * QUAD;
+        for (number, &at) in split.iter().enumerate() {
+            let (half, at) = (at % 2, at / 2);
+            let (quad, at) = (at % QUADS, at / QUADS);
+            let (tap, at) = (at % self.kernel, at / self.kernel);
+            let (block, output) = (at % blocks, at / blocks);
+            if let Some(tap) = taps.iter().find(|met| met.weights == tap) {
+                let input = self.input_of(block, tap) + 4 * quad;
+                found[output][half].push(Channels { input, weights: all + number * HALF });
+            }
+        }
+        found
+    }
+
+    /// The first channel of a block, from that of the first tap and block on.
+    fn input_of(&self, block: usize, tap: &Tap) -> usize {
+        PER_FLOAT * (block * self.input.block_stride + tap.input)
+    }
 }
 
 /// Floats that items of `conv` need beside the images.
@@ -50,24 +130,29 @@ pub fn scratch(conv: &Winograd) -> usize {
     winograd::scratch(tiles, conv.input.blocks(), conv.output.shape.channels.div_ceil(LANES))
 }
 
-/// Whether a minimal filtering pays.
-fn filtering_pays(conv: &IntegerConvolution, output: View) -> bool {
+/// Whether a minimal filtering pays: the instructions of its transforms and products against those of all taps, for sixteen pixels.
+fn filtering_pays(conv: &IntegerConvolution, input: View, output: View, bytes: Bytes) -> bool {
+    let (blocks, outputs) = (input.blocks(), output.shape.channels.div_ceil(LANES));
+    let filtering = TRANSFORM * (blocks + outputs) + POSITIONS / 2 * bytes.pair_cost * blocks * outputs;
+    let quads = input.shape.channels.div_ceil(4);
+    let direct = DIRECT * bytes.quad_cost * quads * outputs;
     let plain = conv.windows.kernel == [3, 3] && conv.windows.stride == [1, 1];
-    plain && tiles(output) * POSITIONS * OVERHEAD < output.shape.pixels() * 9
+    plain && tiles(output) * 16 * filtering < output.shape.pixels() * direct
 }
 
 /// Whether the sums of every output channel stay below the filtering's limit, whatever is stored.
-fn sums_fit(conv: &IntegerConvolution, channels: usize) -> bool {
+fn sums_fit(conv: &IntegerConvolution, channels: usize, bytes: Bytes) -> bool {
     let sum = |weights: &[i8]| weights.iter().map(|&weight| i64::from(weight).abs()).sum::<i64>();
-    conv.weights.chunks(channels * 9).all(|weights| 128 * sum(weights) < LIMIT)
+    conv.weights.chunks(channels * 9).all(|weights| i64::from(128 + bytes.offset) * sum(weights) < LIMIT)
 }
 
-/// What sums of the stored values themselves begin with where pixels meet these rows and columns of taps: the bias, less what the
-/// zero point adds to the sum.
+/// What sums of stored values plus `offset` begin with where pixels meet these rows and columns of taps: the bias, less what the
+/// zero point and the offset add to the sum.
 fn bias(
     conv: &IntegerConvolution,
     [inputs, outputs]: [usize; 2],
     [rows, columns]: &[Range<usize>; 2],
+    offset: i32,
 ) -> Vec<i32> {
     let [_, width] = conv.windows.kernel;
     let met = |tap: usize| rows.contains(&(tap / width)) && columns.contains(&(tap % width));
@@ -80,8 +165,8 @@ fn bias(
         Ending::Stored { bias, .. } => bias[output],
         Ending::Real { .. } => 0,
     };
-    let of_zero_point = |output| i32::from(conv.zero_point).wrapping_mul(weights(output));
-    let bias = (0..outputs).map(|output| stated(output).wrapping_sub(of_zero_point(output)));
+    let of_zero = |output| (i32::from(conv.zero_point) + offset).wrapping_mul(weights(output));
+    let bias = (0..outputs).map(|output| stated(output).wrapping_sub(of_zero(output)));
     filled(bias.collect())
 }
 
@@ -91,22 +176,22 @@ fn filled<T: Clone + Default>(mut values: Vec<T>) -> Vec<T> {
     values
 }
 
-fn ending(ending: &Ending, output: View) -> epilogue::Ending {
+fn ending(ending: &Ending, output: View, bytes: Bytes) -> epilogue::Ending {
     debug_assert_eq!(output.kind == Kind::Real, matches!(ending, Ending::Real { .. }));
     match ending {
         Ending::Stored { multipliers, codes: Codes::Shifted { zero_point }, .. } => {
             let quant = Quant { scale: 1.0, zero_point: i32::from(*zero_point) };
-            let (bounds, zero_point) = (quant.bounds(), quant.zero_point);
-            epilogue::Ending::Codes { multipliers: filled(multipliers.clone()), bounds, zero_point }
+            let small = multipliers.iter().all(|factor| factor.abs() < SMALL);
+            let (bounds, zero) = ((!small).then(|| quant.bounds()), quant.zero_point + bytes.offset);
+            epilogue::Ending::Codes { multipliers: filled(multipliers.clone()), bounds, zero }
         }
         Ending::Stored { multipliers, codes: Codes::Table { first, entries }, .. } => {
             // The network has checked that 32 bits hold it.
             let count = i32::try_from(entries.len()).unwrap_or(1);
-            let bounds = [*first, first + count - 1];
             epilogue::Ending::Table {
                 multipliers: filled(multipliers.clone()),
-                bounds,
-                entries: entries.clone(),
+                bounds: [*first, first + count - 1],
+                entries: entries.iter().map(|&entry| bytes.byte(entry)).collect(),
             }
         }
         Ending::Real { scales, bias } => {

@@ -4,7 +4,6 @@ mod convolution;
 pub mod weights;
 
 use std::marker::PhantomData;
-use std::num::NonZero;
 
 use crate::layout::View;
 use crate::network::{IntegerConvolution, Windows};
@@ -13,8 +12,10 @@ use crate::simd::int8::convert::{Pack, PackItem, Planes, Unpack, UnpackItem};
 use crate::simd::int8::direct::{self, Direct};
 use crate::simd::int8::elementwise::{self, Elementwise, Function};
 use crate::simd::int8::winograd::{self, Winograd};
-use crate::simd::pool::{self, Codes, MaxPool};
+use crate::simd::pixel::Codes;
+use crate::simd::pool::{self, MaxPool};
 
+use super::Machine;
 use super::image::{Buffers, Given, Wanted};
 use super::step::PACKED_ROWS;
 
@@ -36,14 +37,9 @@ pub enum Step {
 }
 
 impl Step {
-    /// Plans `conv` from `input` to `output` for a number of threads.
-    pub fn convolution(
-        conv: &IntegerConvolution,
-        input: View,
-        output: View,
-        threads: NonZero<usize>,
-    ) -> Self {
-        convolution::plan(conv, input, output, threads)
+    /// Plans `conv` from `input` to `output`.
+    pub fn convolution(conv: &IntegerConvolution, input: View, output: View, machine: Machine) -> Self {
+        convolution::plan(conv, input, output, machine)
     }
 
     /// Plans a function of each value.

@@ -1,15 +1,19 @@
 //! Integers of AVX2: a block of stored values is one register, its sums are two.
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::Avx2;
-use crate::simd::integers::Integers;
+use super::{Avx2, Dot};
+use crate::simd::integers::{Bytes, Integers};
 
-impl Integers for Avx2 {
+impl<D: Dot> Integers for Avx2<D> {
     type I = __m256i;
     type H = __m256i;
     type P = __m256i;
+    type Q = __m256i;
+
+    /// The instructions multiply bytes without a sign by bytes with one.
+    const BYTES: Bytes =
+        Bytes { offset: 128, limit: D::LIMIT, quad_cost: D::QUAD_COST, pair_cost: D::PAIR_COST };
 
     #[inline(always)]
     fn splat_i32(self, value: i32) -> __m256i {
@@ -37,20 +41,6 @@ impl Integers for Avx2 {
         unsafe { _mm256_storeu_si256(to.cast(), value) }
     }
 
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_i16(self, from: *const i16) -> __m256i {
-        // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen i16.
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_i8(self, from: *const i8) -> __m256i {
-        // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen i8.
-        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
-    }
-
     // SAFETY: the caller keeps the trait's promise about `to`.
     #[inline(always)]
     unsafe fn store_i16(self, to: *mut i16, value: __m256i) {
@@ -61,8 +51,8 @@ impl Integers for Avx2 {
     // SAFETY: the caller keeps the trait's promise about `from`.
     #[inline(always)]
     unsafe fn load_pairs(self, from: *const i16) -> __m256i {
-        // SAFETY: the caller vouches for sixteen i16.
-        unsafe { self.load_i16(from) }
+        // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen i16.
+        unsafe { _mm256_loadu_si256(from.cast()) }
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.
@@ -74,8 +64,56 @@ impl Integers for Avx2 {
 
     #[inline(always)]
     fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: `self` is proof of AVX2.
-        unsafe { dot(sum, a, b) }
+        self.0.pairs(sum, a, b)
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> __m256i {
+        // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen bytes.
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, values: __m256i) {
+        // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen bytes.
+        unsafe {
+            let (low, high) = (_mm256_castsi256_si128(values), _mm256_extracti128_si256::<1>(values));
+            _mm_storeu_si128(to.cast(), _mm_packus_epi16(low, high));
+        }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store_saturated(self, to: *mut u8, [low, high]: [__m256i; 2]) {
+        // SAFETY: `self` is proof of AVX2, and the caller vouches for sixteen bytes.
+        unsafe {
+            // Four of the low ones, four of the high ones, then the other four of each.
+            let words = _mm256_packs_epi32(low, high);
+            let bytes = _mm256_packus_epi16(words, words);
+            let sorted = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(sorted));
+        }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const i8) -> __m256i {
+        // SAFETY: `self` is proof of AVX2, and the caller vouches for 32 weights.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn splat_quad(self, from: *const u8) -> __m256i {
+        // SAFETY: `self` is proof of AVX2, and the caller vouches for four bytes.
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    fn dot_quads(self, sum: __m256i, bytes: __m256i, weights: __m256i) -> __m256i {
+        self.0.quads(sum, bytes, weights)
     }
 
     #[inline(always)]
@@ -133,12 +171,6 @@ impl Integers for Avx2 {
     }
 
     #[inline(always)]
-    fn narrow(self, lanes: [__m256i; 2]) -> __m256i {
-        // SAFETY: `self` is proof of AVX2.
-        unsafe { _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(lanes[0], lanes[1])) }
-    }
-
-    #[inline(always)]
     fn widen(self, lanes: __m256i) -> [__m256i; 2] {
         // SAFETY: `self` is proof of AVX2.
         unsafe {
@@ -148,24 +180,4 @@ impl Integers for Avx2 {
             ]
         }
     }
-}
-
-/// [`Integers::dot`] as two instructions that belong together: where the compiler sees the additions of an unrolled loop, it
-/// regroups them, so that products wait in registers, of which there are none left.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn dot(mut sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-    // SAFETY: only the two registers are written.
-    unsafe {
-        asm!(
-            "vpmaddwd {product}, {a}, {b}",
-            "vpaddd {sum}, {sum}, {product}",
-            a = in(ymm_reg) a,
-            b = in(ymm_reg) b,
-            sum = inout(ymm_reg) sum,
-            product = lateout(ymm_reg) _,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sum
 }

@@ -36,7 +36,7 @@ pub struct Pack {
     /// What planes hold.
     pub source: Source,
     /// What stands beyond the last pixel.
-    pub border: i16,
+    pub border: i8,
 }
 
 /// Planes of a caller.
@@ -67,7 +67,7 @@ impl Kernel for PackItem<'_> {
             for row in self.rows.clone() {
                 for first in (0..self.step.output.shape.width).step_by(CHUNK) {
                     let count = (self.step.output.shape.width - first).min(CHUNK);
-                    self.part(block, row, first..first + count);
+                    self.part::<S>(block, row, first..first + count);
                 }
             }
         }
@@ -77,19 +77,19 @@ impl Kernel for PackItem<'_> {
 impl PackItem<'_> {
     /// Some pixels of one row of one block.
     #[inline(always)]
-    fn part(&self, block: usize, row: usize, columns: Range<usize>) {
+    fn part<S: Simd>(&self, block: usize, row: usize, columns: Range<usize>) {
         let Pack { output, factor, border, .. } = *self.step;
-        let start = output.block(block) + (row * output.shape.width + columns.start) * crate::layout::BLOCK;
-        let to = self.memory.at(start).cast::<[i16; LANES]>();
+        let pixel = row * output.shape.width + columns.start;
+        let to = self.memory.at(output.block(block) + pixel * output.kind.floats()).cast::<[u8; LANES]>();
         // SAFETY: pixels of the output, which only this item writes.
         let pixels = unsafe { std::slice::from_raw_parts_mut(to, columns.len()) };
-        let mut line = [0_i16; 2 * CHUNK];
+        let mut line = [0_u8; 2 * CHUNK];
         for group in 0..LANES / factor {
             let channel = block * LANES + group * factor;
             let (plane, part) = (channel / (factor * factor), channel % (factor * factor) / factor);
             let line = &mut line[..columns.len() * factor];
-            line.fill(border);
-            self.read(plane, row * factor + part, columns.start * factor, line);
+            line.fill(S::BYTES.byte(border));
+            self.read::<S>(plane, row * factor + part, columns.start * factor, line);
             if factor == 2 {
                 for (pixel, pair) in pixels.iter_mut().zip(line.as_chunks::<2>().0) {
                     pixel[2 * group..2 * group + 2].copy_from_slice(pair);
@@ -102,9 +102,9 @@ impl PackItem<'_> {
         }
     }
 
-    /// The stored values of row `y` of a plane from column `x` on, as far as there are any.
+    /// The bytes of row `y` of a plane from column `x` on, as far as there are any.
     #[inline(always)]
-    fn read(&self, plane: usize, y: usize, x: usize, line: &mut [i16]) {
+    fn read<S: Simd>(&self, plane: usize, y: usize, x: usize, line: &mut [u8]) {
         let Shape { channels, height, width } = self.step.input;
         if plane >= channels || y >= height {
             return;
@@ -113,10 +113,10 @@ impl PackItem<'_> {
         let range = row + x..row + width;
         match (self.planes, self.step.source) {
             (Planes::Reals(reals), Source::Reals { factor, zero_point }) => {
-                quantize(&reals[range], factor, zero_point, line);
+                quantize::<S>(&reals[range], factor, zero_point, line);
             }
             (Planes::Codes(codes), _) => {
-                line.iter_mut().zip(&codes[range]).for_each(|(to, &code)| *to = i16::from(code));
+                line.iter_mut().zip(&codes[range]).for_each(|(to, &code)| *to = S::BYTES.byte(code));
             }
             (Planes::Reals(_), Source::Codes) => {}
         }
@@ -125,15 +125,20 @@ impl PackItem<'_> {
 
 /// Multiplied, rounded to the nearest whole number, halves to even, shifted and saturated. NaN becomes the zero point.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "within bounds that 16 bits hold; NaN is handled")]
-pub fn quantize(reals: &[f32], factor: f32, zero_point: i16, line: &mut [i16]) {
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bounded, the last eight bits; NaN is handled"
+)]
+pub fn quantize<S: Simd>(reals: &[f32], factor: f32, zero_point: i16, line: &mut [u8]) {
     let low = f32::from(-128 - zero_point);
     let high = f32::from(127 - zero_point);
+    let zero = i32::from(zero_point) + S::BYTES.offset;
     for (to, real) in line.iter_mut().zip(reals) {
         let steps = (real * factor).clamp(low, high);
         let steps = if steps.is_nan() { 0.0 } else { steps };
         // SAFETY: bounded, and not NaN.
-        *to = unsafe { (steps + ROUND - ROUND).to_int_unchecked::<i32>() } as i16 + zero_point;
+        *to = (unsafe { (steps + ROUND - ROUND).to_int_unchecked::<i32>() } + zero) as u8;
     }
 }
 
@@ -162,7 +167,7 @@ impl Kernel for UnpackItem<'_> {
         let shape = self.step.input.shape;
         let pixels = shape.pixels();
         let first = self.block * LANES;
-        let from = self.memory.at(self.step.input.block(self.block)).cast::<[i16; LANES]>();
+        let from = self.memory.at(self.step.input.block(self.block)).cast::<[u8; LANES]>();
         // SAFETY: a block of an image that nobody writes meanwhile.
         let from = unsafe { std::slice::from_raw_parts(from.cast_const(), pixels) };
         for (number, chunk) in from.chunks(CHUNK).enumerate() {
@@ -171,7 +176,7 @@ impl Kernel for UnpackItem<'_> {
                 // SAFETY: a part of a plane of the output, which only this item writes.
                 let to = unsafe { std::slice::from_raw_parts_mut(to, chunk.len()) };
                 for (to, from) in to.iter_mut().zip(chunk) {
-                    *to = from[lane].to_le_bytes()[0].cast_signed();
+                    *to = S::BYTES.code(from[lane]);
                 }
             }
         }

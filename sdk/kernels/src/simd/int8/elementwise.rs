@@ -81,7 +81,7 @@ impl Kernel for Item<'_> {
         unsafe {
             match &step.function {
                 Function::Map(table) => {
-                    self.map(table, place(step.input).cast_const().cast(), place(step.output).cast());
+                    self.map::<S>(table, place(step.input).cast_const().cast(), place(step.output).cast());
                 }
                 Function::Add { plus, from, to } => {
                     let images = [step.input, *plus].map(|view| place(view).cast_const().cast());
@@ -89,7 +89,7 @@ impl Kernel for Item<'_> {
                 }
                 Function::Real(quant) => self.real(simd, place(step.input).cast_const().cast(), *quant),
                 Function::Quantize { factor, zero_point } => {
-                    self.quantize(*factor, *zero_point, place(step.output).cast());
+                    self.quantize::<S>(*factor, *zero_point, place(step.output).cast());
                 }
             }
         }
@@ -106,14 +106,15 @@ impl Item<'_> {
     /// # Safety
     /// Both must be blocks of the output's size.
     #[inline(always)]
-    unsafe fn map(&self, table: &[i8; 256], from: *const i16, to: *mut i16) {
+    unsafe fn map<S: Simd>(&self, table: &[i8; 256], from: *const u8, to: *mut u8) {
         let values = self.pixels() * LANES;
         // SAFETY: a block of so many values, for which the caller vouches.
         let from = unsafe { std::slice::from_raw_parts(from, values) };
         // SAFETY: as above.
         let to = unsafe { std::slice::from_raw_parts_mut(to, values) };
         for (to, from) in to.iter_mut().zip(from) {
-            *to = i16::from(table[usize::from(from.to_le_bytes()[0])]);
+            let code = S::BYTES.code(*from).cast_unsigned();
+            *to = S::BYTES.byte(table[usize::from(code)]);
         }
     }
 
@@ -125,14 +126,14 @@ impl Item<'_> {
     unsafe fn add<S: Simd>(
         &self,
         simd: S,
-        from: [*const i16; 2],
+        from: [*const u8; 2],
         quants: [Quant; 2],
         to: Quant,
-        output: *mut i16,
+        output: *mut u8,
     ) {
         let bounds = to.bounds();
         let (low, high) = (simd.splat(bounds[0]), simd.splat(bounds[1]));
-        let (scale, zero_point) = (simd.splat(to.scale), simd.splat_i32(to.zero_point));
+        let (scale, zero_point) = (simd.splat(to.scale), simd.splat_i32(to.zero_point + S::BYTES.offset));
         for pixel in 0..self.pixels() {
             // SAFETY: a pixel of each block, for which the caller vouches.
             unsafe {
@@ -143,7 +144,7 @@ impl Item<'_> {
                     let steps = simd.div(simd.add(first[half], second[half]), scale);
                     *code = simd.add_i32(*code, simd.nearest(simd.min(simd.max(steps, low), high)));
                 }
-                simd.store_i16(output.add(pixel * LANES), simd.narrow(codes));
+                simd.store_saturated(output.add(pixel * LANES), codes);
             }
         }
     }
@@ -153,7 +154,7 @@ impl Item<'_> {
     /// # Safety
     /// `from` must be a block of the output's size.
     #[inline(always)]
-    unsafe fn real<S: Simd>(&self, simd: S, from: *const i16, quant: Quant) {
+    unsafe fn real<S: Simd>(&self, simd: S, from: *const u8, quant: Quant) {
         let to = super::direct::target(self.memory, self.step.output, self.block, 0, BLOCK);
         for pixel in 0..self.pixels() {
             // SAFETY: a pixel of each block, for which the caller vouches.
@@ -172,7 +173,7 @@ impl Item<'_> {
     /// # Safety
     /// `to` must be a block of the output's size.
     #[inline(always)]
-    unsafe fn quantize(&self, factor: f32, zero_point: i16, to: *mut i16) {
+    unsafe fn quantize<S: Simd>(&self, factor: f32, zero_point: i16, to: *mut u8) {
         let input = self.step.input;
         let first = LANES / BLOCK * self.block;
         for (half, block) in (first..input.blocks().min(first + LANES / BLOCK)).enumerate() {
@@ -180,8 +181,8 @@ impl Item<'_> {
             for pixel in 0..self.pixels() {
                 // SAFETY: a pixel of each block, for which the caller vouches.
                 unsafe {
-                    let to = to.add(pixel * LANES + half * BLOCK).cast::<[i16; BLOCK]>();
-                    super::convert::quantize(&*from.add(pixel), factor, zero_point, &mut *to);
+                    let to = to.add(pixel * LANES + half * BLOCK).cast::<[u8; BLOCK]>();
+                    super::convert::quantize::<S>(&*from.add(pixel), factor, zero_point, &mut *to);
                 }
             }
         }
@@ -193,10 +194,10 @@ impl Item<'_> {
 /// # Safety
 /// `from` must be valid for reading them.
 #[inline(always)]
-unsafe fn reals<S: Simd>(simd: S, from: *const i16, quant: Quant) -> [S::V; 2] {
-    let zero_point = simd.splat_i32(quant.zero_point);
+unsafe fn reals<S: Simd>(simd: S, from: *const u8, quant: Quant) -> [S::V; 2] {
+    let zero_point = simd.splat_i32(quant.zero_point + S::BYTES.offset);
     // SAFETY: the caller vouches for sixteen values.
-    let codes = simd.widen(unsafe { simd.load_i16(from) });
+    let codes = simd.widen(unsafe { simd.load_bytes(from) });
     let scale = simd.splat(quant.scale);
     let mut reals = [scale; 2];
     for (real, codes) in reals.iter_mut().zip(codes) {

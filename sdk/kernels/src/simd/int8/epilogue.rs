@@ -1,6 +1,6 @@
 //! What happens to integer sums on their way to memory: requantization, an activation's table, or scaling to reals. Done on
 //! registers, so that sums of a convolution are never written. Operations are those of `int8` in the sdk, one by one: nothing
-//! is fused, and bounds are whole numbers, so that saturating before rounding gives the same as after it.
+//! is fused, and bounds are whole numbers, so that saturating before rounding gives the same as after it, as bytes are stored.
 
 use super::LANES;
 use crate::layout::BLOCK;
@@ -9,14 +9,14 @@ use crate::simd::Simd;
 /// What becomes of sums; vectors have an entry for each lane of the output's blocks.
 #[derive(Debug)]
 pub enum Ending {
-    /// Steps of the output.
+    /// Steps of the output, saturated.
     Codes {
         /// From sums to steps.
         multipliers: Vec<f32>,
-        /// Least and most steps.
-        bounds: [f32; 2],
-        /// Added to the steps.
-        zero_point: i32,
+        /// Least and most steps, where 32 bits might not hold all.
+        bounds: Option<[f32; 2]>,
+        /// The byte of no steps.
+        zero: i32,
     },
     /// What a table has for the steps.
     Table {
@@ -24,8 +24,8 @@ pub enum Ending {
         multipliers: Vec<f32>,
         /// Steps of the first and the last entry.
         bounds: [i32; 2],
-        /// What is stored.
-        entries: Vec<i8>,
+        /// The bytes that are stored.
+        entries: Vec<u8>,
     },
     /// Real values, in blocks of floats.
     Reals {
@@ -71,13 +71,13 @@ pub unsafe fn finish<S: Simd, const P: usize>(
     // SAFETY: the caller vouches for the pixels and for entries of the block.
     unsafe {
         match ending {
-            Ending::Codes { multipliers, bounds, zero_point } => {
-                let zero_point = simd.splat_i32(*zero_point);
+            Ending::Codes { multipliers, bounds, zero } => {
+                let zero = simd.splat_i32(*zero);
                 let factors = lanes(simd, multipliers, block);
                 for (p, sums) in sums.into_iter().enumerate() {
-                    let [low, high] = steps(simd, sums, factors, *bounds);
-                    let codes = [simd.add_i32(low, zero_point), simd.add_i32(high, zero_point)];
-                    simd.store_i16(to.start.add(p * to.pixel).cast(), simd.narrow(codes));
+                    let steps = steps(simd, sums, factors, *bounds);
+                    let bytes = steps.map(|steps| simd.add_i32(steps, zero));
+                    simd.store_saturated(to.start.add(p * to.pixel).cast(), bytes);
                 }
             }
             Ending::Table { multipliers, bounds, entries } => {
@@ -85,7 +85,7 @@ pub unsafe fn finish<S: Simd, const P: usize>(
                 let first = simd.splat_i32(bounds[0]);
                 let bounds = [exact(bounds[0]), exact(bounds[1])];
                 for (p, sums) in sums.into_iter().enumerate() {
-                    let [low, high] = steps(simd, sums, factors, bounds);
+                    let [low, high] = steps(simd, sums, factors, Some(bounds));
                     let places = [simd.sub_i32(low, first), simd.sub_i32(high, first)];
                     look_up(simd, entries, places, to.start.add(p * to.pixel).cast());
                 }
@@ -126,14 +126,16 @@ unsafe fn lanes<S: Simd>(simd: S, values: &[f32], block: usize) -> [S::V; 2] {
     }
 }
 
-/// Sums as steps within `bounds`.
+/// Sums as steps, within bounds.
 #[inline(always)]
-fn steps<S: Simd>(simd: S, sums: [S::I; 2], factors: [S::V; 2], bounds: [f32; 2]) -> [S::I; 2] {
-    let (low, high) = (simd.splat(bounds[0]), simd.splat(bounds[1]));
+fn steps<S: Simd>(simd: S, sums: [S::I; 2], factors: [S::V; 2], bounds: Option<[f32; 2]>) -> [S::I; 2] {
     let mut steps = sums;
     for (half, steps) in steps.iter_mut().enumerate() {
-        let scaled = simd.mul(simd.real(sums[half]), factors[half]);
-        *steps = simd.nearest(simd.min(simd.max(scaled, low), high));
+        let mut scaled = simd.mul(simd.real(sums[half]), factors[half]);
+        if let Some([low, high]) = bounds {
+            scaled = simd.min(simd.max(scaled, simd.splat(low)), simd.splat(high));
+        }
+        *steps = simd.nearest(scaled);
     }
     steps
 }
@@ -141,17 +143,17 @@ fn steps<S: Simd>(simd: S, sums: [S::I; 2], factors: [S::V; 2], bounds: [f32; 2]
 /// Stores what `entries` has at `places`.
 ///
 /// # Safety
-/// `to` must be valid for writing sixteen i16, and places must be those of entries.
+/// `to` must be valid for writing sixteen bytes, and places must be those of entries.
 #[inline(always)]
-unsafe fn look_up<S: Simd>(simd: S, entries: &[i8], places: [S::I; 2], to: *mut i16) {
-    let (mut lanes, mut codes) = ([0_i32; LANES], [0_i8; LANES]);
+unsafe fn look_up<S: Simd>(simd: S, entries: &[u8], places: [S::I; 2], to: *mut [u8; LANES]) {
+    let (mut lanes, mut bytes) = ([0_i32; LANES], [0_u8; LANES]);
     // SAFETY: arrays of sixteen, and the caller vouches for the rest.
     unsafe {
         simd.store_i32(lanes.as_mut_ptr(), places[0]);
         simd.store_i32(lanes.as_mut_ptr().add(BLOCK), places[1]);
-        for (code, place) in codes.iter_mut().zip(lanes) {
-            *code = *entries.get_unchecked(place.cast_unsigned() as usize);
+        for (byte, place) in bytes.iter_mut().zip(lanes) {
+            *byte = *entries.get_unchecked(place.cast_unsigned() as usize);
         }
-        simd.store_i16(to, simd.load_i8(codes.as_ptr()));
+        to.write_unaligned(bytes);
     }
 }

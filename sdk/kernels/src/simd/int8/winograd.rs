@@ -1,7 +1,7 @@
 //! 3×3 convolutions of stored values, stride 1, with fewer multiplications and exact all the same: the filtering F(4×4, 3×3) of
 //! `simd::winograd` in integers.
 //!
-//! Transformed patches of 8-bit values are whole numbers below 100 · 128, which 16 bits hold. The transform of weights has
+//! Transformed patches of bytes are whole numbers below 100 · 256, which 16 bits hold. The transform of weights has
 //! sixths and quarters: here its rows are multiplied by 24, but for powers of two that fit the way back as well, and the weights
 //! stay below 144 · 128, which 16 bits hold, too. So every product and sum is a whole number, and what comes out is
 //! 24 · 24 = 64 · 9 times the convolution's sum, modulo 2³². Multiplying by the inverse of 9 modulo 2³² and dividing by 64 gives
@@ -9,20 +9,21 @@
 //!
 //! Blocking: as in floats, but each product of sixteen channels is two instructions for a pair of input channels. Pixels
 //! beyond the border are the input's zero point, whose part of the sum the bias takes out. *Measured* on Zen 3 by the example
-//! `profile`, counted as textbooks do: 2.4 to 3.3 times the FMA peak for 32 and more channels, 1.8 times for 16.
+//! `profile`, counted as textbooks do: 2.4 to 3.4 times the FMA peak for 32 and more channels, 1.8 times for 16.
 
+use super::LANES;
 use super::direct::target;
 use super::epilogue::{self, Ending};
-use super::tile::{self, Job, Start, Store};
-use super::{LANES, PER_FLOAT};
-use crate::layout::{BLOCK, Shape, View};
+use super::tile::{self, Channels, Job, Pairs, Start, Store};
+use crate::layout::{BLOCK, Kind, Shape, View};
 use crate::simd::memory::Memory;
-use crate::simd::tile::POINT;
 use crate::simd::winograd::{PANEL, TILE, tiles_of};
 use crate::simd::{Kernel, Simd};
 
 /// Rows and columns of a patch.
 pub const SIDE: usize = 6;
+/// Floats of a pixel.
+const PIXEL: usize = Kind::Stored.floats();
 /// Products of a tile.
 pub const POSITIONS: usize = SIDE * SIDE;
 /// Blocks of output channels that are transformed back together.
@@ -50,15 +51,28 @@ pub struct Winograd {
     pub ending: Ending,
     /// Rows and columns above and left of the input.
     pub pad: [usize; 2],
-    /// What stands beyond the border.
-    pub border: i16,
+    /// The byte that stands beyond the border.
+    pub border: u8,
     /// Tiles from the first of an item to the first of the next.
     pub bounds: Vec<usize>,
+    /// Where a position of a panel has each block of input channels: see [`channels`].
+    pub channels: Vec<Channels>,
+}
+
+/// Where a position of a panel has each of `blocks` blocks of input channels.
+pub fn channels(blocks: usize) -> Vec<Channels> {
+    let of = |block| Channels { input: block * POSITIONS * PANEL * LANES, weights: block * LANES * LANES };
+    (0..blocks).map(of).collect()
+}
+
+/// Floats that a position of a tile takes, patch and products.
+pub fn position(inputs: usize, outputs: usize) -> usize {
+    (inputs + 2 * outputs.min(GROUP)) * BLOCK
 }
 
 /// Floats that an item of `tiles` tiles needs beside the images.
 pub fn scratch(tiles: usize, inputs: usize, outputs: usize) -> usize {
-    POSITIONS * (inputs + PER_FLOAT * outputs.min(GROUP)) * tiles.div_ceil(PANEL) * PANEL * BLOCK
+    POSITIONS * position(inputs, outputs) * tiles.div_ceil(PANEL) * PANEL
 }
 
 /// One item of a convolution.
@@ -130,7 +144,7 @@ impl Item<'_> {
     fn forward<S: Simd>(&self, simd: S, patches: Panels<i16>, panel: usize, tiles: std::ops::Range<usize>) {
         let (input, pad) = (&self.conv.input, self.conv.pad);
         let Shape { height, width, .. } = input.shape;
-        let mut copy = [[[0_i16; LANES]; SIDE]; SIDE];
+        let mut copy = [[[self.conv.border; LANES]; SIDE]; SIDE];
         for block in 0..input.blocks() {
             for (at, tile) in tiles.clone().enumerate() {
                 let [row, column] = self.place(tile).map(|at| at * TILE);
@@ -144,10 +158,10 @@ impl Item<'_> {
                 unsafe {
                     if inside {
                         let pixel = (row - pad[0]) * width + column - pad[1];
-                        let from = self.memory.at(input.block(block) + pixel * BLOCK);
+                        let from = self.memory.at(input.block(block) + pixel * PIXEL);
                         transform(simd, from.cast_const().cast(), width * LANES, to);
                     } else {
-                        self.copy(simd, block, [row, column], &mut copy);
+                        self.copy(block, [row, column], &mut copy);
                         transform(simd, copy.as_ptr().cast(), SIDE * LANES, to);
                     }
                 }
@@ -157,30 +171,21 @@ impl Item<'_> {
 
     /// Copies the part of a patch that lies inside the image; the rest of `patch` becomes the border.
     #[inline(always)]
-    fn copy<S: Simd>(
-        &self,
-        simd: S,
-        block: usize,
-        [row, column]: [usize; 2],
-        patch: &mut [[[i16; LANES]; SIDE]; SIDE],
-    ) {
+    fn copy(&self, block: usize, [row, column]: [usize; 2], patch: &mut [[[u8; LANES]; SIDE]; SIDE]) {
         let input = &self.conv.input;
-        let plane = self.memory.at(input.block(block));
-        let border = simd.splat_i16(self.conv.border);
+        let plane = self.memory.at(input.block(block)).cast_const();
         for (y, line) in patch.iter_mut().enumerate() {
             for (x, pixel) in line.iter_mut().enumerate() {
                 let y = (row + y).checked_sub(self.conv.pad[0]).filter(|y| *y < input.shape.height);
                 let x = (column + x).checked_sub(self.conv.pad[1]).filter(|x| *x < input.shape.width);
-                // SAFETY: the pixel lies inside the image, or in `patch`.
-                unsafe {
-                    let value = match (y, x) {
-                        (Some(y), Some(x)) => {
-                            simd.load_i16(plane.add((y * input.shape.width + x) * BLOCK).cast_const().cast())
-                        }
-                        _ => border,
-                    };
-                    simd.store_i16(pixel.as_mut_ptr(), value);
-                }
+                *pixel = match (y, x) {
+                    (Some(y), Some(x)) => {
+                        let from = plane.wrapping_add((y * input.shape.width + x) * PIXEL);
+                        // SAFETY: the pixel lies inside the image.
+                        unsafe { from.cast::<[u8; LANES]>().read_unaligned() }
+                    }
+                    _ => [self.conv.border; LANES],
+                };
             }
         }
     }
@@ -208,13 +213,11 @@ impl Item<'_> {
             }
             for panel in 0..panels {
                 let job = Job {
+                    factors: Pairs,
                     input: patches.at(panel, 0, position),
-                    blocks,
-                    input_block: POSITIONS * PANEL * LANES,
                     input_pixel: LANES,
-                    taps: &POINT,
+                    channels: &self.conv.channels,
                     weights,
-                    weight_block: LANES * LANES,
                     start: Start::Zero,
                     end: Store(products.at(panel, block - group.start, position)),
                 };
@@ -270,8 +273,9 @@ impl Item<'_> {
         let bias = unsafe { [simd.load_i32(bias), simd.load_i32(bias.add(BLOCK))] };
         let [low, high] = halves;
         for (y, (low, high)) in low.into_iter().zip(high).enumerate().take(rows) {
-            let pixel = ((row * TILE + y) * shape.width + column * TILE) * BLOCK;
-            let to = target(self.memory, conv.output, block, pixel, BLOCK);
+            let floats = conv.output.kind.floats();
+            let pixel = ((row * TILE + y) * shape.width + column * TILE) * floats;
+            let to = target(self.memory, conv.output, block, pixel, floats);
             let mut sums = [bias; TILE];
             for (sums, (low, high)) in sums.iter_mut().zip(low.into_iter().zip(high)) {
                 *sums = [simd.add_i32(sums[0], low), simd.add_i32(sums[1], high)];
@@ -293,15 +297,15 @@ impl Item<'_> {
 /// Transforms a patch: columns, then rows.
 ///
 /// # Safety
-/// `from` must hold six rows of six blocks, `row` values apart, and `to` the first of 36 positions of a panel.
+/// `from` must hold six rows of six blocks, `row` bytes apart, and `to` the first of 36 positions of a panel.
 #[inline(always)]
-unsafe fn transform<S: Simd>(simd: S, from: *const i16, row: usize, to: *mut i16) {
+unsafe fn transform<S: Simd>(simd: S, from: *const u8, row: usize, to: *mut i16) {
     let mut columns = [[simd.splat_i16(0); SIDE]; SIDE];
     for (x, column) in columns.iter_mut().enumerate() {
         let mut pixels = [simd.splat_i16(0); SIDE];
         for (y, pixel) in pixels.iter_mut().enumerate() {
             // SAFETY: a pixel of the patch.
-            *pixel = unsafe { simd.load_i16(from.add(y * row + x * LANES)) };
+            *pixel = unsafe { simd.load_bytes(from.add(y * row + x * LANES)) };
         }
         *column = forward(simd, pixels);
     }

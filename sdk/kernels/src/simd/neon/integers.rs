@@ -2,8 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use super::Neon;
-use crate::simd::integers::Integers;
+use super::{Dot, Neon};
+use crate::simd::integers::{Bytes, Integers};
 
 /// Half of a block's sums.
 pub type Sums = [int32x4_t; 2];
@@ -11,11 +11,16 @@ pub type Sums = [int32x4_t; 2];
 pub type Codes = [int16x8_t; 2];
 /// The first values of eight pairs, and the second.
 pub type Pairs = int16x8x2_t;
+/// Eight quads of bytes.
+pub type Quads = [int8x16_t; 2];
 
-impl Integers for Neon {
+impl<D: Dot> Integers for Neon<D> {
     type I = Sums;
     type H = Codes;
     type P = Pairs;
+    type Q = Quads;
+
+    const BYTES: Bytes = Bytes { offset: 0, limit: D::LIMIT, quad_cost: 2 * D::COST, pair_cost: 4 };
 
     #[inline(always)]
     fn splat_i32(self, value: i32) -> Sums {
@@ -43,23 +48,6 @@ impl Integers for Neon {
         unsafe {
             vst1q_s32(to, value[0]);
             vst1q_s32(to.add(4), value[1]);
-        }
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_i16(self, from: *const i16) -> Codes {
-        // SAFETY: aarch64 has NEON, and the caller vouches for sixteen i16.
-        unsafe { [vld1q_s16(from), vld1q_s16(from.add(8))] }
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_i8(self, from: *const i8) -> Codes {
-        // SAFETY: aarch64 has NEON, and the caller vouches for sixteen i8.
-        unsafe {
-            let bytes = vld1q_s8(from);
-            [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)]
         }
     }
 
@@ -95,6 +83,52 @@ impl Integers for Neon {
             let high = vmlal_high_s16(sum[1], a.0, b.0);
             [vmlal_s16(low, vget_low_s16(a.1), vget_low_s16(b.1)), vmlal_high_s16(high, a.1, b.1)]
         }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> Codes {
+        // SAFETY: aarch64 has NEON, and the caller vouches for sixteen bytes.
+        unsafe {
+            let bytes = vld1q_s8(from.cast());
+            [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)]
+        }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, values: Codes) {
+        // SAFETY: aarch64 has NEON, and the caller vouches for sixteen bytes.
+        unsafe { vst1q_s8(to.cast(), vmovn_high_s16(vmovn_s16(values[0]), values[1])) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store_saturated(self, to: *mut u8, values: [Sums; 2]) {
+        // SAFETY: aarch64 has NEON, and the caller vouches for sixteen bytes.
+        unsafe {
+            let [low, high] = values.map(|sums| vqmovn_high_s32(vqmovn_s32(sums[0]), sums[1]));
+            vst1q_s8(to.cast(), vqmovn_high_s16(vqmovn_s16(low), high));
+        }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const i8) -> Quads {
+        // SAFETY: aarch64 has NEON, and the caller vouches for 32 weights.
+        unsafe { [vld1q_s8(from), vld1q_s8(from.add(16))] }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn splat_quad(self, from: *const u8) -> Quads {
+        // SAFETY: aarch64 has NEON, and the caller vouches for four bytes.
+        unsafe { [vreinterpretq_s8_s32(vdupq_n_s32(from.cast::<i32>().read_unaligned())); 2] }
+    }
+
+    #[inline(always)]
+    fn dot_quads(self, sum: Sums, bytes: Quads, weights: Quads) -> Sums {
+        std::array::from_fn(|half| self.0.quads(sum[half], bytes[half], weights[half]))
     }
 
     #[inline(always)]
@@ -149,12 +183,6 @@ impl Integers for Neon {
     fn max_i16(self, a: Codes, b: Codes) -> Codes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vmaxq_s16(a[0], b[0]), vmaxq_s16(a[1], b[1])] }
-    }
-
-    #[inline(always)]
-    fn narrow(self, lanes: [Sums; 2]) -> Codes {
-        // SAFETY: aarch64 has NEON.
-        unsafe { lanes.map(|sums| vcombine_s16(vmovn_s32(sums[0]), vmovn_s32(sums[1]))) }
     }
 
     #[inline(always)]

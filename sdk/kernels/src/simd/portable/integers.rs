@@ -2,7 +2,7 @@
 
 use super::Portable;
 use crate::simd::BLOCK;
-use crate::simd::integers::Integers;
+use crate::simd::integers::{Bytes, Integers};
 
 /// Sums of half a block of stored values.
 pub type Sums = [i32; BLOCK];
@@ -18,6 +18,9 @@ impl Integers for Portable {
     type I = Sums;
     type H = Codes;
     type P = Codes;
+    type Q = [i8; 4 * BLOCK];
+
+    const BYTES: Bytes = Bytes::EXACT;
 
     #[inline(always)]
     fn splat_i32(self, value: i32) -> Sums {
@@ -43,20 +46,6 @@ impl Integers for Portable {
         unsafe { to.cast::<Sums>().write_unaligned(value) }
     }
 
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_i16(self, from: *const i16) -> Codes {
-        // SAFETY: the caller vouches for sixteen i16.
-        unsafe { from.cast::<Codes>().read_unaligned() }
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_i8(self, from: *const i8) -> Codes {
-        // SAFETY: the caller vouches for sixteen i8.
-        unsafe { from.cast::<[i8; 2 * BLOCK]>().read_unaligned() }.map(i16::from)
-    }
-
     // SAFETY: the caller keeps the trait's promise about `to`.
     #[inline(always)]
     unsafe fn store_i16(self, to: *mut i16, value: Codes) {
@@ -68,7 +57,7 @@ impl Integers for Portable {
     #[inline(always)]
     unsafe fn load_pairs(self, from: *const i16) -> Codes {
         // SAFETY: the caller vouches for sixteen i16.
-        unsafe { self.load_i16(from) }
+        unsafe { from.cast::<Codes>().read_unaligned() }
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.
@@ -85,6 +74,51 @@ impl Integers for Portable {
         std::array::from_fn(|lane| {
             sum[lane].wrapping_add(product(2 * lane).wrapping_add(product(2 * lane + 1)))
         })
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> Codes {
+        // SAFETY: the caller vouches for sixteen bytes.
+        unsafe { from.cast::<[i8; 2 * BLOCK]>().read_unaligned() }.map(i16::from)
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "they are bytes")]
+    unsafe fn store_bytes(self, to: *mut u8, values: Codes) {
+        // SAFETY: the caller vouches for sixteen bytes.
+        unsafe { to.cast::<[i8; 2 * BLOCK]>().write_unaligned(values.map(|value| value as i8)) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "saturated, as stated")]
+    unsafe fn store_saturated(self, to: *mut u8, [low, high]: [Sums; 2]) {
+        let saturate = |sum: i32| sum.clamp(i32::from(i8::MIN), i32::from(i8::MAX)) as i8;
+        // SAFETY: the caller vouches for sixteen bytes.
+        unsafe { to.cast::<[[i8; BLOCK]; 2]>().write_unaligned([low.map(saturate), high.map(saturate)]) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn load_quads(self, from: *const i8) -> Self::Q {
+        // SAFETY: the caller vouches for 32 weights.
+        unsafe { from.cast::<Self::Q>().read_unaligned() }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `from`.
+    #[inline(always)]
+    unsafe fn splat_quad(self, from: *const u8) -> Self::Q {
+        // SAFETY: the caller vouches for four bytes.
+        let quad = unsafe { from.cast::<[i8; 4]>().read_unaligned() };
+        std::array::from_fn(|lane| quad[lane % 4])
+    }
+
+    #[inline(always)]
+    fn dot_quads(self, sum: Sums, bytes: Self::Q, weights: Self::Q) -> Sums {
+        let product = |at: usize| i32::from(bytes[at]) * i32::from(weights[at]);
+        std::array::from_fn(|lane| sum[lane].wrapping_add((4 * lane..4 * lane + 4).map(product).sum()))
     }
 
     #[inline(always)]
@@ -130,12 +164,6 @@ impl Integers for Portable {
     #[inline(always)]
     fn max_i16(self, a: Codes, b: Codes) -> Codes {
         zip(a, b, i16::max)
-    }
-
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "16 bits hold them, as stated")]
-    fn narrow(self, lanes: [Sums; 2]) -> Codes {
-        std::array::from_fn(|lane| lanes[lane / BLOCK][lane % BLOCK] as i16)
     }
 
     #[inline(always)]

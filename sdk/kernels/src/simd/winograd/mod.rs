@@ -15,7 +15,7 @@ pub use scheme::{Scheme, Stride1, Stride2};
 
 use super::epilogue::activate;
 use super::memory::Memory;
-use super::tile::{self, End, Job, POINT, Start};
+use super::tile::{self, Double, End, Job, POINT, Single, Start};
 use super::{BLOCK, Kernel, Simd};
 use crate::layout::{Shape, View};
 use crate::network::Activation;
@@ -256,9 +256,9 @@ impl Item<'_> {
                 // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
                 unsafe {
                     if wide {
-                        tile::run::<S, 2>(simd, &job, pixels);
+                        tile::run::<S, Double>(simd, &job, pixels);
                     } else {
-                        tile::run::<S, 1>(simd, &job, pixels);
+                        tile::run::<S, Single>(simd, &job, pixels);
                     }
                 }
             }

@@ -1,0 +1,251 @@
+//! What processors with AVX2 may have beside: products of integers take two or three instructions each, or one with VNNI; sixteen
+//! floats take two registers, or one with AVX-512.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::fmt::Debug;
+
+use super::Avx2;
+use super::wide::{One, Two, Wide};
+use crate::simd::Kernel;
+
+/// Products of integers. A value is proof that the processor has the instructions.
+pub trait Dot: Copy + Debug {
+    /// As [`crate::simd::integers::Bytes::limit`].
+    const LIMIT: i32;
+    /// Instructions of [`Dot::quads`].
+    const QUAD_COST: usize;
+    /// Instructions of [`Dot::pairs`].
+    const PAIR_COST: usize;
+
+    /// Sixteen floats.
+    type Wide: Wide;
+
+    /// Arithmetic of those.
+    fn wide(self) -> Self::Wide;
+
+    /// The proof, where the processor has them.
+    fn detect() -> Option<Self>;
+
+    /// Runs `kernel` compiled for AVX2, FMA and them.
+    fn run<K: Kernel>(simd: Avx2<Self>, kernel: K);
+
+    /// `sum` plus, in each lane, the products of two 16-bit integers.
+    fn pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i;
+
+    /// `sum` plus, in each lane, the products of four bytes without a sign and four with one.
+    fn quads(self, sum: __m256i, bytes: __m256i, weights: __m256i) -> __m256i;
+}
+
+/// What every processor with AVX2 has.
+#[derive(Debug, Clone, Copy)]
+pub struct Multiply(());
+
+/// AVX-512 for floats.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512(Multiply);
+
+/// The same with VNNI, on 256 bits.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512Vnni(());
+
+/// VNNI of processors without AVX-512.
+#[derive(Debug, Clone, Copy)]
+pub struct AvxVnni(());
+
+impl Dot for Multiply {
+    /// Sums of two products saturate at 16 bits: 255 · 128 is below 2¹⁵, 255 · 129 is not.
+    const LIMIT: i32 = 128;
+    const QUAD_COST: usize = 3;
+    const PAIR_COST: usize = 2;
+
+    type Wide = Two;
+
+    #[inline(always)]
+    fn wide(self) -> Two {
+        // SAFETY: whoever computes has an `Avx2`, which exists only where AVX2 and FMA were detected.
+        unsafe { Two::new() }
+    }
+
+    fn detect() -> Option<Self> {
+        Some(Self(()))
+    }
+
+    fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled<K: Kernel>(simd: Avx2<Multiply>, kernel: K) {
+            kernel.run(simd);
+        }
+        // SAFETY: an `Avx2` exists only where both features were detected.
+        unsafe { compiled(simd, kernel) }
+    }
+
+    #[inline(always)]
+    fn pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: whoever multiplies has an `Avx2`, which exists only where AVX2 was detected.
+        unsafe { pairs(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn quads(self, sum: __m256i, bytes: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { quads(sum, bytes, weights, _mm256_set1_epi16(1)) }
+    }
+}
+
+/// Two instructions that belong together: where the compiler sees the additions of an unrolled loop, it regroups them, so that
+/// products wait in registers, of which there are none left.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pairs(mut sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: only the two registers are written.
+    unsafe {
+        asm!(
+            "vpmaddwd {product}, {a}, {b}",
+            "vpaddd {sum}, {sum}, {product}",
+            a = in(ymm_reg) a,
+            b = in(ymm_reg) b,
+            sum = inout(ymm_reg) sum,
+            product = lateout(ymm_reg) _,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// Three instructions that belong together, as in [`pairs`]; `ones` are sixteen 16-bit ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn quads(mut sum: __m256i, bytes: __m256i, weights: __m256i, ones: __m256i) -> __m256i {
+    // SAFETY: only the two registers are written.
+    unsafe {
+        asm!(
+            "vpmaddubsw {product}, {bytes}, {weights}",
+            "vpmaddwd {product}, {product}, {ones}",
+            "vpaddd {sum}, {sum}, {product}",
+            bytes = in(ymm_reg) bytes,
+            weights = in(ymm_reg) weights,
+            ones = in(ymm_reg) ones,
+            sum = inout(ymm_reg) sum,
+            product = out(ymm_reg) _,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+impl Dot for Avx512 {
+    const LIMIT: i32 = Multiply::LIMIT;
+    const QUAD_COST: usize = Multiply::QUAD_COST;
+    const PAIR_COST: usize = Multiply::PAIR_COST;
+
+    type Wide = One;
+
+    #[inline(always)]
+    fn wide(self) -> One {
+        // SAFETY: `self` is proof of AVX-512.
+        unsafe { One::new() }
+    }
+
+    fn detect() -> Option<Self> {
+        Multiply::detect().filter(|_| is_x86_feature_detected!("avx512f")).map(Self)
+    }
+
+    fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {
+        #[target_feature(enable = "avx2,fma,avx512f")]
+        fn compiled<K: Kernel>(simd: Avx2<Avx512>, kernel: K) {
+            kernel.run(simd);
+        }
+        // SAFETY: an `Avx2` of this exists only where all three features were detected.
+        unsafe { compiled(simd, kernel) }
+    }
+
+    #[inline(always)]
+    fn pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        self.0.pairs(sum, a, b)
+    }
+
+    #[inline(always)]
+    fn quads(self, sum: __m256i, bytes: __m256i, weights: __m256i) -> __m256i {
+        self.0.quads(sum, bytes, weights)
+    }
+}
+
+impl Dot for Avx512Vnni {
+    const LIMIT: i32 = i32::MAX;
+    const QUAD_COST: usize = 1;
+    const PAIR_COST: usize = 1;
+
+    type Wide = One;
+
+    #[inline(always)]
+    fn wide(self) -> One {
+        // SAFETY: `self` is proof of AVX-512.
+        unsafe { One::new() }
+    }
+
+    fn detect() -> Option<Self> {
+        let here = is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl");
+        Avx512::detect().filter(|_| here).map(|_| Self(()))
+    }
+
+    fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {
+        #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
+        fn compiled<K: Kernel>(simd: Avx2<Avx512Vnni>, kernel: K) {
+            kernel.run(simd);
+        }
+        // SAFETY: an `Avx2` of this exists only where all these features were detected.
+        unsafe { compiled(simd, kernel) }
+    }
+
+    #[inline(always)]
+    fn pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` is proof of both features.
+        unsafe { _mm256_dpwssd_epi32(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn quads(self, sum: __m256i, bytes: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_dpbusd_epi32(sum, bytes, weights) }
+    }
+}
+
+impl Dot for AvxVnni {
+    const LIMIT: i32 = i32::MAX;
+    const QUAD_COST: usize = 1;
+    const PAIR_COST: usize = 1;
+
+    type Wide = Two;
+
+    #[inline(always)]
+    fn wide(self) -> Two {
+        // SAFETY: whoever computes has an `Avx2`, which exists only where AVX2 and FMA were detected.
+        unsafe { Two::new() }
+    }
+
+    fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avxvnni").then_some(Self(()))
+    }
+
+    fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        fn compiled<K: Kernel>(simd: Avx2<AvxVnni>, kernel: K) {
+            kernel.run(simd);
+        }
+        // SAFETY: an `Avx2` of this exists only where all three features were detected.
+        unsafe { compiled(simd, kernel) }
+    }
+
+    #[inline(always)]
+    fn pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` is proof of the feature.
+        unsafe { _mm256_dpwssd_avx_epi32(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn quads(self, sum: __m256i, bytes: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_dpbusd_avx_epi32(sum, bytes, weights) }
+    }
+}
