@@ -15,6 +15,7 @@ use tract_onnx::tract_core::ops::cnn::Conv;
 use super::Session;
 use crate::Error;
 
+mod ffi;
 mod guard;
 mod integer;
 mod profile;
@@ -221,8 +222,11 @@ fn typed(
 fn runner(mut model: TypedModel, options: CpuOptions) -> TractResult<(Runner, Arithmetic)> {
     let arithmetic = arithmetic(&model);
     if options.kernels == Kernels::Ours {
-        if let Some(whole) = Whole::of(&model, options.threads)? {
-            return Ok((Runner::Whole(Box::new(whole)), arithmetic));
+        if let Some(plan) = regions::plan(&model, options.threads)? {
+            // What reading the model took is not to add to what running it takes.
+            drop(model);
+            ffi::give_back_freed_memory();
+            return Ok((Runner::Whole(Box::new(Whole::new(plan))), arithmetic));
         }
         regions::replace(&mut model, options.threads)?;
     }

@@ -15,7 +15,7 @@ use tract_onnx::prelude::*;
 
 use op::RegionOp;
 use translate::{Translated, form};
-pub(super) use whole::Whole;
+pub(super) use whole::{Whole, plan};
 
 /// What `node` is to our kernels, in int8 or in floats.
 fn translated(model: &TypedModel, node: &TypedNode) -> Option<Translated> {

@@ -14,21 +14,25 @@ pub(crate) struct Whole {
     workspace: Workspace,
 }
 
+/// Plans `model`; none where a part of it is not ours.
+pub(crate) fn plan(model: &TypedModel, threads: NonZero<usize>) -> TractResult<Option<Plan>> {
+    let mut regions = regions(model)?;
+    let (Some(region), None) = (regions.pop(), regions.pop()) else { return Ok(None) };
+    let Some(Built { mut network, inputs, outputs }) = build(model, region) else { return Ok(None) };
+    if inputs != model.inputs || outputs.len() != model.outputs.len() {
+        return Ok(None);
+    }
+    for output in &model.outputs {
+        let Some((_, value)) = outputs.iter().find(|(made, _)| made == output) else { return Ok(None) };
+        network.output(*value);
+    }
+    Ok(Plan::new(network, Isa::detect(), threads).ok())
+}
+
 impl Whole {
-    /// Plans `model`; none where a part of it is not ours.
-    pub fn of(model: &TypedModel, threads: NonZero<usize>) -> TractResult<Option<Self>> {
-        let mut regions = regions(model)?;
-        let (Some(region), None) = (regions.pop(), regions.pop()) else { return Ok(None) };
-        let Some(Built { mut network, inputs, outputs }) = build(model, region) else { return Ok(None) };
-        if inputs != model.inputs || outputs.len() != model.outputs.len() {
-            return Ok(None);
-        }
-        for output in &model.outputs {
-            let Some((_, value)) = outputs.iter().find(|(made, _)| made == output) else { return Ok(None) };
-            network.output(*value);
-        }
-        let plan = Plan::new(network, Isa::detect(), threads).ok();
-        Ok(plan.map(|plan| Self { workspace: plan.workspace(), plan }))
+    /// Makes room for its runs.
+    pub fn new(plan: Plan) -> Self {
+        Self { workspace: plan.workspace(), plan }
     }
 
     /// Runs the model on `image`, into its `outputs` in order.
