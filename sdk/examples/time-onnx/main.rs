@@ -4,7 +4,7 @@
 //! seconds from the file to the first result, then for each line on stdin those of one more run; a line `profile` gives those
 //! of each operator, and a line `outputs FILE` writes the raw floats of all outputs there.
 //!
-//! `pack BUNDLE FILE INPUT OUTPUT...` writes the model as a bundle; `first BUNDLE` prints the seconds from there to the boxes of a
+//! `peak` prints the multiplications and additions of floats a second that one core does at most. `pack BUNDLE FILE INPUT OUTPUT...` writes the model as a bundle; `first BUNDLE` prints the seconds from there to the boxes of a
 //! first frame.
 
 mod bundle;
@@ -51,13 +51,17 @@ fn write(outputs: &[Tensor], path: &str) -> Result<()> {
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.as_slice() {
+        [command] if command == "peak" => {
+            println!("{}", kernels::peak_flops(kernels::Isa::detect()));
+            Ok(())
+        }
         [command, path] if command == "first" => bundle::first(path.as_ref()),
         [command, out, file, input, outputs @ ..] if command == "pack" => {
             bundle::pack(out.as_ref(), &read(file)?, spec(input)?, specs(outputs)?)
         }
         [kernels, threads, file, input, outputs @ ..] => time(kernels, threads, file, input, outputs),
         _ => bail!(
-            "ours|engine THREADS FILE INPUT OUTPUT..., pack BUNDLE FILE INPUT OUTPUT..., or first BUNDLE"
+            "ours|engine THREADS FILE INPUT OUTPUT..., peak, pack BUNDLE FILE INPUT OUTPUT..., or first BUNDLE"
         ),
     }
 }

@@ -29,6 +29,9 @@ pub struct Args {
     /// Only models whose name (yolov5n-relu-640, say) holds this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Time these files too, such as a fused model that `train-host convert` wrote beside a bundle.
+    #[arg(long, value_name = "FILE.onnx")]
+    onnx: Vec<PathBuf>,
     /// Write the rows as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -49,7 +52,8 @@ pub fn run_command(args: &Args) -> Result<()> {
     let folder = workspace.target_folder()?;
     let program = folder.join("debug/examples/time-onnx");
     let models = models(&python, &folder.join("bench"))?;
-    let chosen: Vec<&PathBuf> = models.iter().filter(|path| name(path).contains(&args.only)).collect();
+    let ours = models.iter().filter(|path| name(path).contains(&args.only));
+    let chosen: Vec<&PathBuf> = ours.chain(&args.onnx).collect();
     if chosen.is_empty() {
         bail!(
             "no model is called {:?}: there are {}",

@@ -28,6 +28,8 @@ pub struct Row {
     pub best_peer_over_ours_processor: Option<f64>,
     /// What textbooks count, by the median time of ours.
     pub gflops: f64,
+    /// What so many cores do at most, one measured alone.
+    pub peak_gflops: f64,
     /// From the bundle to the first frame's boxes, on all cores.
     pub load_to_first_result_s: f64,
     /// Most memory that ours held.
@@ -43,8 +45,10 @@ const PEERS: [&str; 4] = ["tract", "onnxruntime", "openvino", "ncnn"];
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from("| model | threads | ours ms | ");
     text.push_str(&PEERS.map(|peer| format!("{peer} ms")).join(" | "));
-    text.push_str(" | best / ours | by processor time | GFLOP/s | load s | RSS MB | least other MB |\n");
-    text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+    text.push_str(
+        " | best / ours | by processor time | GFLOP/s | of FMA peak | load s | RSS MB | least other MB |\n",
+    );
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
     for row in rows {
         let peers = PEERS.map(|peer| row.peers_ms.get(peer).map_or("–".into(), |ms| format!("{ms:.1}")));
         let [wall, processor] = [row.best_peer_over_ours, row.best_peer_over_ours_processor]
@@ -53,7 +57,7 @@ pub fn table(rows: &[Row]) -> String {
         let least = least.map_or("–".into(), |mb| format!("{mb:.0}"));
         let _ = writeln!(
             text,
-            "| {} {} {} {} | {} | {:.1} | {} | {wall} | {processor} | {:.0} | {:.2} | {:.0} | {least} |",
+            "| {} {} {} {} | {} | {:.1} | {} | {wall} | {processor} | {:.0} | {:.0} % | {:.2} | {:.0} | {least} |",
             row.model,
             row.activation,
             row.size,
@@ -62,6 +66,7 @@ pub fn table(rows: &[Row]) -> String {
             row.ours_ms,
             peers.join(" | "),
             row.gflops,
+            100.0 * row.gflops / row.peak_gflops,
             row.load_to_first_result_s,
             row.peak_rss_mb,
         );
@@ -73,7 +78,7 @@ pub fn table(rows: &[Row]) -> String {
 pub(super) fn example() -> Vec<Row> {
     let json = r#"[{"model": "yolov5n", "activation": "relu", "size": 640, "precision": "fp32", "threads": 1,
         "ours_ms": 40.0, "peers_ms": {"tract": 92.0, "onnxruntime": 52.0}, "best_peer_over_ours": 1.3,
-        "best_peer_over_ours_processor": 1.25, "gflops": 110.2, "load_to_first_result_s": 0.12, "peak_rss_mb": 78.1,
+        "best_peer_over_ours_processor": 1.25, "gflops": 110.2, "peak_gflops": 100.0, "load_to_first_result_s": 0.12, "peak_rss_mb": 78.1,
         "peers_peak_rss_mb": {"onnxruntime": 95.0, "openvino": 151.0}}]"#;
     serde_json::from_str(json).unwrap()
 }
@@ -88,7 +93,7 @@ mod tests {
         let last = table.lines().last().unwrap();
         assert_eq!(
             last,
-            "| yolov5n relu 640 fp32 | 1 | 40.0 | 92.0 | 52.0 | – | – | 1.30 | 1.25 | 110 | 0.12 | 78 | 95 |"
+            "| yolov5n relu 640 fp32 | 1 | 40.0 | 92.0 | 52.0 | – | – | 1.30 | 1.25 | 110 | 110 % | 0.12 | 78 | 95 |"
         );
     }
 }

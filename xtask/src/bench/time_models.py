@@ -181,6 +181,16 @@ def specs_of(path):
     return sides(graph.input[0]), [text(value) for value in (graph.input[0], *graph.output)]
 
 
+def form_of(path):
+    """Model, activation, size and precision: of our own models by their names, of others as their nodes tell."""
+    parts = Path(path).stem.split("-")
+    if len(parts) in (3, 4) and parts[1] in ("relu", "silu") and parts[2].isdecimal():
+        return parts[0], parts[1], int(parts[2]), parts[3] if len(parts) == 4 else "fp32"
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    activation = next((name for kind, name in (("Sigmoid", "silu"), ("LeakyRelu", "leaky"), ("Relu", "relu")) if kind in kinds), "none")
+    return Path(path).stem, activation, specs_of(path)[0][-1], "int8" if "QuantizeLinear" in kinds else "fp32"
+
+
 def gflops_of(path):
     """What textbooks count for the convolutions of a run."""
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
@@ -227,8 +237,9 @@ def ratio(peer, ours):
     return float(np.median(np.array(peer) / np.array(ours[:len(peer)])))
 
 
-def row(path, threads, engines, times, folder):
+def row(path, threads, engines, times, folder, peak_gflops):
     wall, processor = times
+    held = engines["ours"].peak()  # Before outputs are asked for, which takes copies.
     reference = engines["ours"].outputs()
     agree = {}
     for name, engine in engines.items():
@@ -236,12 +247,12 @@ def row(path, threads, engines, times, folder):
         if values.size == reference.size:
             agree[name] = float(np.abs(values - reference).max() / np.abs(reference).max())
     peers = [name for name in PEERS if name in engines]
-    model, activation, size, *precision = Path(path).stem.split("-")
+    model, activation, size, precision = form_of(path)
     median = lambda values: float(np.median(values) * 1e3)
     best = {clock: min((ratio(times[name], times["ours"]) for name in peers), default=None)
             for clock, times in (("wall", wall), ("processor", processor))}
     return {
-        "model": model, "activation": activation, "size": int(size), "precision": precision[0] if precision else "fp32", "threads": threads,
+        "model": model, "activation": activation, "size": size, "precision": precision, "threads": threads,
         "ours_ms": median(wall["ours"]),
         "peers_ms": {name: median(values) for name, values in wall.items() if name != "ours"},
         "best_peer_over_ours": best["wall"],
@@ -250,15 +261,17 @@ def row(path, threads, engines, times, folder):
         "best_peer_over_ours_processor": best["processor"],
         "least_ms": {name: float(min(values) * 1e3) for name, values in wall.items()},
         "gflops": gflops_of(path) / float(np.median(wall["ours"])),
+        "peak_gflops": peak_gflops * threads,
         "differs": agree,
         "file_to_first_result_s": engines["ours"].load,
-        "peak_rss_mb": engines["ours"].peak() / 1e6,
+        "peak_rss_mb": held / 1e6,
         "peers_peak_rss_mb": {name: peak_of(name, path, threads, folder) / 1e6 for name in peers},
     }
 
 
 def main(program, rounds, threads, *paths):
     rows = []
+    peak_gflops = float(subprocess.run([program, "peak"], check=True, stdout=subprocess.PIPE).stdout) * 1e-9
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             shape, specs = specs_of(path)
@@ -266,7 +279,7 @@ def main(program, rounds, threads, *paths):
             first = first_result(program, path, specs, folder)
             for count in (int(count) for count in threads.split(",")):
                 engines = open_all(program, path, count, image, specs, folder)
-                rows.append(row(path, count, engines, measure(engines, int(rounds)), folder))
+                rows.append(row(path, count, engines, measure(engines, int(rounds)), folder, peak_gflops))
                 rows[-1]["load_to_first_result_s"] = first
                 for engine in engines.values():
                     engine.close()
