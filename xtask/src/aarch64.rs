@@ -89,6 +89,8 @@ fn cargo(workspace: &Workspace, rust: Rust) -> Result<Command> {
     // Without -L: with it the creation of threads hangs.
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-aarch64-static");
     command.env(SOAK_FRAMES.0, SOAK_FRAMES.1);
+    // Tests that have the runtime loaded hundreds of times do so less often.
+    command.env("REPEDGE_EMULATED", "1");
     // Its own folder, because two compilers in one make each other compile everything anew.
     command.env("CARGO_TARGET_DIR", workspace.target_folder()?.join("aarch64"));
     Ok(command)
