@@ -1,11 +1,12 @@
-//! The micro-kernel of every convolution of stored values: up to six pixels times sixteen channels in registers.
+//! The micro-kernel of every convolution of stored values: up to five or six pixels times sixteen channels in registers.
 //!
-//! Blocking: as that of floats (`simd::tile`): 12 registers of eight sums each. A step takes a quad of input channels: it
-//! loads the 64 weights of the quad as they lie, and spreads the quad of each of the 6 pixels: 8 loads for 12 multiplications of
-//! 32 bytes. Winograd's transformed values are too large for bytes, so there a step takes a pair of 16 bits. Sums are exact modulo
-//! 2³², so it does not matter in which order they are made. *Measured* on Zen 3: the loop alone does 1.9 times the
-//! multiplications of the FMA peak with quads (`pmaddubsw`, `pmaddwd`, an addition) and 1.6 times with pairs (`pmaddwd`, an
-//! addition); 2 would be the most of both, but additions get into the way of multiplications, of which pairs have more.
+//! Blocking: as that of floats (`simd::tile`), but of five pixels: 10 registers of eight sums each. A step takes a quad of input
+//! channels: it loads the 64 weights of the quad as they lie, and spreads the quad of each of the 5 pixels: 7 loads for 10
+//! multiplications of 32 bytes. Six pixels would leave no register for the ones that pairs of products are added with. Winograd's
+//! transformed values are too large for bytes, so there a step takes a pair of 16 bits, of six pixels. Sums are exact modulo 2³², so
+//! it does not matter in which order they are made. *Measured* on Zen 3: the loop alone does 1.95 times the multiplications of
+//! the FMA peak with quads (`pmaddubsw`, `pmaddwd`, an addition) and 1.6 times with pairs (`pmaddwd`, an addition); 2 would be
+//! the most of both, but additions get into the way of multiplications, of which pairs have more.
 
 use super::LANES;
 use super::epilogue::{self, Ending, Target};
@@ -76,6 +77,9 @@ pub trait Factors: Copy {
     type Value;
     /// What stands for a weight.
     type Weight;
+
+    /// Most pixels of a tile.
+    const PIXELS: usize;
 
     /// Adds the products of sixteen input channels.
     ///
@@ -160,7 +164,7 @@ pub struct Job<'a, F: Factors, E> {
 /// Everything that `job` describes must be valid to read, and its output to write, with nobody else writing.
 #[inline(always)]
 pub unsafe fn run<S: Simd, F: Factors, E: End>(simd: S, job: &Job<'_, F, E>, pixels: usize) {
-    let tiles = pixels.div_ceil(PIXELS);
+    let tiles = pixels.div_ceil(F::PIXELS);
     let mut done = 0;
     for tile in 0..tiles {
         let now = (pixels - done).div_ceil(tiles - tile);
@@ -206,6 +210,8 @@ impl Factors for Pairs {
     type Value = i16;
     type Weight = i16;
 
+    const PIXELS: usize = PIXELS;
+
     // SAFETY: the caller keeps the trait's promise.
     #[inline(always)]
     unsafe fn accumulate<S: Simd, const P: usize>(
@@ -236,6 +242,8 @@ impl Factors for Pairs {
 impl Factors for Quads<'_> {
     type Value = u8;
     type Weight = i8;
+
+    const PIXELS: usize = 5;
 
     // SAFETY: the caller keeps the trait's promise.
     #[inline(always)]

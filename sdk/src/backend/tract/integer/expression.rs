@@ -9,7 +9,7 @@ use tract_onnx::pb::NodeProto;
 use super::index::{Index, Stored};
 use crate::int8::{mish, sigmoid, silu, softplus};
 
-/// Most operators of an expression; activations take five at most.
+/// Most operators of an expression, of which as many are steps; activations take five at most.
 const MAX_STEPS: usize = 16;
 
 /// Where an operand comes from.
@@ -25,7 +25,8 @@ enum Operand {
 
 struct Step {
     function: Function,
-    operands: Vec<Operand>,
+    /// The second is the first again where the function takes one.
+    operands: [Operand; 2],
 }
 
 #[derive(Clone, Copy)]
@@ -82,12 +83,11 @@ impl<'a> Expression<'a> {
         }
     }
 
-    /// Its value where the tensor's real value is `x`.
+    /// Its value where the tensor's real value is `x`. Allocates nothing: tables ask it some hundred thousand times a model.
     pub fn value(&self, x: f64) -> f64 {
-        let mut results: Vec<f64> = Vec::with_capacity(self.steps.len());
-        for step in &self.steps {
-            let operands: Vec<f64> = step.operands.iter().map(|operand| operand.value(x, &results)).collect();
-            results.push(step.function.value(&operands));
+        let mut results = [0.0; MAX_STEPS];
+        for (number, step) in self.steps.iter().enumerate() {
+            results[number] = step.function.value(step.operands.map(|operand| operand.value(x, &results)));
         }
         self.result.value(x, &results)
     }
@@ -121,8 +121,7 @@ impl Function {
         })
     }
 
-    fn value(self, operands: &[f64]) -> f64 {
-        let x = operands[0];
+    fn value(self, [x, other]: [f64; 2]) -> f64 {
         match self {
             Self::Sigmoid => sigmoid(x),
             Self::Tanh => x.tanh(),
@@ -138,8 +137,8 @@ impl Function {
             Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
             Self::Mish => mish(x),
             Self::Silu => silu(x),
-            Self::Add => x + operands[1],
-            Self::Mul => x * operands[1],
+            Self::Add => x + other,
+            Self::Mul => x * other,
         }
     }
 }
@@ -196,8 +195,9 @@ impl<'a> Builder<'a, '_> {
         if node.input.len() != operands || self.entered > MAX_STEPS {
             return None;
         }
-        let operands = node.input.iter().map(|input| self.operand(input)).collect::<Option<_>>()?;
-        self.steps.push(Step { function, operands });
+        let operands = node.input.iter().map(|input| self.operand(input)).collect::<Option<Vec<_>>>()?;
+        let (first, last) = (*operands.first()?, *operands.last()?);
+        self.steps.push(Step { function, operands: [first, last] });
         Some(Operand::Step(self.steps.len() - 1))
     }
 }
