@@ -275,9 +275,9 @@ impl Factors for Quads<'_> {
         pixel: usize,
     ) -> [[S::I; 2]; P] {
         for quad in self.single {
-            // SAFETY: quads of the channels that the caller vouches for, and weights that were packed for them.
-            sums =
-                unsafe { add_quad(simd, sums, input.add(quad.input), pixel, self.weights.add(quad.weights)) };
+            let (input, weights) = (input.wrapping_add(quad.input), self.weights.wrapping_add(quad.weights));
+            // SAFETY: a quad of the channels that the caller vouches for, and weights that were packed for it.
+            sums = unsafe { add_quad(simd, sums, input, pixel, weights) };
         }
         for half in 0..2 {
             for quad in self.rest[half] {
