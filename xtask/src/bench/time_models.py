@@ -136,6 +136,7 @@ def ncnn(path, threads, image, folder):
 PEERS = {"onnxruntime": onnxruntime, "openvino": openvino, "ncnn": ncnn}
 SLOW_S = 1  # A run that takes longer is made few times.
 FEW = 3
+PAUSE_S = 0.05  # Threads of the engine before look for more work for some milliseconds, on the cores of the next.
 FIRSTS = 5  # Times that a bundle is opened.
 
 
@@ -224,6 +225,7 @@ def measure(engines, rounds):
         for name in names[number % len(names):] + names[:number % len(names)]:
             if len(wall[name]) >= FEW and wall[name][0] > SLOW_S:
                 continue
+            time.sleep(PAUSE_S)
             before = engines[name].processor()
             seconds = engines[name].run()
             if number > 0:
