@@ -23,6 +23,13 @@ fn bytes(seed: u64, count: usize) -> Vec<i8> {
     (0..count).map(step).collect()
 }
 
+/// As [`bytes`], or of those the least and the largest only, which weigh on sums of products most.
+fn codes(seed: u64, count: usize) -> Vec<i8> {
+    let extreme = |byte: i8| if byte < 0 { i8::MIN } else { i8::MAX };
+    let bytes = bytes(seed, count);
+    if seed.is_multiple_of(3) { bytes.into_iter().map(extreme).collect() } else { bytes }
+}
+
 fn reals(seed: u64, count: usize, size: f32) -> Vec<f32> {
     bytes(seed, count).into_iter().map(|byte| f32::from(byte) / 128.0 * size).collect()
 }
@@ -34,7 +41,7 @@ fn check(network: &Network, seed: u64) {
         .iter()
         .map(|(shape, kind)| match kind {
             Kind::Real => Image::Real(reals(seed, shape.len(), 3.0)),
-            Kind::Stored => Image::Stored(bytes(seed, shape.len())),
+            Kind::Stored => Image::Stored(codes(seed, shape.len())),
         })
         .collect();
     let inputs: Vec<Given<'_>> = images
@@ -83,6 +90,8 @@ fn first_difference(a: &Image, b: &Image) -> Option<(usize, f32, f32)> {
 #[derive(Debug, Clone, Copy)]
 enum Style {
     Shifted,
+    /// With sums and multipliers that leave no room.
+    Loud,
     Table,
     Real,
 }
@@ -106,6 +115,20 @@ fn convolution(
         |factors: Vec<f32>, codes| Ending::Stored { bias: bias.clone(), multipliers: factors, codes };
     let ending = match style {
         Style::Shifted => stored(factors, Codes::Shifted { zero_point: bytes(seed + 3, 1)[0] }),
+        Style::Loud => {
+            let largest = if seed.is_multiple_of(2) { 0.49 } else { 1e30 };
+            let factors = [0.49, 0.5, largest, -0.49, 1e-9].into_iter().cycle().take(outputs).collect();
+            let ends = [i32::MAX, i32::MIN, 0, i32::MAX - 70_000, i32::MIN + 70_000];
+            let bias = ends
+                .into_iter()
+                .rev()
+                .cycle()
+                .skip(usize::try_from(seed % 5).unwrap())
+                .take(outputs)
+                .collect();
+            let codes = Codes::Shifted { zero_point: bytes(seed + 3, 1)[0] };
+            Ending::Stored { bias, multipliers: factors, codes }
+        }
         Style::Table => stored(
             factors.iter().map(|factor| factor * 16.0).collect(),
             Codes::Table { first: -600, entries: entries() },
@@ -117,7 +140,7 @@ fn convolution(
 }
 
 fn styles() -> impl Strategy<Value = Style> {
-    prop_oneof![Just(Style::Shifted), Just(Style::Table), Just(Style::Real)]
+    prop_oneof![Just(Style::Shifted), Just(Style::Loud), Just(Style::Table), Just(Style::Real)]
 }
 
 fn shapes(channels: usize, side: usize) -> impl Strategy<Value = Shape> {

@@ -51,7 +51,10 @@ fn stored(codes: &Codes, steps: f32) -> i8 {
 }
 
 pub fn quantize(reals: &[f32], factor: f32, zero_point: i8) -> Image {
-    Image::Stored(reals.iter().map(|real| stored(&Codes::Shifted { zero_point }, real * factor)).collect())
+    let code = |real: &f32| {
+        if real.is_nan() { zero_point } else { stored(&Codes::Shifted { zero_point }, real * factor) }
+    };
+    Image::Stored(reals.iter().map(code).collect())
 }
 
 pub fn map(codes: &[i8], table: &[i8; 256]) -> Image {

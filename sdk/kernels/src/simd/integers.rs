@@ -19,7 +19,7 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// The two's complement, multiplied without a bound.
+    /// The two's complement, multiplied without a bound. What that costs is a guess: the compiler knows.
     pub const EXACT: Self = Self { offset: 0, limit: i32::MAX, quad_cost: 4, pair_cost: 2 };
 
     /// The byte of a stored value.

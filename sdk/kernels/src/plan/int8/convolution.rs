@@ -131,6 +131,7 @@ pub fn scratch(conv: &Winograd) -> usize {
 }
 
 /// Whether a minimal filtering pays: the instructions of its transforms and products against those of all taps, for sixteen pixels.
+/// What is left of weights whose products could saturate is not counted: it is little in weights that were trained.
 fn filtering_pays(conv: &IntegerConvolution, input: View, output: View, bytes: Bytes) -> bool {
     let (blocks, outputs) = (input.blocks(), output.shape.channels.div_ceil(LANES));
     let filtering = TRANSFORM * (blocks + outputs) + POSITIONS / 2 * bytes.pair_cost * blocks * outputs;

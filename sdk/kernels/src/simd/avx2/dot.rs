@@ -9,7 +9,7 @@ use super::Avx2;
 use super::wide::{One, Two, Wide};
 use crate::simd::Kernel;
 
-/// Products of integers. A value is proof that the processor has the instructions.
+/// What a processor with AVX2 and FMA has beside. A value is proof that it has all of them.
 pub trait Dot: Copy + Debug {
     /// As [`crate::simd::integers::Bytes::limit`].
     const LIMIT: i32;
@@ -63,12 +63,13 @@ impl Dot for Multiply {
 
     #[inline(always)]
     fn wide(self) -> Two {
-        // SAFETY: whoever computes has an `Avx2`, which exists only where AVX2 and FMA were detected.
+        // SAFETY: `self` is proof of AVX2 and FMA.
         unsafe { Two::new() }
     }
 
     fn detect() -> Option<Self> {
-        Some(Self(()))
+        let here = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        here.then_some(Self(()))
     }
 
     fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {
@@ -82,7 +83,7 @@ impl Dot for Multiply {
 
     #[inline(always)]
     fn pairs(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: whoever multiplies has an `Avx2`, which exists only where AVX2 was detected.
+        // SAFETY: `self` is proof of AVX2.
         unsafe { pairs(sum, a, b) }
     }
 
@@ -220,12 +221,12 @@ impl Dot for AvxVnni {
 
     #[inline(always)]
     fn wide(self) -> Two {
-        // SAFETY: whoever computes has an `Avx2`, which exists only where AVX2 and FMA were detected.
+        // SAFETY: `self` is proof of AVX2 and FMA.
         unsafe { Two::new() }
     }
 
     fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avxvnni").then_some(Self(()))
+        Multiply::detect().filter(|_| is_x86_feature_detected!("avxvnni")).map(|_| Self(()))
     }
 
     fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {

@@ -2,7 +2,7 @@
 //! stride.
 //!
 //! Blocking: items and runs are those of floats (`simd::direct`). Weights of all input channels for 16 output channels are swept
-//! for each tile, 64 bytes for every twelve multiplications: up to 113 of 3×3 or 1024 of 1×1 they stay in L1, beyond that they come
+//! for each tile, 64 bytes for every ten multiplications: up to 113 of 3×3 or 1024 of 1×1 they stay in L1, beyond that they come
 //! from L2. Pixels at the border miss taps, where the input's zero point would stand: each set of taps has a bias
 //! of its own, which takes the zero point of just these taps out of the sums. *Measured* on Zen 3 by the example `profile`: 3×3 of
 //! stride 2 does 1.55 to 1.8 times the multiplications of the FMA peak, 1×1 of 64 and more channels 1.4 to 1.6 times, of 16 and 32,

@@ -94,10 +94,10 @@ pub trait Factors: Copy {
         weights: *const Self::Weight,
     ) -> [[S::I; 2]; P];
 
-    /// Adds the products of channels that are no sixteen.
+    /// Adds the products of channels that are no sixteen, and what is left of others.
     ///
     /// # Safety
-    /// `input` must hold `P` pixels, `pixel` apart, in all their channels.
+    /// `input` must hold `P` pixels, `pixel` apart, in all their channels, and `self` weights of those.
     #[inline(always)]
     unsafe fn single<S: Simd, const P: usize>(
         self,
@@ -243,6 +243,7 @@ impl Factors for Quads<'_> {
     type Value = u8;
     type Weight = i8;
 
+    // For the sake of AVX2, whose products take a register of ones; others would have room for six.
     const PIXELS: usize = 5;
 
     // SAFETY: the caller keeps the trait's promise.

@@ -9,7 +9,7 @@
 //!
 //! Blocking: as in floats, but each product of sixteen channels is two instructions for a pair of input channels. Pixels
 //! beyond the border are the input's zero point, whose part of the sum the bias takes out. *Measured* on Zen 3 by the example
-//! `profile`, counted as textbooks do: 2.4 to 3.4 times the FMA peak for 32 and more channels, 1.8 times for 16.
+//! `profile`, counted as textbooks do: 2.4 to 3.4 times the FMA peak for 32 and more channels, of which fewer are computed tap by tap.
 
 use super::LANES;
 use super::direct::target;
