@@ -187,7 +187,7 @@ impl Isa {
             }
         }
         let mut bytes = Bytes::EXACT;
-        self.run(Ask(&mut bytes));
+        self.run_on_bytes(Ask(&mut bytes));
         bytes
     }
 
@@ -205,8 +205,18 @@ impl Isa {
             Self::Avx512Vnni(simd) => simd.run(kernel),
             #[cfg(target_arch = "aarch64")]
             Self::Neon(simd) => simd.run(kernel),
+            // What does not multiply bytes is the same, and programs of boards have no room for it twice.
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot(simd) => simd.without().run(kernel),
+        }
+    }
+
+    /// As [`Isa::run`], for a kernel that multiplies bytes.
+    pub fn run_on_bytes<K: Kernel>(self, kernel: K) {
+        match self {
             #[cfg(target_arch = "aarch64")]
             Self::NeonDot(simd) => simd.run(kernel),
+            other => other.run(kernel),
         }
     }
 }

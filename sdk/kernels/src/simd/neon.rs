@@ -19,6 +19,11 @@ impl<D: Dot> Neon<D> {
         D::detect().map(Self)
     }
 
+    /// The unit without them.
+    pub(super) fn without(self) -> Neon<Multiply> {
+        Neon(Multiply::ALWAYS)
+    }
+
     /// Runs `kernel` compiled for them.
     pub(super) fn run<K: Kernel>(self, kernel: K) {
         D::run(self, kernel);

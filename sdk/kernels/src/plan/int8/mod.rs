@@ -86,7 +86,7 @@ impl Step {
                 };
                 isa.run(PackItem { step, rows, planes, memory });
             }
-            Self::Direct(conv) => isa.run(direct::Item { conv, item, memory }),
+            Self::Direct(conv) => isa.run_on_bytes(direct::Item { conv, item, memory }),
             Self::Winograd(conv) => isa.run(winograd::Item { conv, item, memory, scratch }),
             Self::Elementwise(step) => isa.run(elementwise::Item { step, block: item, memory }),
             Self::MaxPool(step) => {

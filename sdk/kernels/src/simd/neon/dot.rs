@@ -28,6 +28,11 @@ pub trait Dot: Copy + Debug {
 #[derive(Debug, Clone, Copy)]
 pub struct Multiply(());
 
+impl Multiply {
+    /// Every processor with NEON has them.
+    pub const ALWAYS: Self = Self(());
+}
+
 /// The instruction for it, which Armv8.2 may have and Armv8.4 has.
 #[derive(Debug, Clone, Copy)]
 pub struct DotProduct(());
