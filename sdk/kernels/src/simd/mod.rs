@@ -213,10 +213,10 @@ impl Isa {
 
     /// As [`Isa::run`], for a kernel that multiplies bytes.
     pub fn run_on_bytes<K: Kernel>(self, kernel: K) {
-        match self {
-            #[cfg(target_arch = "aarch64")]
-            Self::NeonDot(simd) => simd.run(kernel),
-            other => other.run(kernel),
+        #[cfg(target_arch = "aarch64")]
+        if let Self::NeonDot(simd) = self {
+            return simd.run(kernel);
         }
+        self.run(kernel);
     }
 }
