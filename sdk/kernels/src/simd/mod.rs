@@ -207,7 +207,7 @@ impl Isa {
             Self::Neon(simd) => simd.run(kernel),
             // What does not multiply bytes is the same, and programs of boards have no room for it twice.
             #[cfg(target_arch = "aarch64")]
-            Self::NeonDot(simd) => simd.without().run(kernel),
+            Self::NeonDot(simd) => Self::Neon(simd.without()).run(kernel),
         }
     }
 
