@@ -4,8 +4,8 @@
 //! seconds from the file to the first result, then for each line on stdin those of one more run; a line `profile` gives those
 //! of each operator, and a line `outputs FILE` writes the raw floats of all outputs there.
 //!
-//! `peak` prints the multiplications and additions of floats a second that one core does at most. `pack BUNDLE FILE INPUT OUTPUT...` writes the model as a bundle; `first BUNDLE` prints the seconds from there to the boxes of a
-//! first frame.
+//! `peak` prints the multiplications and additions of floats a second that one core does at most. `pack BUNDLE FILE INPUT OUTPUT...`
+//! writes the model as a bundle; `first BUNDLE` prints the seconds from there to the boxes of a first frame.
 
 mod bundle;
 

@@ -171,7 +171,8 @@ pub unsafe fn run<S: Simd, F: Factors, E: End>(simd: S, job: &Job<'_, F, E>, pix
         // SAFETY: pixels `done..done + now` of the job, for which the caller vouches.
         unsafe {
             match now {
-                6 => compute::<S, F, E, 6>(simd, job, done),
+                // Not compiled for tiles that are smaller.
+                6 if F::PIXELS == 6 => compute::<S, F, E, 6>(simd, job, done),
                 5 => compute::<S, F, E, 5>(simd, job, done),
                 4 => compute::<S, F, E, 4>(simd, job, done),
                 3 => compute::<S, F, E, 3>(simd, job, done),
