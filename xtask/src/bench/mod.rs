@@ -74,7 +74,7 @@ pub fn run_command(args: &Args) -> Result<()> {
     }
     let rows: Vec<Row> = serde_json::from_slice(&output.stdout).context("what the timing script printed")?;
     print!("{}", rows::table(&rows));
-    println!("the kernels' program takes {:.1} MB", fs::metadata(&program)?.len() as f64 / 1e6);
+    println!("{}", rows::sizes(&rows));
     if let Some(path) = &args.plot {
         fs::write(path, plot::svg(&rows)).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -5,7 +5,8 @@ Usage: time_models.py PROGRAM ROUNDS THREADS[,THREADS] FILE.onnx...
 PROGRAM is the example `time-onnx`, which runs our kernels and plain tract. Every round runs every engine once, in an order
 that moves on, so that whatever else the machine does falls on all alike. Wall and processor time are both taken: on one
 thread the latter tells even while other programs run. Memory is the most that a process of its own holds for one run; of the
-libraries', what the interpreter and numpy held before is taken off.
+libraries', what the interpreter and numpy held before is taken off. Where ours runs on several threads, it runs on one in the same
+rounds, so that what the others give is a ratio of neighbours in time as well.
 """
 
 import importlib.util
@@ -138,6 +139,7 @@ SLOW_S = 1  # A run that takes longer is made few times.
 FEW = 3
 PAUSE_S = 0.05  # Threads of the engine before look for more work for some milliseconds, on the cores of the next.
 FIRSTS = 5  # Times that a bundle is opened.
+ALONE = "ours on one thread"
 
 
 def memory(field):
@@ -209,6 +211,8 @@ def open_all(program, path, threads, image, specs, folder):
     engines = {"ours": Program(program, "ours", threads, path, specs)}
     if threads == 1:
         engines["tract"] = Program(program, "engine", 1, path, specs)
+    else:
+        engines[ALONE] = Program(program, "ours", 1, path, specs)
     for name, peer in PEERS.items():
         try:
             engines[name] = Library(peer(path, threads, image, folder))
@@ -239,7 +243,26 @@ def ratio(peer, ours):
     return float(np.median(np.array(peer) / np.array(ours[:len(peer)])))
 
 
-def row(path, threads, engines, times, folder, peak_gflops):
+def peak_gflops(program, threads):
+    """What so many cores do at once at most."""
+    start = lambda: subprocess.Popen([program, "peak"], stdout=subprocess.PIPE, text=True)
+    return sum(float(running.communicate()[0]) for running in [start() for _ in range(threads)]) * 1e-9
+
+
+def sizes_mb(program, folder):
+    """What a program takes with our kernels and tract, without debug information, and the others' libraries."""
+    stripped = Path(folder) / "stripped"
+    subprocess.run(["strip", "-o", stripped, program], check=True)
+    sizes = {"ours": stripped.stat().st_size}
+    for name in PEERS:
+        package = Path(importlib.util.find_spec(name).origin).parent
+        # Beside a package lie the libraries that its wheel brought along. Some lie there twice, by another name.
+        libraries = [*package.rglob("*.so*"), *package.parent.glob(f"{name}.libs/*.so*"), *package.parent.glob(f"{name}*.so")]
+        sizes[name] = sum({library.resolve(): library.stat().st_size for library in libraries}.values())
+    return {name: size / 1e6 for name, size in sizes.items()}
+
+
+def row(path, threads, engines, times, folder, peak):
     wall, processor = times
     held = engines["ours"].peak()  # Before outputs are asked for, which takes copies.
     reference = engines["ours"].outputs()
@@ -256,14 +279,15 @@ def row(path, threads, engines, times, folder, peak_gflops):
     return {
         "model": model, "activation": activation, "size": size, "precision": precision, "threads": threads,
         "ours_ms": median(wall["ours"]),
-        "peers_ms": {name: median(values) for name, values in wall.items() if name != "ours"},
+        "peers_ms": {name: median(values) for name, values in wall.items() if name not in ("ours", ALONE)},
         "best_peer_over_ours": best["wall"],
         "ours_processor_ms": median(processor["ours"]),
-        "peers_processor_ms": {name: median(values) for name, values in processor.items() if name != "ours"},
+        "peers_processor_ms": {name: median(values) for name, values in processor.items() if name not in ("ours", ALONE)},
         "best_peer_over_ours_processor": best["processor"],
         "least_ms": {name: float(min(values) * 1e3) for name, values in wall.items()},
         "gflops": gflops_of(path) / float(np.median(wall["ours"])),
-        "peak_gflops": peak_gflops * threads,
+        "peak_gflops": peak,
+        "one_thread_over_ours": ratio(wall[ALONE], wall["ours"]) if ALONE in wall else None,
         "differs": agree,
         "file_to_first_result_s": engines["ours"].load,
         "peak_rss_mb": held / 1e6,
@@ -273,16 +297,18 @@ def row(path, threads, engines, times, folder, peak_gflops):
 
 def main(program, rounds, threads, *paths):
     rows = []
-    peak_gflops = float(subprocess.run([program, "peak"], check=True, stdout=subprocess.PIPE).stdout) * 1e-9
+    threads = [int(count) for count in threads.split(",")]
+    peaks = {count: peak_gflops(program, count) for count in {1, *threads}}
     with tempfile.TemporaryDirectory() as folder:
+        sizes = sizes_mb(program, folder)
         for path in paths:
             shape, specs = specs_of(path)
             image = image_of(shape)
             first = first_result(program, path, specs, folder)
-            for count in (int(count) for count in threads.split(",")):
+            for count in threads:
                 engines = open_all(program, path, count, image, specs, folder)
-                rows.append(row(path, count, engines, measure(engines, int(rounds)), folder, peak_gflops))
-                rows[-1]["load_to_first_result_s"] = first
+                rows.append(row(path, count, engines, measure(engines, int(rounds)), folder, peaks[count]))
+                rows[-1] |= {"load_to_first_result_s": first, "peak_over_one_core": peaks[count] / peaks[1], "binary_mb": sizes}
                 for engine in engines.values():
                     engine.close()
                 print(json.dumps(rows[-1]), file=sys.stderr)
