@@ -32,6 +32,7 @@ mod trust;
 mod unpack;
 mod wheels;
 mod workspace;
+mod x86_64;
 
 use std::process::ExitCode;
 

@@ -43,6 +43,14 @@ pub const ENGINES: Environment = Environment {
     python: None,
 };
 
+/// The processor that kernels for AVX-512 and VNNI are tested on.
+pub const EMULATOR: Environment = Environment {
+    folder: "toolchains/emulator",
+    requirements: "toolchains/emulator-requirements.txt",
+    flags: &["--no-deps"],
+    python: None,
+};
+
 /// rknn-toolkit2. Its dependencies are pinned by us, because those it names include gigabytes that it does not use.
 pub const RKNN: Environment = Environment {
     folder: "toolchains/rknn",
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_to_a_version_and_hashes() {
-        for environment in [TESTS, ENGINES, RKNN] {
+        for environment in [TESTS, ENGINES, EMULATOR, RKNN] {
             for requirement in requirements(&environment) {
                 let (package, hashes) =
                     requirement.split_once("--hash=sha256:").unwrap_or_else(|| panic!("{requirement}"));

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::cross::zig;
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::Workspace;
-use crate::{aarch64, armhf, cargo_deb, headers, libtorch, python, test_board};
+use crate::{aarch64, armhf, cargo_deb, headers, libtorch, python, test_board, x86_64};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,9 @@ enum Part {
     Aarch64,
     /// What `cargo xtask test --armhf` needs.
     Armhf,
+    /// What `cargo xtask test --x86-64` needs: toolchains/emulator, a Python environment.
+    #[value(name = "x86-64")]
+    X86,
     /// What `cargo xtask test-board qemu-virt` needs: the emulator, and Debian's newest kernel and busybox for arm64.
     Qemu,
     /// toolchains/rknn, the Python environment of Rockchip's compiler: for `train-host convert --target rk3588`.
@@ -71,6 +74,7 @@ impl Part {
             Self::Python => python::TESTS.provide(workspace).map(drop),
             Self::Aarch64 => aarch64::set_up(workspace),
             Self::Armhf => armhf::set_up(),
+            Self::X86 => x86_64::set_up(workspace),
             Self::Deb => cargo_deb::provide(workspace),
             Self::Zig => zig::provide(workspace).map(drop),
             Self::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD]),

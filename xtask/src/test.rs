@@ -13,7 +13,7 @@ use crate::cross::pinned;
 use crate::ignored::{self, IgnoredTest, Need};
 use crate::system::{self, COMPILER, SSH, SSHD};
 use crate::workspace::{Workspace, run_inheriting, succeeds};
-use crate::{aarch64, armhf, cargo_deb, headers, image, libtorch, python, test_board, workspace};
+use crate::{aarch64, armhf, cargo_deb, headers, image, libtorch, python, test_board, workspace, x86_64};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -24,8 +24,11 @@ pub struct Args {
     /// Instead run what has another layout on 32-bit Arm, compiled for it, under qemu.
     #[arg(long, conflicts_with_all = ["arguments", "aarch64"])]
     armhf: bool,
+    /// Instead run the suites of the kernels on emulated processors with AVX-512 and VNNI.
+    #[arg(long = "x86-64", conflicts_with_all = ["arguments", "aarch64", "armhf"])]
+    x86_64: bool,
     /// Also run the tests that take many minutes each.
-    #[arg(long, conflicts_with_all = ["aarch64", "armhf"])]
+    #[arg(long, conflicts_with_all = ["aarch64", "armhf", "x86_64"])]
     long: bool,
     /// Further arguments for `cargo nextest run` (or `cargo test`), such as a test's name.
     #[arg(last = true)]
@@ -43,6 +46,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if args.armhf {
         return armhf::test(&workspace);
+    }
+    if args.x86_64 {
+        return x86_64::test(&workspace);
     }
     system::provide(&[COMPILER])?;
     system::provide_optional(&image::TOOLS)?;
