@@ -368,10 +368,9 @@ fn operators(middle: Middle) -> Vec<String> {
 #[test]
 fn a_model_that_is_ours_runs_without_tract() {
     let names = operators(Middle::Nothing);
-    assert!(
-        names[0].starts_with("int8 pack") && names.iter().any(|name| name.starts_with("int8 Stride1")),
-        "{names:?}"
-    );
+    // Winograd's, or its taps where that takes fewer instructions, as with `sdot`.
+    let mut ours = names.iter().filter(|name| name.starts_with("int8 Stride1") || name.contains("9 taps"));
+    assert!(names[0].starts_with("int8 pack") && ours.next().is_some(), "{names:?}");
     let tables = operators(Middle::Function("Tanh"));
     assert!(tables[0].starts_with("int8 pack"), "a function of stored values is a table: {tables:?}");
     let mixed = operators(Middle::FloatConv);
