@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use memchr::memmem;
+
 const MARKS: [(&[u8], Runtime); 2] =
     [(b"librknnrt version: ", Runtime::Rknnrt), (b"librknnmrt version: ", Runtime::Rknnmrt)];
 const MAX_VERSION_LEN: usize = 24;
@@ -71,8 +73,7 @@ fn find(file: impl Read) -> Option<Stated> {
 
 /// The digits and dots behind `mark`, once a whole version is in the window.
 fn version_after(window: &[u8], mark: &[u8], is_last: bool) -> Option<String> {
-    let starts = window.windows(mark.len()).enumerate().filter(|(_, bytes)| *bytes == mark);
-    starts.map(|(at, _)| &window[at + mark.len()..]).find_map(|rest| {
+    memmem::find_iter(window, mark).map(|at| &window[at + mark.len()..]).find_map(|rest| {
         let rest = if rest.len() > MAX_VERSION_LEN { &rest[..MAX_VERSION_LEN] } else { rest };
         let len = rest.iter().position(|byte| !(byte.is_ascii_digit() || *byte == b'.'));
         let len = len.or(is_last.then_some(rest.len()))?;
