@@ -109,7 +109,7 @@ pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
 
 /// Reads the one line of a file that holds a secret.
 #[cfg_attr(
-    not(any(feature = "web", feature = "mqtt")),
+    not(any(feature = "web", feature = "mqtt", test)),
     expect(dead_code, reason = "only these sinks have secrets")
 )]
 pub(super) fn read_secret(path: &Path) -> Result<String, Error> {

@@ -1,12 +1,12 @@
 //! AVX2 with FMA: a block of channels is one register. Only arithmetic; what is computed stands in the kernels.
 
-mod dot;
+mod beside;
 mod integers;
 mod wide;
 
 use std::arch::x86_64::*;
 
-pub use dot::{Avx512, Avx512Vnni, AvxVnni, Dot, Multiply};
+pub use beside::{Avx512, Avx512Vnni, AvxVnni, Beside, Multiply};
 use wide::Wide;
 
 use super::{Kernel, Simd};
@@ -15,7 +15,7 @@ use super::{Kernel, Simd};
 #[derive(Debug, Clone, Copy)]
 pub struct Avx2<D>(D);
 
-impl<D: Dot> Avx2<D> {
+impl<D: Beside> Avx2<D> {
     /// The proof, where the processor has them.
     pub fn detect() -> Option<Self> {
         D::detect().map(Self)
@@ -27,7 +27,7 @@ impl<D: Dot> Avx2<D> {
     }
 }
 
-impl<D: Dot> Simd for Avx2<D> {
+impl<D: Beside> Simd for Avx2<D> {
     type V = __m256;
     type W = <D::Wide as Wide>::W;
 

@@ -1,13 +1,11 @@
 //! What happens to sums on their way to memory: activation, then the sum with another image. Done on registers, so that
 //! an image is written once and not read again.
 
-use super::Simd;
+use super::{ROUND, Simd};
 use crate::network::Activation;
 
 /// Largest magnitude whose sigmoid differs from that of this one by more than f32 can tell.
 const SIGMOID_MAX: f32 = 87.0;
-/// Added to a float below 2²² in magnitude, it leaves the nearest whole number in the last bits.
-const ROUND: f32 = 12_582_912.0;
 /// Coefficients of 2ʳ for |r| ≤ ½, highest power first: fitted at Chebyshev's points, within 1.5e-7 of it.
 const EXP2: [f32; 6] =
     [1.326_697e-3, 9.675_46e-3, 5.550_742_5e-2, 2.402_212_2e-1, 6.931_469_4e-1, 1.000_000_1];

@@ -26,6 +26,10 @@ pub mod winograd;
 pub use crate::layout::BLOCK;
 use integers::{Bytes, Integers};
 
+/// Adding and subtracting it rounds floats below 2²² in magnitude to whole numbers, halves to even, without a call. Between the two
+/// the last bits are that number.
+const ROUND: f32 = 12_582_912.0;
+
 /// A vector unit, seen as lanes for one block of channels: eight floats, in as many registers as that takes. A value of
 /// such a type is proof that the processor has the unit.
 pub trait Simd: Integers {

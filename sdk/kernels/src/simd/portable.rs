@@ -2,10 +2,7 @@
 
 mod integers;
 
-use super::{BLOCK, Simd};
-
-/// Adding and subtracting it rounds floats below 2²² in magnitude to whole numbers, halves to even, without a call.
-const ROUND: f32 = 12_582_912.0;
+use super::{BLOCK, ROUND, Simd};
 
 /// Any processor.
 #[derive(Debug, Clone, Copy)]

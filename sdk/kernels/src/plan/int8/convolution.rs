@@ -43,11 +43,12 @@ pub fn plan(conv: &IntegerConvolution, input: View, output: View, Machine { isa,
     }
     let (sets, items) = items(conv.windows, input, output, threads);
     let (weights, split) = weights::direct(conv, channels, bytes.limit);
-    let lie = Lie { input, outputs: output.shape.channels.div_ceil(LANES), kernel: conv.windows.taps() };
+    let arrangement =
+        Arrangement { input, outputs: output.shape.channels.div_ceil(LANES), kernel: conv.windows.taps() };
     let taps = sets.into_iter().map(|(range, taps)| Taps {
-        channels: lie.channels(&taps),
-        single: lie.single(&taps),
-        rest: lie.rest(&taps, &split),
+        channels: arrangement.channels(&taps),
+        single: arrangement.single(&taps),
+        rest: arrangement.rest(&taps, &split),
         bias: bias(conv, channels, &range, bytes.offset),
     });
     let taps = taps.collect();
@@ -55,7 +56,7 @@ pub fn plan(conv: &IntegerConvolution, input: View, output: View, Machine { isa,
 }
 
 /// How values and weights of a convolution lie.
-struct Lie {
+struct Arrangement {
     /// What is read.
     input: View,
     /// Blocks of output channels.
@@ -67,7 +68,7 @@ struct Lie {
 /// Quads of a block of input channels.
 const QUADS: usize = LANES / 4;
 
-impl Lie {
+impl Arrangement {
     /// Blocks of input channels that are read as a whole: the last may not be worth it.
     fn whole(&self) -> usize {
         (self.input.shape.channels + 3) / LANES

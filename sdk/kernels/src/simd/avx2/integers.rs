@@ -2,10 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::{Avx2, Dot};
+use super::{Avx2, Beside};
 use crate::simd::integers::{Bytes, Integers};
 
-impl<D: Dot> Integers for Avx2<D> {
+impl<D: Beside> Integers for Avx2<D> {
     type I = __m256i;
     type H = __m256i;
     type P = __m256i;

@@ -8,12 +8,10 @@ use std::ops::Range;
 use super::LANES;
 use crate::layout::{Shape, View};
 use crate::simd::memory::Memory;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, ROUND, Simd};
 
 /// Pixels that are packed together.
 const CHUNK: usize = 256;
-/// Adding and subtracting it rounds floats below 2²² in magnitude to whole numbers, halves to even, without a call.
-const ROUND: f32 = 12_582_912.0;
 
 /// How the planes of a caller become stored values.
 #[derive(Debug, Clone, Copy)]

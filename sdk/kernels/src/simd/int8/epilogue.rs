@@ -72,36 +72,83 @@ pub unsafe fn finish<S: Simd, const P: usize>(
     unsafe {
         match ending {
             Ending::Codes { multipliers, bounds, zero } => {
-                let zero = simd.splat_i32(*zero);
-                let factors = lanes(simd, multipliers, block);
-                for (p, sums) in sums.into_iter().enumerate() {
-                    let steps = steps(simd, sums, factors, *bounds);
-                    let bytes = steps.map(|steps| simd.add_i32(steps, zero));
-                    simd.store_saturated(to.start.add(p * to.pixel).cast(), bytes);
-                }
+                store_codes(simd, lanes(simd, multipliers, block), *bounds, *zero, sums, to);
             }
             Ending::Table { multipliers, bounds, entries } => {
-                let factors = lanes(simd, multipliers, block);
-                let first = simd.splat_i32(bounds[0]);
-                let bounds = [exact(bounds[0]), exact(bounds[1])];
-                for (p, sums) in sums.into_iter().enumerate() {
-                    let [low, high] = steps(simd, sums, factors, Some(bounds));
-                    let places = [simd.sub_i32(low, first), simd.sub_i32(high, first)];
-                    look_up(simd, entries, places, to.start.add(p * to.pixel).cast());
-                }
+                store_entries(simd, lanes(simd, multipliers, block), *bounds, entries, sums, to);
             }
             Ending::Reals { scales, bias } => {
-                let (scales, bias) = (lanes(simd, scales, block), lanes(simd, bias, block));
-                for (p, sums) in sums.into_iter().enumerate() {
-                    let mut reals = [simd.splat(0.0); 2];
-                    for (half, real) in reals.iter_mut().enumerate() {
-                        *real = simd.add(simd.mul(simd.real(sums[half]), scales[half]), bias[half]);
-                    }
-                    simd.store(to.start.add(p * to.pixel), reals[0]);
-                    if let Some(second) = to.second {
-                        simd.store(second.add(p * to.pixel), reals[1]);
-                    }
-                }
+                store_reals(simd, lanes(simd, scales, block), lanes(simd, bias, block), sums, to);
+            }
+        }
+    }
+}
+
+/// Steps within bounds, counted from zero, as bytes.
+///
+/// # Safety
+/// `to` must be valid for writing the pixels.
+#[inline(always)]
+unsafe fn store_codes<S: Simd, const P: usize>(
+    simd: S,
+    factors: [S::V; 2],
+    bounds: Option<[f32; 2]>,
+    zero: i32,
+    sums: [[S::I; 2]; P],
+    to: Target,
+) {
+    let zero = simd.splat_i32(zero);
+    for (p, sums) in sums.into_iter().enumerate() {
+        let bytes = steps(simd, sums, factors, bounds).map(|steps| simd.add_i32(steps, zero));
+        // SAFETY: the caller vouches for the pixels.
+        unsafe { simd.store_saturated(to.start.add(p * to.pixel).cast(), bytes) };
+    }
+}
+
+/// The entries of a table that steps within its bounds have.
+///
+/// # Safety
+/// `to` must be valid for writing the pixels, and the table must have an entry for each step within its bounds.
+#[inline(always)]
+unsafe fn store_entries<S: Simd, const P: usize>(
+    simd: S,
+    factors: [S::V; 2],
+    bounds: [i32; 2],
+    entries: &[u8],
+    sums: [[S::I; 2]; P],
+    to: Target,
+) {
+    let first = simd.splat_i32(bounds[0]);
+    for (p, sums) in sums.into_iter().enumerate() {
+        let steps = steps(simd, sums, factors, Some(bounds.map(exact)));
+        let places = steps.map(|steps| simd.sub_i32(steps, first));
+        // SAFETY: the caller vouches for the pixels, and for the table: no step is beyond its bounds.
+        unsafe { look_up(simd, entries, places, to.start.add(p * to.pixel).cast()) };
+    }
+}
+
+/// Sums as real values.
+///
+/// # Safety
+/// `to` must be valid for writing the pixels.
+#[inline(always)]
+unsafe fn store_reals<S: Simd, const P: usize>(
+    simd: S,
+    scales: [S::V; 2],
+    bias: [S::V; 2],
+    sums: [[S::I; 2]; P],
+    to: Target,
+) {
+    for (p, sums) in sums.into_iter().enumerate() {
+        let mut reals = [simd.splat(0.0); 2];
+        for (half, real) in reals.iter_mut().enumerate() {
+            *real = simd.add(simd.mul(simd.real(sums[half]), scales[half]), bias[half]);
+        }
+        // SAFETY: the caller vouches for the pixels.
+        unsafe {
+            simd.store(to.start.add(p * to.pixel), reals[0]);
+            if let Some(second) = to.second {
+                simd.store(second.add(p * to.pixel), reals[1]);
             }
         }
     }

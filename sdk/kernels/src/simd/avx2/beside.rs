@@ -10,12 +10,12 @@ use super::wide::{One, Two, Wide};
 use crate::simd::Kernel;
 
 /// What a processor with AVX2 and FMA has beside. A value is proof that it has all of them.
-pub trait Dot: Copy + Debug {
+pub trait Beside: Copy + Debug {
     /// As [`crate::simd::integers::Bytes::limit`].
     const LIMIT: i32;
-    /// Instructions of [`Dot::quads`].
+    /// Instructions of [`Beside::quads`].
     const QUAD_COST: usize;
-    /// Instructions of [`Dot::pairs`].
+    /// Instructions of [`Beside::pairs`].
     const PAIR_COST: usize;
 
     /// Sixteen floats.
@@ -53,7 +53,7 @@ pub struct Avx512Vnni(());
 #[derive(Debug, Clone, Copy)]
 pub struct AvxVnni(());
 
-impl Dot for Multiply {
+impl Beside for Multiply {
     /// Sums of two products saturate at 16 bits: 255 · 128 is below 2¹⁵, 255 · 129 is not.
     const LIMIT: i32 = 128;
     const QUAD_COST: usize = 3;
@@ -135,7 +135,7 @@ fn quads(mut sum: __m256i, bytes: __m256i, weights: __m256i, ones: __m256i) -> _
     sum
 }
 
-impl Dot for Avx512 {
+impl Beside for Avx512 {
     const LIMIT: i32 = Multiply::LIMIT;
     const QUAD_COST: usize = Multiply::QUAD_COST;
     const PAIR_COST: usize = Multiply::PAIR_COST;
@@ -172,7 +172,7 @@ impl Dot for Avx512 {
     }
 }
 
-impl Dot for Avx512Vnni {
+impl Beside for Avx512Vnni {
     const LIMIT: i32 = i32::MAX;
     const QUAD_COST: usize = 1;
     const PAIR_COST: usize = 1;
@@ -212,7 +212,7 @@ impl Dot for Avx512Vnni {
     }
 }
 
-impl Dot for AvxVnni {
+impl Beside for AvxVnni {
     const LIMIT: i32 = i32::MAX;
     const QUAD_COST: usize = 1;
     const PAIR_COST: usize = 1;
