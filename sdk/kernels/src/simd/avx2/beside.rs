@@ -41,7 +41,7 @@ pub trait Beside: Copy + Debug {
 #[derive(Debug, Clone, Copy)]
 pub struct Multiply(());
 
-/// AVX-512 for floats.
+/// AVX-512 as it came to servers first (F, BW, DQ and VL), for floats.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx512(Multiply);
 
@@ -149,15 +149,19 @@ impl Beside for Avx512 {
     }
 
     fn detect() -> Option<Self> {
-        Multiply::detect().filter(|_| is_x86_feature_detected!("avx512f")).map(Self)
+        let all = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        Multiply::detect().filter(|_| all).map(Self)
     }
 
     fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {
-        #[target_feature(enable = "avx2,fma,avx512f")]
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
         fn compiled<K: Kernel>(simd: Avx2<Avx512>, kernel: K) {
             kernel.run(simd);
         }
-        // SAFETY: an `Avx2` of this exists only where all three features were detected.
+        // SAFETY: an `Avx2` of this exists only where all these features were detected.
         unsafe { compiled(simd, kernel) }
     }
 
@@ -186,12 +190,11 @@ impl Beside for Avx512Vnni {
     }
 
     fn detect() -> Option<Self> {
-        let here = is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl");
-        Avx512::detect().filter(|_| here).map(|_| Self(()))
+        Avx512::detect().filter(|_| is_x86_feature_detected!("avx512vnni")).map(|_| Self(()))
     }
 
     fn run<K: Kernel>(simd: Avx2<Self>, kernel: K) {
-        #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512vnni")]
+        #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
         fn compiled<K: Kernel>(simd: Avx2<Avx512Vnni>, kernel: K) {
             kernel.run(simd);
         }
