@@ -24,20 +24,10 @@ pub struct Control {
 /// # Panics
 /// When it has not been built.
 pub fn library(kind: Kind) -> PathBuf {
-    let path = built(match kind {
+    built(match kind {
         Kind::Rk => "libstand_in_rk.so",
         Kind::Rv => "libstand_in_rv.so",
-    });
-    keep_loaded_where_emulated(&path);
-    path
-}
-
-/// An emulator translates anew what was unloaded in between, which takes it longer than what is tested.
-fn keep_loaded_where_emulated(library: &Path) {
-    if std::env::var_os("REPEDGE_EMULATED").is_some() {
-        // SAFETY: a stand-in, which the tests built and may load at any time.
-        std::mem::forget(unsafe { Library::new(library) });
-    }
+    })
 }
 
 /// The library called `name`, as cargo builds it for tests that depend on its package.
