@@ -1,5 +1,7 @@
 //! What sinks say of a frame in words: a copy without its pixels, whose memory is used again, and its JSON.
 
+use std::sync::Arc;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -13,7 +15,8 @@ pub(super) struct Snapshot {
     pub(super) source_number: u64,
     pub(super) size_px: [usize; 2],
     pub(super) objects: Vec<Object>,
-    pub(super) classes: Vec<String>,
+    /// Shared with copies: there may be many, and they do not change.
+    pub(super) classes: Arc<[String]>,
     pub(super) times: FrameTimes,
     pub(super) vitals: Vitals,
 }
@@ -26,8 +29,8 @@ impl Snapshot {
         self.size_px = [shown.shot.width_px, shown.shot.height_px];
         self.objects.clear();
         self.objects.extend_from_slice(shown.objects);
-        if self.classes != shown.classes {
-            self.classes = shown.classes.to_vec();
+        if *self.classes != *shown.classes {
+            self.classes = shown.classes.into();
         }
         (self.times, self.vitals) = (shown.times, shown.vitals);
     }

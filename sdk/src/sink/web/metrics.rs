@@ -13,7 +13,7 @@ const BOUNDS_US: [u64; 12] =
 const STAGES: [&str; 6] = ["preprocess", "inference", "decode", "track", "draw", "latency"];
 
 /// What is counted.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Totals {
     frames: u64,
     stages: [Histogram; STAGES.len()],
@@ -163,7 +163,7 @@ mod tests {
         };
         let mut frame = Snapshot {
             objects: vec![object(1), object(1), object(9)],
-            classes: vec!["a\"\\\n".into(), "b".into()],
+            classes: ["a\"\\\n".into(), "b".into()].into(),
             vitals: Vitals {
                 fps: 12.5,
                 dropped: 3,

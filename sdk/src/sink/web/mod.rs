@@ -46,7 +46,7 @@ struct Board {
     controls: Controls,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Latest {
     frame: Snapshot,
     totals: Totals,
@@ -115,15 +115,20 @@ impl Board {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A copy, so that the pipeline waits for no visitor's text.
+    fn copy(&self) -> Latest {
+        self.latest().clone()
+    }
+
     /// The state as JSON.
     fn state(&self) -> String {
-        let state = State { frame: &self.latest().frame, controls: &self.controls };
+        let latest = self.copy();
         // Numbers and text are always JSON.
-        serde_json::to_string(&state).unwrap_or_default()
+        serde_json::to_string(&State { frame: &latest.frame, controls: &self.controls }).unwrap_or_default()
     }
 
     fn metrics(&self) -> String {
-        let latest = self.latest();
+        let latest = self.copy();
         latest.totals.text(&latest.frame, &self.controls)
     }
 }
