@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -26,6 +26,8 @@ const PAGE: &str = include_str!("page.html");
 const MAX_WATCHERS: usize = 8;
 /// Bytes that a visitor may send at once.
 const MAX_REQUEST: usize = 4096;
+/// How long a visitor may take to send it.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// How long one picture is waited for.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often visitors hear of us when there are no frames.
@@ -98,14 +100,19 @@ struct Change {
     confidence: Option<f32>,
 }
 
-async fn control(State(board): State<Arc<Board>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn control(State(board): State<Arc<Board>>, request: Request) -> Response {
     // Forms of other sites cannot send this type.
-    let is_json = headers
+    let is_json = request
+        .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if !is_json {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json\n").into_response();
     }
+    let body = match body(request, BODY_PATIENCE).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     let Change { paused, confidence } = match serde_json::from_slice(&body) {
         Ok(change) => change,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
@@ -123,6 +130,14 @@ async fn control(State(board): State<Arc<Board>>, headers: HeaderMap, body: Byte
     }
     board.changed.send_replace(());
     typed("application/json", board.state())
+}
+
+/// All that a visitor sends, if it does so within `patience`; the connection counts among few until then.
+async fn body(request: Request, patience: Duration) -> Result<Bytes, Response> {
+    match timeout(patience, Bytes::from_request(request, &())).await {
+        Ok(body) => body.map_err(IntoResponse::into_response),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request did not come to its end\n").into_response()),
+    }
 }
 
 async fn picture(State(board): State<Arc<Board>>) -> Response {
@@ -207,5 +222,21 @@ struct Picture(Arc<Jpeg>);
 impl AsRef<[u8]> for Picture {
     fn as_ref(&self) -> &[u8] {
         &self.0.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_falls_silent_within_a_request_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let begun = stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from("{\"paused\":"))]);
+        let silent = Body::from_stream(futures_util::StreamExt::chain(begun, stream::pending()));
+        let refusal = runtime.block_on(body(Request::new(silent), Duration::from_millis(50))).unwrap_err();
+        assert_eq!(refusal.status(), StatusCode::REQUEST_TIMEOUT);
+        let whole = runtime.block_on(body(Request::new(Body::from("{}")), Duration::from_secs(60))).unwrap();
+        assert_eq!(&whole[..], b"{}");
     }
 }

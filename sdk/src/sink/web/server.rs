@@ -17,7 +17,7 @@ use crate::Error;
 
 /// Connections at a time; a browser has up to six.
 const MAX_CONNECTIONS: usize = 32;
-/// How long a visitor may take nothing, or be silent in the middle of a request or between two.
+/// How long a visitor may take nothing, or be silent in the middle of a request's head or between two; of bodies, the routes say.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a request's head, and of what waits to be sent.
 const MAX_BUFFER: usize = 16 << 10;
