@@ -16,22 +16,26 @@ struct Show {
     controls: Controls,
     host: String,
     is_over: Arc<AtomicBool>,
+    /// Whether the camera is unplugged: no frame comes, and the page is served on.
+    is_unplugged: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Show {
     fn start(config: &str) -> Self {
         let mut feed = Feed::open(config, [960, 540]);
-        let (controls, host, is_over) =
-            (feed.controls.clone(), feed.host(), Arc::new(AtomicBool::new(false)));
-        let stop = Arc::clone(&is_over);
+        let (controls, host) = (feed.controls.clone(), feed.host());
+        let [is_over, is_unplugged] = [false; 2].map(|flag| Arc::new(AtomicBool::new(flag)));
+        let (stop, unplugged) = (Arc::clone(&is_over), Arc::clone(&is_unplugged));
         let thread = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                feed.step();
+                if !unplugged.load(Ordering::Relaxed) {
+                    feed.step();
+                }
                 std::thread::sleep(Duration::from_millis(40));
             }
         });
-        Self { controls, host, is_over, thread: Some(thread) }
+        Self { controls, host, is_over, is_unplugged, thread: Some(thread) }
     }
 }
 
@@ -102,6 +106,12 @@ fn the_page_shows_and_controls_what_happens() {
     let path = screenshots(&folder).join("page-phone.png");
     browser.screenshot(&path);
     is_picture(&path);
+
+    show.is_unplugged.store(true, Ordering::Relaxed);
+    browser.wait("document.querySelector('#state').textContent.startsWith('no frames for ')");
+    browser.wait("document.querySelector('#fps').textContent === '–'");
+    show.is_unplugged.store(false, Ordering::Relaxed);
+    browser.wait("document.querySelector('#state').textContent === 'live'");
 
     drop(show);
     browser.wait("document.querySelector('#state').className === 'offline'");

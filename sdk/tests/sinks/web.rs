@@ -37,6 +37,8 @@ fn the_page_and_the_state_are_answered() {
     let page = ask(&host, "GET", "/", &[], "");
     assert!(page.headers.contains("content-security-policy: default-src 'none'"), "{}", page.headers);
     assert!(page.text().contains("<title>RepEdge</title>"));
+    let state: Value = serde_json::from_str(&get(&host, "/api/state", &[]).1).unwrap();
+    assert_eq!(state["age_ms"], Value::Null, "no frame was shown");
     feed.step();
     let state: Value = serde_json::from_str(&get(&host, "/api/state", &[]).1).unwrap();
     assert_eq!(
@@ -45,8 +47,10 @@ fn the_page_and_the_state_are_answered() {
     );
     assert_eq!(state["detections"][0]["name"], "disc");
     assert_eq!(state["times"]["decode_us"], 800);
+    assert!(state["age_ms"].is_u64(), "{state}");
     let metrics = get(&host, "/metrics", &[]).1;
     assert!(metrics.contains("\nrepedge_frames_total 1\n"), "{metrics}");
+    assert!(metrics.contains("\nrepedge_frame_age_seconds "), "{metrics}");
     assert_eq!(get(&host, "/nothing", &[]).0, 404);
 }
 

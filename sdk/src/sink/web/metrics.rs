@@ -1,7 +1,9 @@
 //! Totals since the start, in Prometheus' text format (version 0.0.4).
 
 use std::fmt::Write;
+use std::time::Duration;
 
+use crate::detector::micros;
 use crate::sink::snapshot::Snapshot;
 use crate::sink::{Controls, FrameTimes, NpuVitals, Waiting};
 
@@ -49,20 +51,30 @@ impl Totals {
         }
     }
 
-    /// The text.
-    pub(super) fn text(&self, frame: &Snapshot, controls: &Controls) -> String {
+    /// The text, where the last frame was shown so long ago.
+    pub(super) fn text(&self, frame: &Snapshot, age: Option<Duration>, controls: &Controls) -> String {
         let mut out = String::with_capacity(8 << 10);
         // Writing to a string does not fail.
-        let _ = self.write(&mut out, frame, controls);
+        let _ = self.write(&mut out, frame, age, controls);
         out
     }
 
-    fn write(&self, out: &mut String, frame: &Snapshot, controls: &Controls) -> std::fmt::Result {
+    fn write(
+        &self,
+        out: &mut String,
+        frame: &Snapshot,
+        age: Option<Duration>,
+        controls: &Controls,
+    ) -> std::fmt::Result {
         let vitals = frame.vitals;
         single(out, "frames_total", "counter", "Frames shown.", self.frames)?;
         single(out, "dropped_total", "counter", "Frames passed over for newer ones.", vitals.dropped)?;
         single(out, "lost_total", "counter", "Frames broken or lost by a failure.", vitals.lost)?;
-        single(out, "fps", "gauge", "Frames shown in a second, lately.", vitals.fps)?;
+        single(out, "fps", "gauge", "Frames shown in a second, when the last one was drawn.", vitals.fps)?;
+        if let Some(age) = age {
+            let help = "Since the last frame was shown; fps and all else that is said of it is as old.";
+            single(out, "frame_age_seconds", "gauge", help, Seconds(micros(age)))?;
+        }
         if let Some(temperature_c) = vitals.temperature_c {
             single(out, "temperature_celsius", "gauge", "The hottest place of the device.", temperature_c)?;
         }
@@ -179,11 +191,14 @@ mod tests {
             frame.times.latency_us = latency_us;
             totals.count(&frame);
         }
-        let text = totals.text(&frame, &Controls::new(0.25));
+        let controls = Controls::new(0.25);
+        assert!(!totals.text(&frame, None, &controls).contains("frame_age"), "no frame has no age");
+        let text = totals.text(&frame, Some(Duration::from_millis(4200)), &controls);
         for line in [
             "repedge_frames_total 3",
             "repedge_dropped_total 3",
             "repedge_fps 12.5",
+            "repedge_frame_age_seconds 4.200000",
             "repedge_temperature_celsius 48.5",
             "repedge_waiting_frames{stage=\"preprocess\"} 0",
             "repedge_waiting_frames{stage=\"inference\"} 2",

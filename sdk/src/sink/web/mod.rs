@@ -10,7 +10,7 @@ mod server;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artifact::Fault;
 use serde::ser::SerializeMap;
@@ -50,6 +50,15 @@ struct Board {
 struct Latest {
     frame: Snapshot,
     totals: Totals,
+    /// When the frame was shown; none before the first.
+    shown_at: Option<Instant>,
+}
+
+impl Latest {
+    /// How long ago the frame was shown: a camera that is unplugged leaves the last one behind, with all that was said of it.
+    fn age(&self, now: Instant) -> Option<Duration> {
+        self.shown_at.map(|shown_at| now.saturating_duration_since(shown_at))
+    }
 }
 
 impl Web {
@@ -82,9 +91,10 @@ impl Web {
 impl Sink for Web {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
         let mut latest = self.board.latest();
-        let Latest { frame, totals } = &mut *latest;
+        let Latest { frame, totals, shown_at } = &mut *latest;
         frame.take(shown);
         totals.count(frame);
+        *shown_at = Some(Instant::now());
         drop(latest);
         self.board.changed.send_replace(());
         Ok(())
@@ -123,13 +133,15 @@ impl Board {
     /// The state as JSON.
     fn state(&self) -> String {
         let latest = self.copy();
+        let age = latest.age(Instant::now());
         // Numbers and text are always JSON.
-        serde_json::to_string(&State { frame: &latest.frame, controls: &self.controls }).unwrap_or_default()
+        serde_json::to_string(&State { frame: &latest.frame, age, controls: &self.controls })
+            .unwrap_or_default()
     }
 
     fn metrics(&self) -> String {
         let latest = self.copy();
-        latest.totals.text(&latest.frame, &self.controls)
+        latest.totals.text(&latest.frame, latest.age(Instant::now()), &self.controls)
     }
 }
 
@@ -161,6 +173,7 @@ impl Taker for Board {
 
 struct State<'a> {
     frame: &'a Snapshot,
+    age: Option<Duration>,
     controls: &'a Controls,
 }
 
@@ -169,6 +182,7 @@ impl Serialize for State<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("paused", &self.controls.is_paused())?;
         map.serialize_entry("confidence", &self.controls.confidence())?;
+        map.serialize_entry("age_ms", &self.age.map(|age| age.as_millis()))?;
         self.frame.entries::<S>(&mut map)?;
         map.end()
     }
@@ -176,4 +190,25 @@ impl Serialize for State<'_> {
 
 fn unusable(found: impl Into<String>, expected: &str, hint: &str) -> Error {
     Error::Input(Fault::new(found, expected, hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_state_tells_how_old_its_frame_is() {
+        let (begin, controls) = (Instant::now(), Controls::new(0.25));
+        let told = |latest: &Latest, later_ms| {
+            let age = latest.age(begin + Duration::from_millis(later_ms));
+            let state = State { frame: &latest.frame, age, controls: &controls };
+            serde_json::to_value(&state).unwrap()["age_ms"].clone()
+        };
+        let mut latest = Latest::default();
+        assert_eq!(told(&latest, 9000), Value::Null, "there was none");
+        latest.shown_at = Some(begin);
+        assert_eq!((told(&latest, 0), told(&latest, 4200)), (0.into(), 4200.into()));
+    }
 }
