@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 const READING: Duration = Duration::from_secs(2);
 /// What of the average a new frame makes, where frames come in a steady stream.
 const SHARE: f32 = 0.1;
+/// An interval so many times the average is no part of the stream,
+const GAP_TIMES: f32 = 10.0;
+/// if it is so long, too: frames of sources that give several at once are further apart now and then.
+const GAP_S: f32 = 1.0;
 
 /// Frames a second, lately.
 #[derive(Debug, Default)]
@@ -19,13 +23,20 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Counts a frame, and gives the rate; 0 for the first.
+    /// Counts a frame, and gives the rate; 0 for the first, and for the first after a gap.
     pub fn count(&mut self, now: Instant) -> f32 {
         if let Some(before) = self.before.replace(now) {
-            let passed = (now - before).as_secs_f32();
-            self.interval_s = Some(self.interval_s.map_or(passed, |old| old + SHARE * (passed - old)));
+            self.pass((now - before).as_secs_f32());
         }
         self.interval_s.filter(|interval| *interval > 0.0).map_or(0.0, |interval| interval.recip())
+    }
+
+    fn pass(&mut self, passed_s: f32) {
+        self.interval_s = match self.interval_s {
+            Some(old) if passed_s > GAP_S.max(GAP_TIMES * old) => None,
+            Some(old) => Some(old + SHARE * (passed_s - old)),
+            None => Some(passed_s),
+        };
     }
 }
 
@@ -97,6 +108,28 @@ mod tests {
             rate.count(at(9900 + frame * 50));
         }
         assert!((rate.count(at(9900 + 5000)) - 20.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn after_a_gap_the_rate_is_that_of_the_frames_behind_it() {
+        let (mut rate, mut now) = (Rate::default(), Instant::now());
+        let mut after = |ms: u64| {
+            now += Duration::from_millis(ms);
+            rate.count(now)
+        };
+        for _ in 0..20 {
+            after(100);
+        }
+        assert_eq!(after(60_000), 0.0);
+        for _ in 0..20 {
+            assert!((after(50) - 20.0).abs() < 0.01);
+        }
+        // Less than a second is no gap, nor is a stream that is as slow as that.
+        assert!(after(900) > 0.0);
+        for _ in 0..20 {
+            after(2000);
+        }
+        assert!((after(2000) - 0.5).abs() < 0.01);
     }
 
     #[test]
