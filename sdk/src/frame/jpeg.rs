@@ -9,39 +9,65 @@ use zune_jpeg::JpegDecoder;
 
 use super::Image;
 
+/// Sides of frames of video are no longer: 7680x4320 is the largest that is made.
+const MAX_VIDEO_PX: usize = 8192;
+/// Pixels that a byte can stand for: 512 where blocks of 8x8 take a bit, which is the least there is for their mean; twice as many
+/// leave room for every way of sampling colors.
+const MAX_PX_PER_BYTE: usize = 1024;
+
+/// Which width and height a picture may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sides {
+    /// All that JPEG knows.
+    Any,
+    /// Those that a frame of video has: what is damaged may claim others, which take gigabytes to decode.
+    Video,
+    /// These.
+    Exactly([usize; 2]),
+}
+
+impl Sides {
+    /// Whether a picture of `length` bytes may be as large as it says.
+    fn check(self, [width_px, height_px]: [usize; 2], length: usize) -> Result<(), String> {
+        let expected = match self {
+            Self::Any => return Ok(()),
+            Self::Exactly(expected) if expected == [width_px, height_px] => return Ok(()),
+            Self::Exactly([width, height]) => format!("{width}x{height} were expected"),
+            Self::Video if width_px.max(height_px) > MAX_VIDEO_PX => {
+                format!("{MAX_VIDEO_PX}x{MAX_VIDEO_PX} are the most that a frame of video has")
+            }
+            Self::Video if width_px * height_px > length.saturating_mul(MAX_PX_PER_BYTE) => {
+                format!("{length} bytes cannot hold as many")
+            }
+            Self::Video => return Ok(()),
+        };
+        Err(format!("JPEG: {width_px}x{height_px} pixels where {expected}"))
+    }
+}
+
 /// Decodes to RGB and tells how the EXIF data wants the image turned.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
     let mut rgb = Vec::new();
-    let (decoder, [width_px, height_px]) = read(bytes, None, &mut rgb)?;
+    let (decoder, [width_px, height_px]) = read(bytes, Sides::Any, &mut rgb)?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     Ok((Image { width_px, height_px, rgb }, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
-/// Decodes to RGB, into memory that is used again, and gives width and height, which must be those that are expected, if any are.
+/// Decodes to RGB, into memory that is used again and does not grow for an image of other sides than those; gives width and height.
 /// As the image lies: a frame of video is not turned.
-pub(crate) fn decode_into(
-    bytes: &[u8],
-    expected_px: Option<[usize; 2]>,
-    rgb: &mut Vec<u8>,
-) -> Result<[usize; 2], String> {
-    read(bytes, expected_px, rgb).map(|(_, sides_px)| sides_px)
+pub(crate) fn decode_into(bytes: &[u8], sides: Sides, rgb: &mut Vec<u8>) -> Result<[usize; 2], String> {
+    read(bytes, sides, rgb).map(|(_, sides_px)| sides_px)
 }
 
 type Decoder<'b> = JpegDecoder<ZCursor<&'b [u8]>>;
 
-fn read<'b>(
-    bytes: &'b [u8],
-    expected_px: Option<[usize; 2]>,
-    rgb: &mut Vec<u8>,
-) -> Result<(Decoder<'b>, [usize; 2]), String> {
+fn read<'b>(bytes: &'b [u8], sides: Sides, rgb: &mut Vec<u8>) -> Result<(Decoder<'b>, [usize; 2]), String> {
     length(bytes).ok_or("JPEG: the file ends before the image does (no end marker)")?;
     let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(|e| format!("JPEG: {e}"))?;
     let (width_px, height_px) = decoder.dimensions().ok_or("JPEG: no dimensions")?;
-    if let Some([width, height]) = expected_px.filter(|expected| *expected != [width_px, height_px]) {
-        return Err(format!("JPEG: {width_px}x{height_px} pixels where {width}x{height} were expected"));
-    }
+    sides.check([width_px, height_px], bytes.len())?;
     rgb.resize(decoder.output_buffer_size().ok_or("JPEG: more pixels than memory can hold")?, 0);
     decoder.decode_into(rgb).map_err(|e| format!("JPEG: {e}"))?;
     Ok((decoder, [width_px, height_px]))
@@ -57,14 +83,14 @@ pub(crate) fn decode_motion(
     scratch: &mut Vec<u8>,
 ) -> Result<(), String> {
     if has_tables(bytes) {
-        return decode_into(bytes, Some(expected_px), rgb).map(|_| ());
+        return decode_into(bytes, Sides::Exactly(expected_px), rgb).map(|_| ());
     }
     let length = length(bytes).ok_or("JPEG: the image has no end marker")?;
     scratch.clear();
     for part in [&bytes[..2], &MOTION, &bytes[2..length]] {
         scratch.extend_from_slice(part);
     }
-    decode_into(scratch, Some(expected_px), rgb).map(|_| ())
+    decode_into(scratch, Sides::Exactly(expected_px), rgb).map(|_| ())
 }
 
 /// The segment by which AVI files mark images that leave the tables out (Library of Congress, "MJPEG", fdd000063); the

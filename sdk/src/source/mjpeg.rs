@@ -1,5 +1,5 @@
 //! Motion JPEG files (`.mjpeg`): JPEG images one after the other, as cameras and `ffmpeg -f mjpeg` write them. A damaged
-//! image costs itself, not those behind it. File and picture are read into memory that is used again; what the decoder allocates for
+//! image costs itself, not those behind it, and one of other sides than the first is taken for damaged. File and picture are read into memory that is used again; what the decoder allocates for
 //! itself is bounded by `tests/jpeg_allocations.rs`.
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Arrival, Format, Rewound, Shot, Source, unreadable};
 use crate::Error;
-use crate::frame::jpeg;
+use crate::frame::jpeg::{self, Sides};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
@@ -25,6 +25,8 @@ pub struct MjpegFile {
     pending: Vec<u8>,
     /// What of it the last image took.
     used: usize,
+    /// What images may be: as the first one that could be decoded.
+    sides: Sides,
     is_read: bool,
     next: u64,
 }
@@ -36,7 +38,8 @@ impl MjpegFile {
     /// [`Error::Input`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-        Ok(Self { path: path.into(), file, pending: Vec::new(), used: 0, is_read: false, next: 0 })
+        let (path, pending, sides) = (path.into(), Vec::new(), Sides::Video);
+        Ok(Self { path, file, pending, used: 0, sides, is_read: false, next: 0 })
     }
 
     /// Brings the next image to the beginning of `pending` and gives its length; none at the end of the file.
@@ -101,8 +104,9 @@ impl Source for MjpegFile {
             }
             Found::Image(length) => {
                 self.used = length;
-                Ok(match jpeg::decode_into(&self.pending[..length], None, &mut shot.bytes) {
+                Ok(match jpeg::decode_into(&self.pending[..length], self.sides, &mut shot.bytes) {
                     Ok(sides_px) => {
+                        self.sides = Sides::Exactly(sides_px);
                         [shot.width_px, shot.height_px] = sides_px;
                         shot.format = Format::Rgb;
                         Arrival::Frame

@@ -138,6 +138,41 @@ fn damaged_jpegs_cost_themselves_only() {
     }
 }
 
+/// The same image, saying that it has other sides.
+fn claiming(jpeg: &[u8], [width_px, height_px]: [u16; 2]) -> Vec<u8> {
+    let mut claiming = jpeg.to_vec();
+    let frame = claiming.windows(2).position(|mark| mark == [0xff, 0xc0]).unwrap();
+    claiming[frame + 5..frame + 7].copy_from_slice(&height_px.to_be_bytes());
+    claiming[frame + 7..frame + 9].copy_from_slice(&width_px.to_be_bytes());
+    claiming
+}
+
+#[test]
+fn a_jpeg_that_claims_to_be_larger_than_it_can_be_takes_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let red = jpeg([255, 0, 0]);
+    let [huge, hollow, other] = [[16000, 16000], [8192, 8192], [32, 16]].map(|px| claiming(&red, px));
+    let path = written(&folder, "a.mjpeg", &[&huge[..], &hollow, &red, &huge, &other, &red].concat());
+    let (mut source, mut shot, mut said) = (open_video(&path).unwrap(), Shot::default(), Vec::new());
+    for _ in 0..6 {
+        if let Arrival::Broken(reason) = source.next(&mut shot, PATIENCE).unwrap() {
+            said.push(reason);
+        }
+    }
+    assert_eq!(source.next(&mut shot, PATIENCE).unwrap(), Arrival::Ended);
+    let hollow = format!("frame 1: JPEG: 8192x8192 pixels where {} bytes cannot hold as many", red.len());
+    assert_eq!(
+        said,
+        [
+            "frame 0: JPEG: 16000x16000 pixels where 8192x8192 are the most that a frame of video has",
+            &hollow,
+            "frame 3: JPEG: 16000x16000 pixels where 16x8 were expected",
+            "frame 4: JPEG: 32x16 pixels where 16x8 were expected",
+        ]
+    );
+    assert!(shot.bytes.capacity() < 1 << 16, "{}", shot.bytes.capacity());
+}
+
 #[test]
 fn memory_of_motion_jpeg_is_used_again() {
     let folder = tempfile::tempdir().unwrap();
