@@ -32,7 +32,8 @@ impl Pattern {
 
     /// Left edge, top edge and side of square `index` in frame `number`, all even.
     fn square(&self, index: usize, number: u64) -> [usize; 3] {
-        let side = (self.height_px / 5).next_multiple_of(2);
+        // Half the width at most: a square that fills a row has no way to go.
+        let side = (self.height_px / 5).min(self.width_px / 2).next_multiple_of(2);
         let way = self.width_px - side;
         let passed =
             usize::try_from(number % (2 * way as u64)).unwrap_or(0) * STEP_PX * (index + 1) % (2 * way);

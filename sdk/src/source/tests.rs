@@ -207,6 +207,17 @@ fn the_pattern_moves_and_repeats_itself() {
 }
 
 #[test]
+fn squares_of_tall_patterns_have_a_way_to_go() {
+    for (width_px, height_px) in [(100, 1000), (16, 80)] {
+        let (mut first, mut second) = (Shot::default(), Shot::default());
+        let mut source = Pattern::new(width_px, height_px);
+        source.next(&mut first, PATIENCE).unwrap();
+        source.next(&mut second, PATIENCE).unwrap();
+        assert_ne!(first.bytes, second.bytes, "{width_px}x{height_px}");
+    }
+}
+
+#[test]
 fn other_files_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |name: &str| open_video(&folder.path().join(name)).err().unwrap().to_string();
@@ -215,6 +226,16 @@ fn other_files_are_refused_by_name() {
 }
 
 proptest! {
+    #[test]
+    fn patterns_are_of_any_size(width_px in 0_usize..600, height_px in 0_usize..1200) {
+        let (mut source, mut shot) = (Pattern::new(width_px, height_px), Shot::default());
+        for _ in 0..20 {
+            prop_assert_eq!(source.next(&mut shot, PATIENCE).unwrap(), Arrival::Frame);
+            shot.picture().unwrap();
+        }
+        prop_assert!(shot.width_px >= width_px && shot.height_px >= height_px);
+    }
+
     #[test]
     fn no_file_makes_a_source_panic_or_go_on_for_ever(
         bytes in proptest::collection::vec(prop_oneof![Just(0xff), Just(0xd8), Just(0xd9), Just(0xda), any::<u8>()], 0..300),
