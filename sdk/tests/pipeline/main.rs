@@ -2,6 +2,11 @@
 //! something is fast.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+#[cfg(feature = "tract")]
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(feature = "tract")]
+mod controls;
 mod ending;
 mod failures;
 mod flow;
