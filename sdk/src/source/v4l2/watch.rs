@@ -102,7 +102,7 @@ pub(super) struct Watched<H: Hub> {
 #[derive(Debug)]
 enum Link<D> {
     Open { device: D, heard_at: Duration, attempts: Attempts },
-    Lost { look_at: Duration, pause: Duration },
+    Lost { look_at: Duration, pause: Duration, refusal: Option<String> },
 }
 
 /// What was done about a stream since it last gave a frame.
@@ -196,13 +196,13 @@ impl<H: Hub> Watched<H> {
     /// Closes the camera, which frees the buffers of one that is gone, and has it looked for.
     fn lose(&mut self, reason: &str) -> Arrival {
         let look_at = self.hub.now().saturating_add(FIRST_PAUSE);
-        self.link = Link::Lost { look_at, pause: FIRST_PAUSE };
+        self.link = Link::Lost { look_at, pause: FIRST_PAUSE, refusal: None };
         self.numbers.begin_anew();
         Arrival::Event(format!("{reason}: the camera was closed and will be opened again"))
     }
 
     fn look(&mut self, deadline: Duration) -> Option<Arrival> {
-        let Link::Lost { look_at, pause } = &mut self.link else { return None };
+        let Link::Lost { look_at, pause, refusal } = &mut self.link else { return None };
         let now = self.hub.now();
         if now < *look_at {
             self.hub.pause(deadline.min(*look_at).saturating_sub(now));
@@ -218,10 +218,13 @@ impl<H: Hub> Watched<H> {
             Err(unopened) => {
                 *pause = (*pause * 2).min(LONGEST_PAUSE);
                 *look_at = now.saturating_add(*pause);
-                match unopened {
-                    Unopened::Unfit(fault) => Some(Arrival::Event(fault.to_string())),
-                    Unopened::Absent(_) => (now >= deadline).then_some(Arrival::Late),
+                let known = refusal.take();
+                if let Unopened::Unfit(fault) = unopened {
+                    *refusal = Some(fault.to_string());
                 }
+                // What was said at the last look is no news.
+                let news = refusal.clone().filter(|_| *refusal != known);
+                news.map(Arrival::Event).or_else(|| (now >= deadline).then_some(Arrival::Late))
             }
         }
     }
