@@ -27,6 +27,7 @@ pub(super) struct Outlet {
     duty: Duty,
     state: State,
     failures: u64,
+    left_out: u64,
 }
 
 /// How a sink did last.
@@ -41,7 +42,7 @@ enum State {
 
 impl Outlet {
     pub(super) fn new(sink: Box<dyn Sink>, duty: Duty) -> Self {
-        Self { sink, duty, state: State::Works, failures: 0 }
+        Self { sink, duty, state: State::Works, failures: 0, left_out: 0 }
     }
 
     /// Shows a frame, unless the sink failed just before and would do so again.
@@ -50,6 +51,7 @@ impl Outlet {
     /// The sink's, where it is essential.
     pub(super) fn show(&mut self, shown: &Shown<'_>, notes: &Notes) -> Result<(), Error> {
         if self.is_left_out() || self.waits_for_pixels(shown) {
+            self.left_out += 1;
             return Ok(());
         }
         match self.sink.show(shown) {
@@ -96,7 +98,7 @@ impl Outlet {
     }
 
     pub(super) fn report(&self) -> SinkReport {
-        SinkReport { name: self.sink.describe(), failures: self.failures }
+        SinkReport { name: self.sink.describe(), failures: self.failures, left_out: self.left_out }
     }
 }
 
@@ -151,13 +153,15 @@ mod tests {
         show(&mut outlet, 0, &notes).unwrap();
         assert!(matches!(notes.take(), Some(Note::SinkFailed(said)) if said.starts_with("flaky: full")));
         show(&mut outlet, 1, &notes).unwrap();
-        assert_eq!(outlet.report().failures, 1, "it was left out");
+        let SinkReport { failures, left_out, .. } = outlet.report();
+        assert_eq!((failures, left_out), (1, 1), "it was left out");
         for number in [2, 5] {
             outlet.state = State::LeftOut(Instant::now().checked_sub(LEFT_OUT).unwrap());
             show(&mut outlet, number, &notes).unwrap();
         }
         assert_eq!(notes.take(), Some(Note::SinkWorks("flaky".into())));
-        assert_eq!((notes.take(), outlet.report().failures), (None, 2));
+        let SinkReport { failures, left_out, .. } = outlet.report();
+        assert_eq!((notes.take(), failures, left_out), (None, 2, 1));
     }
 
     #[test]
@@ -171,7 +175,8 @@ mod tests {
         assert_eq!(outlet.pixels(), Pixels::Needed, "it is tried again");
         // Frames that were taken before that still come, without pixels: none of them is the one to try with.
         show_shot(&mut outlet, 0, &Shot::default(), &notes).unwrap();
-        assert_eq!((outlet.pixels(), outlet.report().failures), (Pixels::Needed, 1));
+        let SinkReport { failures, left_out, .. } = outlet.report();
+        assert_eq!((outlet.pixels(), failures, left_out), (Pixels::Needed, 1, 1));
         show(&mut outlet, 1, &notes).unwrap();
         assert_eq!(outlet.state, State::Works);
     }

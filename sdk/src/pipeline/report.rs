@@ -77,6 +77,8 @@ pub struct SinkReport {
     pub name: String,
     /// Frames that it failed at.
     pub failures: u64,
+    /// Frames that it was not shown, because it had failed just before.
+    pub left_out: u64,
 }
 
 /// Times of many frames, in microseconds.
