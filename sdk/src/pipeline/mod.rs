@@ -1,6 +1,6 @@
 //! Frames from a source through a model to sinks, each stage on a thread of its own. Frames stay in order; a fixed number of
 //! them goes round, so that the stages themselves allocate nothing for a frame. What they call may: sources that decode images,
-//! the CPU's engine, which starts its threads anew for each frame, and sinks, on threads of their own. What waits too long is
+//! tract where it runs what our kernels do not, and sinks, on threads of their own. What waits too long is
 //! replaced by what is newer, or nothing is, as the [`Policy`] says. Durations are measured by a clock that nobody sets.
 //!
 //! ```text

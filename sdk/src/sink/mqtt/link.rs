@@ -112,6 +112,7 @@ async fn feed(
             Next::Message(message) => {
                 // A line that ends because of one message would never stay.
                 if message.len() <= MAX_MESSAGE {
+                    // A copy: the client keeps what it gets, and whoever makes messages needs this memory for the next one.
                     client.publish(&settings.topic, QoS::AtMostOnce, false, message.clone()).await?;
                 }
                 outbox.lock().recycle(message);
