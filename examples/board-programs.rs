@@ -11,6 +11,8 @@ mod self_test;
 use std::path::Path;
 use std::process::ExitCode;
 
+use examples::console;
+
 /// A program's name and where it begins.
 type Program = (&'static str, fn() -> ExitCode);
 
@@ -27,9 +29,9 @@ fn main() -> ExitCode {
         return program();
     }
     let names = PROGRAMS.map(|(program, _)| program).join(", ");
-    eprintln!(
+    console::note(format_args!(
         "error: {} is no program\n  expected: one of {names}\n  help: call this file through a link of such a name",
         name.display()
-    );
+    ));
     ExitCode::from(2)
 }

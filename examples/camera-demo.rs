@@ -123,14 +123,14 @@ fn run(settings: &Settings) -> Result<()> {
     let controls = Controls::new(settings.confidence.unwrap_or(model.manifest().confidence));
     let pinning = pinning(settings.device.find_board()?.as_ref());
     let outputs = pinning.open_sinks(|| Outputs::open(settings, &controls, service.stop()))?;
-    outputs.describe().skip(1).for_each(|sink| eprintln!("{sink}"));
+    outputs.describe().skip(1).for_each(console::note);
     service.ready(&status(&model, &playback))?;
     let stage = Stage { settings, outputs, controls, pinning };
     let (report, end) = stage.play_all(playback, &mut model, &mut service)?;
     service.stopping()?;
     let written = console::emit_json(settings.report.as_deref(), &report);
     if let (Err(_), Err(error)) = (&end, &written) {
-        eprintln!("note: {error}");
+        console::note(format_args!("note: {error}"));
     }
     end?;
     written?;
@@ -165,7 +165,7 @@ impl Stage<'_> {
             part.tell();
             earlier.push(part);
             playback = playback::of_camera(self.settings, camera);
-            eprintln!("note: going on with a camera: {}", playback.source.describe());
+            console::note(format_args!("note: going on with a camera: {}", playback.source.describe()));
             service.goes_on(&status(model, &playback))?;
         }
     }

@@ -68,7 +68,7 @@ fn run(args: &Args) -> Result<()> {
                 report.images.push(image);
             }
             Err(error) if args.skip_broken && is_broken_input(&error) => {
-                bar.suspend(|| eprintln!("skipped: {error}"));
+                bar.suspend(|| console::note(format_args!("skipped: {error}")));
                 report.skip(input, &error);
             }
             Err(error) => return Err(error),
@@ -105,7 +105,7 @@ fn detect(detector: &mut Detector, input: &Path, picture: Option<&Path>) -> Resu
             Ok(found) => break (found.boxes.to_vec(), found.times),
             // An image can wait, unlike a camera's frame. The NPU is given up when it fails too often in a row.
             Err(repedge::Error::Npu { failure, fault }) if failure.may_pass() => {
-                eprintln!("note: once more, because {}", fault.found);
+                console::note(format_args!("note: once more, because {}", fault.found));
             }
             Err(error) => return Err(error.into()),
         }

@@ -134,7 +134,7 @@ impl Args {
         let mut model = self.device.open_model(&self.bundle)?;
         let watch = |event: Event<'_>| match event {
             Event::Tenths(tenths) => bar.set_position(10 + 3 * tenths),
-            Event::Note(note) => bar.suspend(|| eprintln!("{note}")),
+            Event::Note(note) => bar.suspend(|| console::note(note)),
         };
         Ok(selftest::run_pipeline(outcome, &mut model, plan, live, watch)?)
     }
@@ -194,14 +194,14 @@ impl Signed {
 /// Raises the lowest security version that this device accepts to that of the bundle which has just passed.
 fn commit(state: &Path, signed: &Signed, outcome: &Outcome) -> Result<()> {
     if outcome.report.verdict == Verdict::Fail {
-        eprintln!("note: security versions are accepted as before");
+        console::note("note: security versions are accepted as before");
         return Ok(());
     }
     let Signed::At(security_version) = signed else {
         bail!("an unsigned bundle cannot raise the security version");
     };
     let minimum = raise_minimum_security_version(state, *security_version)?;
-    eprintln!("note: security versions from {minimum} on are accepted");
+    console::note(format_args!("note: security versions from {minimum} on are accepted"));
     Ok(())
 }
 

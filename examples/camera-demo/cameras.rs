@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use boards::{Board, PixelFormat};
+use examples::console;
 use repedge::source::v4l2::{Camera, Formats, Kind, Pixels, Search, Settings as CameraSettings, Wish};
 use repedge::source::{Hunt, Source};
 
@@ -37,7 +38,9 @@ pub fn open(settings: &Settings) -> Result<Sought> {
         None => {
             let mut search = Search::new(cameras);
             let look = search.look();
-            look.refusals.iter().for_each(|refusal| eprintln!("note: a camera is not used: {refusal}"));
+            for refusal in &look.refusals {
+                console::note(format_args!("note: a camera is not used: {refusal}"));
+            }
             Ok(look.source.map_or(Sought::Later(search, look.refusals), Sought::Camera))
         }
     }

@@ -55,7 +55,9 @@ fn openable(settings: &Settings) -> SinkConfig {
     if let Some(web) = sinks.web.take_if(|_| !settings.wants_page) {
         match TcpListener::bind(web.listen) {
             Ok(_) => sinks.web = Some(web),
-            Err(error) => eprintln!("note: going on without a page on {}: {error}", web.listen),
+            Err(error) => {
+                console::note(format_args!("note: going on without a page on {}: {error}", web.listen));
+            }
         }
     }
     sinks

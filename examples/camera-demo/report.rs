@@ -1,6 +1,7 @@
 //! The report of a whole run: what was played last, and what was before, such as pictures until a camera came. Each has figures of
 //! its own: pictures that wait for a camera and its frames have neither rate nor latency in common.
 
+use examples::console;
 use repedge::pipeline::PipelineReport;
 use serde::Serialize;
 
@@ -49,13 +50,13 @@ impl Part {
     pub fn tell(&self) {
         let PipelineReport { shown, dropped, broken, lost, fps, latency, stuck, .. } = &self.figures;
         let fps = fps.map_or(String::new(), |fps| format!(", {fps:.1} a second"));
-        eprintln!(
+        console::note(format_args!(
             "{shown} frames shown{fps}, {dropped} dropped, {broken} broken, {lost} lost; latency {:.1} ms (99 %: {:.1} ms)",
             millis(latency.p50_us),
             millis(latency.p99_us)
-        );
+        ));
         for stage in stuck {
-            eprintln!("note: {stage} did not end in time and was left");
+            console::note(format_args!("note: {stage} did not end in time and was left"));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use examples::console;
 use repedge::pipeline::{Note, Stop, Watch};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -73,7 +74,7 @@ impl Service {
 
 impl Watch for Service {
     fn note(&mut self, note: &Note) {
-        eprintln!("{note}");
+        console::note(note);
     }
 
     /// Tells systemd that the service lives, when it is time to. Where that fails, systemd's watchdog is what helps.
@@ -81,7 +82,7 @@ impl Watch for Service {
         if self.watchdog.is_some_and(|interval| self.last_alive.elapsed() >= interval) {
             match tell(&[NotifyState::Watchdog]) {
                 Ok(()) => self.last_alive = Instant::now(),
-                Err(error) => eprintln!("note: {error:#}"),
+                Err(error) => console::note(format_args!("note: {error:#}")),
             }
         }
     }

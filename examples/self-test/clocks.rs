@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use boards::Clock;
+use examples::console;
 use repedge::selftest::FixedClock;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -63,7 +64,7 @@ impl FixedClocks {
             Ok(lock) => lock,
             Err(error) if root.join(JOURNAL).exists() => return Err(error),
             Err(error) => {
-                eprintln!("note: clocks stay as they are: {error}");
+                console::note(format_args!("note: clocks stay as they are: {error}"));
                 clocks.iter().for_each(|(name, clock)| fixed.want(name, clock, Err(&error)));
                 return Ok(fixed);
             }
@@ -75,7 +76,7 @@ impl FixedClocks {
         // Only from here on may dropping it put anything back.
         fixed.lock = Some(lock);
         for Failure { change, error } in put_back(root)? {
-            eprintln!("note: {error}; the next self-test tries again");
+            console::note(format_args!("note: {error}; the next self-test tries again"));
             fixed.left.insert(change.file.clone());
             fixed.changes.push(change);
         }
@@ -83,7 +84,7 @@ impl FixedClocks {
         for (name, clock) in clocks {
             let done = fixed.fix_one(clock);
             if let Err(error) = &done {
-                eprintln!("note: clock {name} stays as it is: {error}");
+                console::note(format_args!("note: clock {name} stays as it is: {error}"));
             }
             fixed.want(name, clock, done.as_ref().copied());
         }
@@ -164,7 +165,7 @@ impl Drop for FixedClocks {
             && !self.changes.is_empty()
             && let Err(error) = undo(&self.root)
         {
-            eprintln!("note: {error}");
+            console::note(format_args!("note: {error}"));
         }
     }
 }
@@ -246,7 +247,7 @@ fn undo_on_signals(root: PathBuf) -> Result<()> {
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             if let Err(error) = undo(&root) {
-                eprintln!("note: {error}");
+                console::note(format_args!("note: {error}"));
             }
             // As a shell reports a program that a signal ended.
             std::process::exit(128 + signal);

@@ -1,5 +1,7 @@
-//! Standard output: whole lines, and quiet when whoever read it has gone.
+//! Standard output: whole lines, and quiet when whoever read it has gone. Standard error: what is told there is told where it
+//! can be, and never the end of a program.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,13 +27,20 @@ pub fn print(text: &str) -> Result<()> {
     Ok(written.map_err(|e| artifact::Error::io(STDOUT, e))?)
 }
 
+/// Writes `line` to standard error. Where that is full or closed nobody can be told, and no program ends for it, as it would by
+/// `eprintln!`.
+pub fn note(line: impl Display) {
+    // In one piece, so that lines of several threads do not mix.
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Prints for people: to standard output, unless the JSON document in `json` owns it.
 ///
 /// # Errors
 /// As [`print`].
 pub fn say(json: Option<&Path>, text: &str) -> Result<()> {
     if json.is_some_and(is_stdout) {
-        eprintln!("{text}");
+        note(text);
         return Ok(());
     }
     print(&format!("{text}\n"))
@@ -50,7 +59,7 @@ pub fn emit_json(json: Option<&Path>, document: &impl Serialize) -> Result<()> {
 /// Says what `error` is, and gives the exit code for it.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     if !is_closed_stdout(error) {
-        eprintln!("error: {error}");
+        note(format_args!("error: {error}"));
     }
     ExitCode::FAILURE
 }

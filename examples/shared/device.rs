@@ -12,6 +12,8 @@ use repedge::backend::rknn::{Cores, RknnOptions};
 use repedge::{BackendChoice, Detector, Device, KeyRing, Model, Options, Origin, Trust};
 use serde::Deserialize;
 
+use crate::console;
+
 /// Where a device keeps the public keys that it trusts.
 const KEYS: &str = "/etc/repedge/keys";
 /// Where it keeps the lowest security version that it accepts.
@@ -112,7 +114,7 @@ impl DeviceArgs {
 
 fn say_fallback(backend: BackendKind, reason: Option<&str>) {
     if let Some(reason) = reason {
-        eprintln!("note: running on {backend} because {reason}");
+        console::note(format_args!("note: running on {backend} because {reason}"));
     }
 }
 

@@ -394,6 +394,18 @@ fn standard_output_on_a_full_disk_costs_the_lines_only() {
 #[test]
 fn a_full_disk_costs_the_lines_only() {
     let scene = Scene::new(&signed::right());
+#[test]
+fn standard_error_on_a_full_disk_costs_what_is_said_only() {
+    let scene = Scene::new(&[]);
+    pictures(&scene);
+    let mut command =
+        command(&scene, &["--bundle", "squares.bundle", "--keys", "keys", "--images", "pictures"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    // Of the picture that is passed over, and of the end, nobody can be told.
+    let output = command.stderr(full).stdout(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(lines(&output).len(), 2);
+}
+
     let args = ["--bundle", "squares.bundle", "--keys", "keys", "--frames", "5", "--json", "/dev/full"];
     let output = run(&scene, &args);
     let said = complaint(&output, 0);
