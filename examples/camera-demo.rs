@@ -96,7 +96,7 @@ struct Args {
     /// Record video into this folder, a gigabyte at most; `[record]` of --config says more
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
-    /// Where the JSON lines go: a file, or `-` for stdout [default: -]
+    /// Where the JSON lines go: a file, after what it holds already, or `-` for stdout [default: -]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Where a report of all stages, queues and sinks goes at the end, as JSON; a summary goes to stderr. What was played before a

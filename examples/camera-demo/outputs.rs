@@ -24,12 +24,12 @@ impl Outputs {
     /// `stop` to stop.
     ///
     /// # Errors
-    /// When a file cannot be created, or a sink cannot be opened; but for a page that only the settings ask for.
+    /// When a file cannot be opened, or a sink cannot be opened; but for a page that only the settings ask for.
     pub fn open(settings: &Settings, controls: &Controls, stop: &Stop) -> Result<Self> {
         let lines: Box<dyn Sink> = if console::is_stdout(&settings.json) {
             Box::new(Watched { lines: to_stdout(settings)?, stop: stop.clone() })
         } else {
-            Box::new(Lines::create(&settings.json)?)
+            Box::new(Lines::append(&settings.json)?)
         };
         let sinks = std::iter::once(lines).chain(open_all(&openable(settings), controls)?);
         Ok(Self { sinks: sinks.map(|sink| Arc::new(Mutex::new(sink))).collect() })

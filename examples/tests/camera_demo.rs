@@ -81,8 +81,11 @@ fn settings_come_from_a_file_and_arguments_override_them() {
         "bundle = \"squares.bundle\"\nimages = \"pictures\"\nkeys = \"keys\"\njson = \"out.jsonl\"\n";
     std::fs::write(scene.path("demo.toml"), settings).unwrap();
     assert_eq!(lines(&run(&scene, &["--config", "demo.toml"])).len(), 0);
-    let written = std::fs::read_to_string(scene.path("out.jsonl")).unwrap();
-    assert_eq!(written.lines().count(), 2);
+    let written = || std::fs::read_to_string(scene.path("out.jsonl")).unwrap();
+    assert_eq!(written().lines().count(), 2);
+    // As a watchdog starts it again.
+    assert_eq!(lines(&run(&scene, &["--config", "demo.toml"])).len(), 0);
+    assert_eq!(written().lines().count(), 4, "what was found before is still there");
     let over = ["--config", "demo.toml", "--json", "-", "--repeat", "--frames", "5", "--confidence", "1"];
     let over = lines(&run(&scene, &over));
     assert_eq!(over.len(), 5);
@@ -392,9 +395,6 @@ fn standard_output_on_a_full_disk_costs_the_lines_only() {
 }
 
 #[test]
-fn a_full_disk_costs_the_lines_only() {
-    let scene = Scene::new(&signed::right());
-#[test]
 fn standard_error_on_a_full_disk_costs_what_is_said_only() {
     let scene = Scene::new(&[]);
     pictures(&scene);
@@ -406,6 +406,9 @@ fn standard_error_on_a_full_disk_costs_what_is_said_only() {
     assert_eq!(lines(&output).len(), 2);
 }
 
+#[test]
+fn a_full_disk_costs_the_lines_only() {
+    let scene = Scene::new(&signed::right());
     let args = ["--bundle", "squares.bundle", "--keys", "keys", "--frames", "5", "--json", "/dev/full"];
     let output = run(&scene, &args);
     let said = complaint(&output, 0);

@@ -5,7 +5,7 @@
 mod aside;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -64,13 +64,14 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Lines in a file, begun anew.
+    /// Lines in a file, after those that it holds: a program that is started again erases nothing of what it found before.
     ///
     /// # Errors
-    /// [`Error::Artifact`] when the file cannot be created.
-    pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|e| artifact::Error::io(path, e))?;
-        Ok(Self::new(path, Box::new(file)))
+    /// [`Error::Artifact`] when the file cannot be opened or created.
+    pub fn append(path: &Path) -> Result<Self, Error> {
+        let file = File::options().create(true).append(true).open(path);
+        let file = file.map_err(|e| artifact::Error::io(path, e))?;
+        Ok(Self { is_cut: is_cut(path), ..Self::new(path, Box::new(file)) })
     }
 
     /// Lines to `out`, which errors call `place`.
@@ -101,6 +102,20 @@ impl Lines {
         self.is_cut = false;
         Ok(())
     }
+}
+
+/// Whether a file ends within a line, as when the power failed; not so where it cannot be read, or is none.
+fn is_cut(path: &Path) -> bool {
+    // Opening a pipe for reading would make us the reader for which a writer waits.
+    path.metadata().is_ok_and(|data| data.is_file() && data.len() > 0)
+        && last_byte(path).is_ok_and(|last| last != b'\n')
+}
+
+fn last_byte(path: &Path) -> io::Result<u8> {
+    let (mut file, mut last) = (File::open(path)?, [0]);
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last[0])
 }
 
 /// Makes `text` the line of a frame.
@@ -180,6 +195,20 @@ mod tests {
         *disk.room.lock().unwrap() = 10_000;
         show(&mut Lines::new("out", Box::new(disk.clone())), 0).unwrap();
         assert_eq!(String::from_utf8(disk.written.lock().unwrap().clone()).unwrap(), format!("{FIRST}\n"));
+    }
+
+    #[test]
+    fn lines_come_after_those_of_an_earlier_start_also_where_its_last_was_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        for _ in 0..2 {
+            show(&mut Lines::append(&path).unwrap(), 0).unwrap();
+        }
+        let whole = format!("{FIRST}\n{FIRST}\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        std::fs::write(&path, "{\"frame\"").unwrap();
+        show(&mut Lines::append(&path).unwrap(), 0).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{{\"frame\"\n{FIRST}\n"));
     }
 
     #[test]

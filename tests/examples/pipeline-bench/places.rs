@@ -99,7 +99,7 @@ pub fn open(folder: &Path) -> Result<(Vec<Box<dyn Sink>>, Places)> {
         screen: None,
     };
     let mut sinks = open_all(&config, &Controls::new(super::scene::CONFIDENCE))?;
-    sinks.push(Box::new(Lines::create(&folder.join("lines.jsonl"))?));
+    sinks.push(Box::new(Lines::append(&folder.join("lines.jsonl"))?));
     let host = sinks.iter().find_map(|sink| page(&sink.describe())).context("no sink that is a page")?;
     let visitors = elsewhere(|| Visitors::come(&host))?;
     wait_for(&said, "online")?;
