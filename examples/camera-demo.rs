@@ -23,6 +23,7 @@ use anyhow::Result;
 use clap::Parser;
 use examples::console;
 use examples::device::{DeviceArgs, PipelineModel};
+use examples::fraction;
 use examples::threads::pinning;
 use repedge::Error;
 use repedge::pipeline::{Duty, End, Pinning, Pipeline, Run, Settings as Stages};
@@ -88,7 +89,7 @@ struct Args {
     #[arg(long, value_name = "auto|off|FILE", value_parser = config::parse_rga)]
     rga: Option<RgaChoice>,
     /// Show boxes with a score above this, 0 to 1 [default: the bundle's]
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", value_parser = fraction::parse)]
     confidence: Option<f32>,
     /// Serve a page with the live picture; other addresses than this machine's take a token, see `[web]` of --config
     #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080")]

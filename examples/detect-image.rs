@@ -14,6 +14,7 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use examples::console;
 use examples::device::DeviceArgs;
+use examples::fraction;
 use indicatif::{ProgressBar, ProgressStyle};
 use repedge::{Detector, Limits, draw, frame};
 
@@ -37,10 +38,10 @@ struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// Show boxes with a score above this, 0 to 1 [default: the bundle's]
-    #[arg(long, value_name = "SCORE", value_parser = parse_fraction)]
+    #[arg(long, value_name = "SCORE", value_parser = fraction::parse)]
     confidence: Option<f32>,
     /// Drop the weaker of two boxes of a class that overlap more than this, 0 to 1 [default: the bundle's]
-    #[arg(long, value_name = "OVERLAP", value_parser = parse_fraction)]
+    #[arg(long, value_name = "OVERLAP", value_parser = fraction::parse)]
     iou: Option<f32>,
     /// Count images that cannot be read instead of stopping at the first
     #[arg(long)]
@@ -126,11 +127,4 @@ fn progress_bar(images: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} images, {eta} left");
     let bar = ProgressBar::new(images as u64);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn parse_fraction(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 1".into()),
-    }
 }

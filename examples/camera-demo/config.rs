@@ -9,6 +9,7 @@ use boards::PixelFormat;
 use clap::ValueEnum;
 use examples::console;
 use examples::device::{Backend, DeviceArgs};
+use examples::fraction;
 use repedge::pipeline::Policy;
 use repedge::preprocess::rga::RgaChoice;
 use repedge::sink::config::{MqttConfig, RecordConfig, ScreenConfig, SinkConfig, WebConfig};
@@ -269,6 +270,8 @@ impl Config {
         };
         let pattern = size_of_file("pattern", file.pattern.as_deref())?;
         let fps = file.camera_fps.map(check_fps).transpose().map_err(|e| anyhow!("camera_fps: {e}"))?;
+        let confidence = file.confidence.map(fraction::check).transpose();
+        let confidence = confidence.map_err(|e| anyhow!("confidence: {e}"))?;
         let formats = file.camera_format.as_deref().map(parse_formats).transpose();
         let formats = formats.map_err(|e| anyhow!("camera_format: {e}"))?;
         let wish = CameraWish {
@@ -291,7 +294,7 @@ impl Config {
             frames: args.frames,
             interval: args.interval_ms.or(file.interval_ms).map(Duration::from_millis),
             rga: args.rga.or(rga).unwrap_or_default(),
-            confidence: args.confidence.or(file.confidence),
+            confidence: args.confidence.or(confidence),
             json: args.json.or(file.json).unwrap_or_else(|| "-".into()),
             report: args.report.or(file.report),
             wants_page: args.web.is_some(),

@@ -3,5 +3,6 @@
 
 pub mod console;
 pub mod device;
+pub mod fraction;
 pub mod images;
 pub mod threads;

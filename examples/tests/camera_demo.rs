@@ -329,6 +329,24 @@ fn what_no_camera_can_give_is_refused_by_name() {
 }
 
 #[test]
+fn a_score_that_cannot_be_is_refused_before_anything_is_opened() {
+    let scene = Scene::new(&[]);
+    let refused = |args: &[&str], code| {
+        let output = run(&scene, &[&["--bundle", "nowhere.bundle"], args].concat());
+        let said = complaint(&output, code);
+        assert!(said.contains("from 0 to 1") && !said.contains("nowhere"), "{said}");
+        said
+    };
+    for score in ["7", "NaN", "half"] {
+        assert!(refused(&[&format!("--confidence={score}")], 2).contains("--confidence"), "{score}");
+    }
+    for score in ["7", "nan", "-0.5"] {
+        std::fs::write(scene.path("demo.toml"), format!("confidence = {score}\n")).unwrap();
+        assert!(refused(&["--config", "demo.toml"], 1).contains("confidence: "), "{score}");
+    }
+}
+
+#[test]
 fn a_report_tells_of_stages_queues_and_sinks() {
     let scene = Scene::new(&[]);
     let play = ["--bundle", "squares.bundle", "--keys", "keys", "--pattern", "96x64", "--frames", "20"];
