@@ -112,6 +112,28 @@ fn the_packaged_settings_are_understood() {
     assert!(!said.contains_key("interval_ms"), "a camera would be slowed down");
 }
 
+/// Lines such as `# rga = "auto"` and `# [mqtt]` as if somebody had made them count; others are for people.
+fn uncommented(text: &str) -> String {
+    let is_setting = |line: &str| {
+        let name = line.split(" = ").next().unwrap_or_default();
+        let is_name = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        line.starts_with('[') || (line.contains(" = ") && is_name(name))
+    };
+    let count =
+        |line: &'_ str| line.strip_prefix("# ").filter(|line| is_setting(line)).unwrap_or(line).to_owned();
+    text.lines().map(count).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_packaged_settings_name_engine_score_and_display() {
+    let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/camera-demo/camera-demo.toml");
+    let said: toml::Table =
+        toml::from_str(&uncommented(&std::fs::read_to_string(packaged).unwrap())).unwrap();
+    assert_eq!(said["backend"].as_str(), Some("auto"));
+    assert!(said["confidence"].as_float().is_some());
+    assert_eq!(said["screen"]["card"].as_str(), Some("/dev/dri/card0"));
+}
+
 #[test]
 fn a_page_that_only_the_settings_ask_for_is_left_out_where_its_address_is_taken() {
     let scene = Scene::new(&signed::right());
