@@ -43,7 +43,8 @@ struct Args {
     /// Settings, as TOML; what is also given here counts from here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Bundle made by `train-host convert` [default: the device's current one, else model.bundle beside the program]
+    /// Bundle made by `train-host convert` [default: the device's current one, else model.bundle beside the program; with the
+    /// board.json and keys that lie beside it]
     #[arg(long, value_name = "X.bundle")]
     bundle: Option<PathBuf>,
     #[command(flatten)]

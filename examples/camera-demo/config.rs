@@ -173,16 +173,37 @@ fn record(folder: Option<PathBuf>, file: Option<RecordConfig>) -> Option<RecordC
     }
 }
 
-/// Where a device keeps the bundle that it runs.
-const CURRENT: &str = "/var/lib/repedge/current/model.bundle";
-/// The bundle's name where it lies beside the program.
-const BESIDE: &str = "model.bundle";
+/// Where a device keeps the bundle that it runs, the file of its board, and the keys that count.
+const CURRENT: &str = "/var/lib/repedge/current";
+/// The bundle's name there, and where it lies beside the program.
+const BUNDLE: &str = "model.bundle";
+/// The name of the board's file beside it.
+const BOARD: &str = "board.json";
+/// The folder of public keys beside it.
+const KEYS: &str = "keys";
 
-/// The bundle to run where none is named, if there is one.
-fn usual_bundle() -> Option<PathBuf> {
+/// The folder of the bundle to run where none is named, if there is one.
+fn usual_folder() -> Option<PathBuf> {
     let program = std::env::current_exe().ok();
-    let beside = program.as_deref().and_then(Path::parent).map(|folder| folder.join(BESIDE));
-    [Some(CURRENT.into()), beside].into_iter().flatten().find(|bundle| bundle.is_file())
+    let beside = program.as_deref().and_then(Path::parent).map(Path::to_owned);
+    [Some(CURRENT.into()), beside].into_iter().flatten().find(|folder| folder.join(BUNDLE).is_file())
+}
+
+/// What is run where no bundle is named: a bundle, and what lies beside it, as in the folder of a package.
+#[derive(Debug, Default)]
+struct Usual {
+    bundle: Option<PathBuf>,
+    board: Option<String>,
+    keys: Option<PathBuf>,
+}
+
+impl Usual {
+    /// What `folder` holds.
+    fn of(folder: &Path) -> Self {
+        let there = |name| Some(folder.join(name)).filter(|path| path.exists());
+        let board = there(BOARD).and_then(|board| Some(board.to_str()?.to_owned()));
+        Self { bundle: Some(folder.join(BUNDLE)), board, keys: there(KEYS) }
+    }
 }
 
 /// Reads a size such as `1280x720`.
@@ -250,8 +271,19 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or says something unknown, or no bundle is named.
     pub fn read(args: Args) -> Result<Settings> {
+        Self::read_beside(args, usual_folder)
+    }
+
+    /// As [`Config::read`], with what `folder` holds where no bundle is named: keys and board of another folder say nothing of a
+    /// bundle that somebody names.
+    fn read_beside(args: Args, folder: impl FnOnce() -> Option<PathBuf>) -> Result<Settings> {
         let file = args.config.as_deref().map_or(Ok(Self::default()), Self::parse)?;
-        let bundle = args.bundle.or(file.bundle).or_else(usual_bundle).context(
+        let named = args.bundle.or(file.bundle);
+        let usual = match named {
+            Some(bundle) => Usual { bundle: Some(bundle), ..Usual::default() },
+            None => folder().as_deref().map(Usual::of).unwrap_or_default(),
+        };
+        let bundle = usual.bundle.context(
             "no bundle\n  expected: a bundle to run\n  help: name one with --bundle, or as `bundle` in the file of --config",
         )?;
         let given = args.device;
@@ -261,9 +293,11 @@ impl Config {
         } else {
             (file.keys, file.allow_unsigned)
         };
+        // Who allows any bundle needs no keys.
+        let keys = keys.or_else(|| usual.keys.filter(|_| !allow_unsigned));
         let device = DeviceArgs {
             backend: given.backend.or(file.backend),
-            board: given.board.or(file.board),
+            board: given.board.or(file.board).or(usual.board),
             keys,
             allow_unsigned,
             state: given.state.or(file.state),
@@ -328,5 +362,47 @@ impl Config {
             *place = place.take().map(here);
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// Settings of who gives these arguments where the usual bundle lies in `folder`.
+    fn settings(folder: &Path, args: &[&str]) -> Settings {
+        let args = Args::parse_from([&["camera-demo"], args].concat());
+        Config::read_beside(args, || Some(folder.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn board_and_keys_beside_the_usual_bundle_count_where_nobody_names_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let [board, keys] = [BOARD, KEYS].map(|name| folder.path().join(name));
+        let none = settings(folder.path(), &[]).device;
+        assert_eq!((none.board, none.keys), (None, None), "what is not there is not named");
+        std::fs::write(&board, "{}").unwrap();
+        std::fs::create_dir(&keys).unwrap();
+
+        let usual = settings(folder.path(), &[]);
+        assert_eq!(usual.bundle, folder.path().join(BUNDLE));
+        assert_eq!((usual.device.board.as_deref(), usual.device.keys), (board.to_str(), Some(keys.clone())));
+
+        let given = settings(folder.path(), &["--board", "host", "--keys", "mine"]).device;
+        assert_eq!((given.board.as_deref(), given.keys), (Some("host"), Some("mine".into())));
+        let any = settings(folder.path(), &["--allow-unsigned"]).device;
+        assert_eq!((any.keys, any.allow_unsigned), (None, true));
+        let other = settings(folder.path(), &["--bundle", "other.bundle"]).device;
+        assert_eq!((other.board, other.keys), (None, None), "they say nothing of another bundle");
+
+        let file = folder.path().join("demo.toml");
+        std::fs::write(&file, "board = 'host'\nkeys = 'theirs'\n").unwrap();
+        let of_file = settings(folder.path(), &["--config", file.to_str().unwrap()]).device;
+        assert_eq!(
+            (of_file.board.as_deref(), of_file.keys),
+            (Some("host"), Some(folder.path().join("theirs")))
+        );
     }
 }
