@@ -24,7 +24,8 @@ impl Outputs {
     /// `stop` to stop.
     ///
     /// # Errors
-    /// When a file cannot be opened, or a sink cannot be opened; but for a page that only the settings ask for.
+    /// When the lines' file cannot be opened, or a sink's settings cannot be used; but for a page that only the settings ask for.
+    /// A disk or display that is not there is told of when it is needed, and tried again.
     pub fn open(settings: &Settings, controls: &Controls, stop: &Stop) -> Result<Self> {
         let lines: Box<dyn Sink> = if console::is_stdout(&settings.json) {
             Box::new(Watched { lines: to_stdout(settings)?, stop: stop.clone() })

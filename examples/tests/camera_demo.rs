@@ -149,6 +149,23 @@ fn a_page_that_only_the_settings_ask_for_is_left_out_where_its_address_is_taken(
 }
 
 #[test]
+fn a_folder_for_videos_that_cannot_be_made_costs_the_videos_only() {
+    let scene = Scene::new(&signed::right());
+    std::fs::write(scene.path("video"), "in its way").unwrap();
+    let args = ["--bundle", "squares.bundle", "--keys", "keys", "--frames", "3", "--record", "video"];
+    let output = run(&scene, &args);
+    assert_eq!(lines(&output).len(), 3);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("going on without a sink: recording to video: video: "), "{said}");
+    assert_eq!(said.matches("going on").count(), 1, "it is said once");
+    // Sizes that do not fit together mend in no time.
+    let settings = "[record]\nfolder = \"video\"\nsegment_mb = 0\n";
+    std::fs::write(scene.path("record.toml"), settings).unwrap();
+    let refused = run(&scene, &[&args[..6], &["--config", "record.toml"]].concat());
+    assert!(complaint(&refused, 1).contains("segment_mb"));
+}
+
+#[test]
 fn an_unsigned_bundle_needs_to_be_allowed() {
     let scene = Scene::new(&[]);
     pictures(&scene);

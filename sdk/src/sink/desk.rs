@@ -55,6 +55,14 @@ impl<W> Desk<W> {
         }
     }
 
+    /// Waits until nothing more will come, but no longer than `limit`; says whether it is so.
+    #[cfg_attr(not(feature = "drm"), expect(dead_code, reason = "only this sink rests"))]
+    pub(super) fn wait_for_close(&self, limit: Duration) -> bool {
+        let waits = |held: &mut Held<W>| !held.is_closed;
+        let held = self.changed.wait_timeout_while(self.lock(), limit, waits);
+        held.unwrap_or_else(PoisonError::into_inner).0.is_closed
+    }
+
     /// Nothing more will come.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;

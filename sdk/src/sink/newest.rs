@@ -1,6 +1,8 @@
 //! Where the newest frame waits for a thread that shows it. One that comes before the thread has the last takes its place, so
 //! that who brings frames never waits.
 
+use std::time::Duration;
+
 use super::copy_pixels;
 use super::desk::Desk;
 use crate::source::Shot;
@@ -8,6 +10,15 @@ use crate::source::Shot;
 /// The place.
 #[derive(Default)]
 pub(super) struct Newest(Desk<Waiting>);
+
+/// What is to be done after a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// More may come.
+    GoOn,
+    /// Nothing more will come.
+    Over,
+}
 
 #[derive(Default)]
 struct Waiting {
@@ -35,6 +46,11 @@ impl Newest {
         self.0.take(exchange).is_some()
     }
 
+    /// Waits for so long, or until nothing more will come; says which.
+    pub(super) fn rest(&self, limit: Duration) -> Rest {
+        if self.0.wait_for_close(limit) { Rest::Over } else { Rest::GoOn }
+    }
+
     /// Nothing more will come.
     pub(super) fn close(&self) {
         self.0.close();
@@ -57,6 +73,17 @@ mod tests {
             let waits = scope.spawn(|| newest.take(&mut Shot::default()));
             newest.close();
             assert!(!waits.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_rest_ends_with_its_time_or_at_once_when_it_is_over() {
+        let newest = Newest::default();
+        assert_eq!(newest.rest(Duration::ZERO), Rest::GoOn);
+        std::thread::scope(|scope| {
+            let rests = scope.spawn(|| newest.rest(Duration::from_secs(3600)));
+            newest.close();
+            assert_eq!(rests.join().unwrap(), Rest::Over);
         });
     }
 }

@@ -18,11 +18,12 @@ const MAX_SECRET: usize = 4096;
 /// Opens the sinks that `config` names; `controls` are those of the page.
 ///
 /// What is opened here fails once for each trouble (a full disk, a broker that is away), goes on trying, and works again when it
-/// is over, as its [`Sink::health`] says: whoever feeds it tells of the failure and feeds it on.
+/// is over, as its [`Sink::health`] says: whoever feeds it tells of the failure and feeds it on. That also holds for what goes wrong
+/// from the start and may mend itself: a disk that is not there yet, a display that nobody has plugged in.
 ///
 /// # Errors
-/// [`Error::Input`] when a setting cannot be used or names a sink this build is without, [`Error::Artifact`] when a file or folder
-/// cannot be used.
+/// [`Error::Input`] when a setting cannot be used, names a sink this build is without, or names an address that is taken,
+/// [`Error::Artifact`] when the file of a secret cannot be used.
 pub fn open_all(config: &SinkConfig, controls: &Controls) -> Result<Vec<Box<dyn Sink>>, Error> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut takers: Vec<Arc<dyn Taker>> = Vec::new();

@@ -48,13 +48,17 @@ struct Waiting {
 }
 
 impl Recorder {
-    /// Records from now on.
+    /// Records from now on. A folder that cannot be used now, such as one on a disk that is not there yet, is told of when
+    /// somebody asks, and tried again.
     ///
     /// # Errors
-    /// [`Error::Input`] when the sizes do not fit together, [`Error::Artifact`] when the folder cannot be written.
+    /// [`Error::Input`] when the sizes do not fit together, or the system gives no thread.
     pub(super) fn open(config: &RecordConfig) -> Result<Self, Error> {
-        let tape = Tape::new(config)?;
+        let mut tape = Tape::new(config)?;
         let queue = Arc::new(Queue::default());
+        if let Err(error) = tape.prepare() {
+            queue.rest(error);
+        }
         let shared = Arc::clone(&queue);
         let thread = super::open::spawn("repedge-record", move || shared.serve(tape))?;
         let (folder, interval) = (config.folder.clone(), config.max_fps.interval());
@@ -109,18 +113,21 @@ impl Queue {
         while let Some(picture) = self.desk.take(|waiting| waiting.pictures.pop_front()) {
             match tape.keep(&picture) {
                 Ok(()) => self.trouble.is_over(),
-                Err(error) => {
-                    self.trouble.tell(error);
-                    self.desk.with(|waiting| {
-                        waiting.pictures.clear();
-                        waiting.resting_until = Some(Instant::now() + REST);
-                    });
-                }
+                Err(error) => self.rest(error),
             }
         }
         if let Err(error) = tape.finish() {
             self.trouble.tell(error);
         }
+    }
+
+    /// Tells of `error`, and leaves the disk alone for a while.
+    fn rest(&self, error: Error) {
+        self.trouble.tell(error);
+        self.desk.with(|waiting| {
+            waiting.pictures.clear();
+            waiting.resting_until = Some(Instant::now() + REST);
+        });
     }
 }
 
@@ -131,10 +138,13 @@ struct Tape {
     segment_bytes: u64,
     total_bytes: u64,
     reserve_bytes: u64,
+    /// Whether the folder is there, and what was cut in it has a name that says so.
+    is_prepared: bool,
     segment: Option<Segment>,
 }
 
 impl Tape {
+    /// Looks at the settings, and at no disk.
     fn new(config: &RecordConfig) -> Result<Self, Error> {
         let RecordConfig { folder, format, segment_mb, total_mb, reserve_mb, .. } = config;
         if *segment_mb == 0 || segment_mb.saturating_mul(2) > *total_mb {
@@ -144,8 +154,6 @@ impl Tape {
                 "choose other sizes as segment_mb and total_mb under [record]",
             )));
         }
-        std::fs::create_dir_all(folder).map_err(|e| artifact::Error::io(folder, e))?;
-        disk::name_cut_segments(folder)?;
         let bytes = |mb: &u64| mb.saturating_mul(1_000_000);
         Ok(Self {
             folder: folder.clone(),
@@ -153,8 +161,19 @@ impl Tape {
             segment_bytes: bytes(segment_mb),
             total_bytes: bytes(total_mb),
             reserve_bytes: bytes(reserve_mb),
+            is_prepared: false,
             segment: None,
         })
+    }
+
+    /// Makes the folder ready for segments, unless it is.
+    fn prepare(&mut self) -> Result<(), Error> {
+        if !self.is_prepared {
+            std::fs::create_dir_all(&self.folder).map_err(|e| artifact::Error::io(&self.folder, e))?;
+            disk::name_cut_segments(&self.folder)?;
+            self.is_prepared = true;
+        }
+        Ok(())
     }
 
     /// Writes a picture. What was written before stays whole, also when this fails.
@@ -168,6 +187,7 @@ impl Tape {
     }
 
     fn try_keep(&mut self, picture: &Arc<Jpeg>) -> Result<(), Error> {
+        self.prepare()?;
         disk::check_room(&self.folder, self.reserve_bytes)?;
         let room = self.segment_bytes;
         if self.segment.as_ref().is_some_and(|segment| !segment.takes(picture, room)) {

@@ -198,3 +198,24 @@ fn mp4_is_what_other_programs_read_also_when_the_power_fails() {
     let seconds: f64 = String::from_utf8(length.stdout).unwrap().trim().parse().unwrap();
     assert!((seconds - 1.0).abs() < 0.05, "{seconds} s");
 }
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told_once_and_recorded_to_once_it_can() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("video");
+    fs::write(&folder, "in its way").unwrap();
+    let recorder = Recorder::open(&config(&folder, VideoFormat::Mjpeg)).unwrap();
+    assert!(recorder.is_troubled() && !recorder.wants(), "it rests");
+    let told = recorder.check().unwrap_err().to_string();
+    assert!(told.contains("video"), "{told}");
+    recorder.check().unwrap();
+    drop(recorder);
+
+    let (mut tape, pictures) = (tape(&folder, VideoFormat::Mjpeg, 1_000_000), pictures(2));
+    assert_eq!(tape.keep(&pictures[0]).unwrap_err().to_string(), told, "the same trouble is no news");
+    fs::remove_file(&folder).unwrap();
+    tape.keep(&pictures[1]).unwrap();
+    tape.finish().unwrap();
+    let files = files(&folder);
+    assert_eq!((files.len(), frames_of(&files[0])), (1, 1), "{files:?}");
+}

@@ -1,6 +1,6 @@
 //! A display at the board's own connector, through DRM/KMS with two dumb buffers. The board test runs it on QEMU's virtio GPU and
 //! looks at what is shown; **untested on hardware**. No other program may hold the display (no desktop, no splash screen); the
-//! kernel's console gives it up, and has it back afterwards.
+//! kernel's console gives it up, and has it back afterwards. One that cannot be taken is tried again and again.
 
 mod convert;
 
@@ -8,10 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use artifact::Fault;
 use drm::buffer::{Buffer, DrmFourcc};
@@ -19,17 +20,20 @@ use drm::control::dumbbuffer::{DumbBuffer, DumbMapping};
 use drm::control::{Device as _, Event, Mode, PageFlipFlags, connector, crtc, framebuffer};
 
 use super::config::ScreenConfig;
-use super::newest::Newest;
+use super::newest::{Newest, Rest};
 use super::trouble::Trouble;
-use super::{Health, Shown, Sink};
+use super::{Health, Pixels, Shown, Sink};
 use crate::Error;
 use crate::source::Shot;
 use convert::Fitting;
 
+/// Until a display that could not be taken is tried again.
+const REST: Duration = Duration::from_secs(10);
+
 /// The sink that shows frames on a display, from a thread of its own.
 pub(super) struct Screen {
     shared: Arc<Shared>,
-    description: String,
+    card: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,6 +41,8 @@ pub(super) struct Screen {
 struct Shared {
     newest: Newest,
     trouble: Trouble,
+    /// The display, for people, once it was taken.
+    taken: OnceLock<String>,
 }
 
 /// The display. Frames that come while the one before is not on it yet are passed over.
@@ -67,20 +73,21 @@ impl drm::Device for Card {}
 impl drm::control::Device for Card {}
 
 impl Screen {
-    /// Takes the first display that is connected, in the mode it likes best.
+    /// Takes the first display that is connected, in the mode it likes best. Where there is none, or another program holds it,
+    /// that is told of when a frame is shown, and tried again.
     ///
     /// # Errors
-    /// [`Error::Input`] when there is no display, or another program holds it.
+    /// [`Error::Input`] when the system gives no thread.
     pub(super) fn open(config: &ScreenConfig) -> Result<Self, Error> {
-        let display = Display::take(&config.card).map_err(|error| unusable(&config.card, &error))?;
-        let (shared, description) = (Arc::new(Shared::default()), display.description.clone());
+        let (shared, card) = (Arc::new(Shared::default()), config.card.clone());
         let (work, (begin, begun)) = (Arc::clone(&shared), sync_channel(1));
-        let thread = super::open::spawn("repedge-screen", move || work.serve(display, &begin))?;
-        let screen = Self { shared, description, thread: Some(thread) };
-        // Where its memory cannot be mapped, it never shows anything: better said now.
-        let begun = begun.recv().unwrap_or_else(|_| Err(io::Error::other("its thread has ended")));
-        begun.map_err(|error| unusable(&config.card, &error))?;
-        Ok(screen)
+        let thread = super::open::spawn("repedge-screen", {
+            let card = card.clone();
+            move || work.serve(&card, &begin)
+        })?;
+        // What came of the first try is known from here on. Had the thread ended, nobody would be left to wait for.
+        let _ = begun.recv();
+        Ok(Self { shared, card, thread: Some(thread) })
     }
 }
 
@@ -93,18 +100,27 @@ fn unusable(card: &Path, error: &io::Error) -> Error {
 }
 
 impl Shared {
-    /// Tells whether the display's memory could be mapped, and then shows what comes until it is over. Where it could not, the
-    /// display is given back.
-    fn serve(&self, mut display: Display, begin: &SyncSender<io::Result<()>>) {
+    /// Takes the display of `card` and shows what comes until it is over. Where it cannot be taken, it is tried again after a
+    /// while. Tells each time when it has tried.
+    fn serve(&self, card: &Path, begin: &SyncSender<()>) {
+        while let Err(error) = Display::take(card).and_then(|display| self.show_on(display, begin)) {
+            self.trouble.tell(unusable(card, &error));
+            // Only the first is waited for.
+            let _ = begin.try_send(());
+            if self.newest.rest(REST) == Rest::Over {
+                return;
+            }
+        }
+    }
+
+    /// Shows what comes until it is over, unless the display's memory cannot be mapped: it is given back then.
+    fn show_on(&self, mut display: Display, begin: &SyncSender<()>) -> io::Result<()> {
         // Copies, because what is mapped borrows them and the display is changed meanwhile.
         let mut buffers = display.buffers.map(|(buffer, _)| buffer);
-        let (told, memory) = match display.map(&mut buffers) {
-            Ok(memory) => (Ok(()), Some(memory)),
-            Err(error) => (Err(error), None),
-        };
-        // Whoever opens the display waits for it.
-        let _ = begin.send(told);
-        let Some(mut memory) = memory else { return };
+        let mut memory = display.map(&mut buffers)?;
+        // As it was described at first, should another have been plugged in since.
+        self.taken.get_or_init(|| display.description.clone());
+        let _ = begin.try_send(());
         let mut shot = Shot::default();
         while self.newest.take(&mut shot) {
             match display.show(&shot, &mut memory) {
@@ -112,6 +128,7 @@ impl Shared {
                 Err(error) => self.trouble.tell(error),
             }
         }
+        Ok(())
     }
 }
 
@@ -177,8 +194,15 @@ impl Display {
 
 impl Sink for Screen {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
-        self.shared.newest.put(shown.shot);
+        // Until there is a display nobody reads pixels for it, and frames that are under way then are without.
+        if self.shared.taken.get().is_some() && shown.shot.has_pixels() {
+            self.shared.newest.put(shown.shot);
+        }
         self.shared.trouble.check()
+    }
+
+    fn pixels(&self) -> Pixels {
+        if self.shared.taken.get().is_some() { Pixels::Needed } else { Pixels::Unneeded }
     }
 
     fn health(&self) -> Health {
@@ -186,7 +210,8 @@ impl Sink for Screen {
     }
 
     fn describe(&self) -> String {
-        self.description.clone()
+        let untaken = || format!("display at {}", self.card.display());
+        self.shared.taken.get().cloned().unwrap_or_else(untaken)
     }
 }
 
@@ -234,4 +259,24 @@ fn make_buffer(card: &Card, mode: Mode) -> io::Result<(DumbBuffer, framebuffer::
     let buffer = card.create_dumb_buffer((width.into(), height.into()), DrmFourcc::Xrgb8888, 32)?;
     let framebuffer = card.add_framebuffer(&buffer, 24, 32)?;
     Ok((buffer, framebuffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{FrameTimes, Vitals};
+
+    #[test]
+    fn a_display_that_is_not_there_is_told_of_once_and_takes_no_pixels() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut screen = Screen::open(&ScreenConfig { card: folder.path().join("card0") }).unwrap();
+        let shot = Shot { width_px: 1, height_px: 1, bytes: vec![0; 3], ..Shot::default() };
+        let (times, vitals) = (FrameTimes::default(), Vitals::default());
+        let shown = Shown { number: 0, shot: &shot, objects: &[], classes: &[], times, vitals };
+        let told = screen.show(&shown).unwrap_err().to_string();
+        assert!(told.contains("card0") && told.contains("a display that is connected"), "{told}");
+        screen.show(&shown).unwrap();
+        assert_eq!((screen.health(), screen.pixels()), (Health::Troubled, Pixels::Unneeded));
+        assert!(screen.describe().ends_with("card0"), "{}", screen.describe());
+    }
 }
