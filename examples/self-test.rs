@@ -3,6 +3,8 @@
 
 #[path = "self-test/clocks.rs"]
 mod clocks;
+#[path = "self-test/files.rs"]
+mod files;
 #[path = "self-test/verify.rs"]
 mod verify;
 
@@ -21,9 +23,10 @@ use examples::device::DeviceArgs;
 use examples::threads::pinning;
 use indicatif::{ProgressBar, ProgressStyle};
 use repedge::Detector;
-use repedge::selftest::{self, Clocks, Event, Length, Live, Npu, Outcome, Plan, Report, Verdict};
+use repedge::selftest::{self, Broken, Clocks, Event, Length, Live, Npu, Outcome, Plan, Report, Verdict};
 
 use clocks::FixedClocks;
+use files::Files;
 
 /// What part of the time is for frames one by one: a quarter.
 const ONE_BY_ONE: u32 = 4;
@@ -42,15 +45,8 @@ struct Args {
     /// How long to run for the timings, such as 30s or 2m: a quarter of it one frame after the other, the rest in the pipeline
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     duration: Duration,
-    /// Report as JSON in FILE, or on stdout as `-`
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
-    json: Option<PathBuf>,
-    /// Verdict as JUnit XML in FILE
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// Times of the stages as comma-separated values in FILE
-    #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Say what changed since the run whose JSON report is in FILE
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
@@ -78,8 +74,38 @@ pub fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Verdict> {
-    let board = args.device.find_board()?.unwrap_or_else(|| missing_board());
+    let Some(board) = args.device.board.as_deref() else { missing_board() };
+    // Before any is removed: it may be the one that is written anew.
     let old = args.compare.as_deref().map(read_report).transpose()?;
+    let removed = args.files.remove_old();
+    let tested = removed.and_then(|()| test(args)).inspect_err(|error| {
+        let broken = Broken::new(board, error.to_string());
+        if let Err(error) = args.files.write_broken(&broken) {
+            console::note(format_args!("note: {error}"));
+        }
+    });
+    let Tested { outcome, signed, restored } = tested?;
+    let json = args.files.json.as_deref();
+    files::all([restored, args.files.write(&outcome), console::say(json, &outcome.to_string())])?;
+    if let Some(old) = old {
+        console::say(json, selftest::compare(&old, &outcome.report).trim_end())?;
+    }
+    if args.commit {
+        commit(args.device.state(), &signed, &outcome)?;
+    }
+    Ok(outcome.report.verdict)
+}
+
+/// What a whole self-test gives.
+struct Tested {
+    outcome: Outcome,
+    signed: Signed,
+    /// Whether the clocks are as they were.
+    restored: Result<()>,
+}
+
+fn test(args: &Args) -> Result<Tested> {
+    let board = args.device.find_board()?.unwrap_or_else(|| missing_board());
     let detector = args.device.open(&args.bundle)?;
     let plan = Plan {
         board: board.name.clone(),
@@ -92,16 +118,7 @@ fn run(args: &Args) -> Result<Verdict> {
     let mut outcome = args.measure(detector, &plan, &board)?;
     note_fixed(&mut outcome.report, fixed.read_back());
     // A report of what was measured is due, whatever becomes of the clocks.
-    let restored = fixed.restore();
-    args.write(&outcome)?;
-    restored?;
-    if let Some(old) = old {
-        console::say(args.json.as_deref(), selftest::compare(&old, &outcome.report).trim_end())?;
-    }
-    if args.commit {
-        commit(args.device.state(), &signed, &outcome)?;
-    }
-    Ok(outcome.report.verdict)
+    Ok(Tested { outcome, signed, restored: fixed.restore() })
 }
 
 impl Args {
@@ -138,23 +155,17 @@ impl Args {
         };
         Ok(selftest::run_pipeline(outcome, &mut model, plan, live, watch)?)
     }
-
-    /// Writes what was asked for, and tells people.
-    fn write(&self, outcome: &Outcome) -> Result<()> {
-        let json = self.json.as_deref();
-        console::emit_json(json, &outcome.report)?;
-        if let Some(path) = &self.junit {
-            artifact::atomic::write(path, selftest::junit(outcome).as_bytes())?;
-        }
-        if let Some(path) = &self.csv {
-            artifact::atomic::write(path, selftest::csv(&outcome.report).as_bytes())?;
-        }
-        console::say(json, &outcome.to_string())
-    }
 }
 
 fn read_report(path: &Path) -> Result<Report> {
     let json = std::fs::read(path).map_err(|e| artifact::Error::io(path, e))?;
+    if let Ok(broken) = serde_json::from_slice::<Broken>(&json) {
+        bail!(
+            "{}: of a self-test that could not run: {}\n  expected: the report of one that ran\n  help: name another",
+            path.display(),
+            broken.error()
+        );
+    }
     serde_json::from_slice(&json).map_err(|e| {
         anyhow!(
             "{}: not a report of self-test: {e}\n  expected: what `self-test --json FILE` writes\n  \

@@ -420,28 +420,36 @@ fn the_report_is_written_although_a_clock_cannot_be_put_back() {
     let scene = Scene::new(&signed::right());
     let board = board_with_clocks(&scene);
     let root = machine(&scene, &board);
+    let said = with_lost_clock(&scene, &root, &board, "--json=r.json");
+    assert!(said.contains("scaling_governor") && said.contains("every clock as it was"), "{said}");
+    assert_eq!(report(&scene.path("r.json"))["verdict"], "pass");
+    let governors = governor_files(&root, &board);
+    assert!(governors.len() > 2);
+    for file in &governors[1..] {
+        assert_eq!(std::fs::read_to_string(file).unwrap().trim(), "ondemand", "{}", file.display());
+    }
+}
+
+/// Runs a self-test that writes its report as `json` says, and of which the first governor is gone when it is to be put back;
+/// gives what it says.
+fn with_lost_clock(scene: &Scene, root: &Path, board: &boards::Board, json: &str) -> String {
     // The clocks are read back between the run and its end: where the first is read from, the run waits for us.
     let read = board.clocks.values().next().unwrap().read_file();
     let read = root.join(read.strip_prefix("/").unwrap());
     std::fs::remove_file(&read).unwrap();
     assert!(Command::new("mkfifo").arg(&read).status().unwrap().success());
     let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
-    command.args(["--state", "state"]).args(FIXED).args(["--duration", "100ms"]).current_dir(scene.folder());
+    command.args(["--state", "state"]).args(&FIXED[..6]).args(["--duration", "100ms", json]);
+    command.current_dir(scene.folder());
     let piped = std::process::Stdio::piped;
     let mut child = command.stdout(piped()).stderr(piped()).spawn().unwrap();
     let mut pipe = wait_for_reader(&read, &mut child);
-    let governors = governor_files(&root, &board);
-    std::fs::remove_file(&governors[0]).unwrap();
-    std::fs::create_dir(&governors[0]).unwrap();
+    let governor = governor_files(root, board).swap_remove(0);
+    std::fs::remove_file(&governor).unwrap();
+    std::fs::create_dir(&governor).unwrap();
     std::io::Write::write_all(&mut pipe, b"408000\n").unwrap();
     drop(pipe);
-    let said = code(&child.wait_with_output().unwrap(), 1);
-    assert!(said.contains("scaling_governor") && said.contains("every clock as it was"), "{said}");
-    assert_eq!(report(&scene.path("r.json"))["verdict"], "pass");
-    assert!(governors.len() > 2);
-    for file in &governors[1..] {
-        assert_eq!(std::fs::read_to_string(file).unwrap().trim(), "ondemand", "{}", file.display());
-    }
+    code(&child.wait_with_output().unwrap(), 1)
 }
 
 /// Opens a pipe for writing once `child` reads from it.
@@ -533,6 +541,55 @@ fn other_programs_read_the_verdict_as_junit_and_csv() {
     assert!(
         lines[1..].iter().all(|line| line.split(',').skip(1).all(|number| number.parse::<u64>().is_ok()))
     );
+}
+
+#[test]
+fn a_self_test_that_cannot_run_leaves_no_report_of_an_earlier_one() {
+    let scene = Scene::new(&signed::right());
+    let files =
+        ["--board", "host", "--keys", "keys", "--quick", "--json=r.json", "--junit=r.xml", "--csv=r.csv"];
+    let run = |bundle: &str| self_test(&scene, &[&[bundle], &files[..]].concat());
+    code(&run("squares.bundle"), 0);
+    assert_eq!(report(&scene.path("r.json"))["verdict"], "pass");
+    let said = code(&run("nowhere.bundle"), 1);
+    assert!(said.contains("nowhere.bundle"), "{said}");
+    let failed = report(&scene.path("r.json"));
+    assert_eq!((&failed["verdict"], &failed["board"]), (&"fail".into(), &"host".into()));
+    assert!(failed["error"].as_str().unwrap().contains("nowhere.bundle"), "{failed}");
+    let xml = std::fs::read_to_string(scene.path("r.xml")).unwrap();
+    assert!(xml.contains("errors=\"1\"") && xml.contains("<error message=\"nowhere.bundle"), "{xml}");
+    assert!(!scene.path("r.csv").exists(), "nothing was timed");
+    // It is told from a report when it is compared with.
+    let compare = ["squares.bundle", "--board", "host", "--keys", "keys", "--quick", "--compare", "r.json"];
+    let said = code(&self_test(&scene, &compare), 1);
+    assert!(
+        said.contains("r.json: of a self-test that could not run") && said.contains("nowhere.bundle"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_written_keeps_no_other_from_it() {
+    let scene = Scene::new(&signed::right());
+    let run = ["squares.bundle", "--board", "host", "--keys", "keys", "--quick"];
+    let files = ["--json", "/dev/full", "--junit", "/dev/full", "--csv", "r.csv"];
+    let output = self_test(&scene, &[&run[..], &files].concat());
+    let said = code(&output, 1);
+    assert!(said.contains("error: /dev/full") && said.contains("note: /dev/full"), "{said}");
+    assert!(std::fs::read_to_string(scene.path("r.csv")).unwrap().contains("total,"));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("verdict: pass"),
+        "people are told all the same"
+    );
+}
+
+#[test]
+fn clocks_that_cannot_be_put_back_are_told_of_also_where_the_report_cannot_be_written() {
+    let scene = Scene::new(&signed::right());
+    let board = board_with_clocks(&scene);
+    let root = machine(&scene, &board);
+    let said = with_lost_clock(&scene, &root, &board, "--json=/dev/full");
+    assert!(said.contains("every clock as it was") && said.contains("/dev/full"), "{said}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Judged, Outcome};
+use super::{Broken, Judged, Outcome};
 
 /// `outcome` as one test suite.
 pub fn junit(outcome: &Outcome) -> String {
@@ -32,6 +32,18 @@ pub fn junit(outcome: &Outcome) -> String {
     text + "</testsuite>\n"
 }
 
+/// A suite whose only test, the run itself, has an error.
+pub fn junit_of_broken(broken: &Broken) -> String {
+    let suite = escape(&format!("self-test {}", broken.board()));
+    let error = escape(broken.error());
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <testsuite name=\"{suite}\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\">\n  \
+         <testcase classname=\"{suite}\" name=\"run\"><error message=\"{error}\"/></testcase>\n\
+         </testsuite>\n"
+    )
+}
+
 /// Text that may stand in an attribute or between tags. Characters that XML has no way to write become `?`.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -52,6 +64,16 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_was_none_is_an_error() {
+        let xml = junit_of_broken(&Broken::new("rk3588", "a <b>"));
+        assert!(xml.contains("tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\""), "{xml}");
+        assert!(
+            xml.contains("classname=\"self-test rk3588\" name=\"run\"><error message=\"a &lt;b&gt;\"/>"),
+            "{xml}"
+        );
+    }
 
     #[test]
     fn what_xml_would_take_for_its_own_is_escaped() {

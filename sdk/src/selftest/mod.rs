@@ -3,6 +3,7 @@
 //! fails. Never changes the device's state.
 
 mod accuracy;
+mod broken;
 mod compare;
 mod csv;
 mod engine;
@@ -24,11 +25,12 @@ use crate::pipeline::{Note, Pinning};
 use crate::{Detector, Error, Image, Model};
 
 pub use accuracy::Accuracy;
+pub use broken::Broken;
 pub use compare::compare;
 pub use csv::csv;
 use engine::Engine;
 pub use engine::Npu;
-pub use junit::junit;
+pub use junit::{junit, junit_of_broken};
 pub use readings::{Clocks, FixedClock, Readings};
 pub use report::{Judged, Judgement, OneByOne, Outcome, PipelineRun, REPORT_SCHEMA, Report, Verdict};
 pub use stages::{Percentiles, Stages, Step};

@@ -150,6 +150,9 @@ impl Outcome {
 /// A report in one line: its verdict, and what it measured.
 pub fn summary(report: &Value) -> String {
     let verdict = report["verdict"].as_str().unwrap_or("no verdict");
+    if let Some(error) = report["error"].as_str() {
+        return format!("{verdict}: {error}");
+    }
     let ran = report["backend"].as_str().unwrap_or("an unknown backend");
     let why = report["fallback"].as_str().map_or_else(String::new, |why| format!(" because {why}"));
     let fps = report["fps"].as_f64().map_or_else(String::new, |fps| format!(", {fps:.1} fps"));
@@ -170,6 +173,12 @@ mod tests {
     fn a_summary_says_why_the_npu_did_not_run() {
         let report = serde_json::json!({"verdict": "fail", "backend": "tract", "fallback": "no runtime"});
         assert_eq!(summary(&report), "fail on tract because no runtime");
+    }
+
+    #[test]
+    fn a_summary_says_why_nothing_ran() {
+        let report = serde_json::json!({"board": "host", "verdict": "fail", "error": "no bundle"});
+        assert_eq!(summary(&report), "fail: no bundle");
     }
 
     #[test]
