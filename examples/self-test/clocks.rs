@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use boards::Clock;
@@ -18,9 +19,21 @@ const JOURNAL: &str = "run/repedge/clocks.json";
 /// Held by the program that changes clocks.
 const LOCK: &str = "run/repedge/clocks.lock";
 
+/// Held by the thread that changes clocks or puts them back, from what is written down to what is written into the clock, so that a
+/// signal in between finds both or neither. The thread that a signal ends the program from never gives it up.
+#[derive(Clone, Default)]
+struct Turn(Arc<Mutex<()>>);
+
+impl Turn {
+    fn wait(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Clocks that stay fixed for as long as this lives.
 pub struct FixedClocks {
     root: PathBuf,
+    turn: Turn,
     clocks: BTreeMap<String, Wanted>,
     /// Held until the clocks are as they were.
     lock: Option<File>,
@@ -52,6 +65,7 @@ impl FixedClocks {
     pub fn fix(clocks: &BTreeMap<String, Clock>, root: &Path) -> Result<Self> {
         let mut fixed = Self {
             root: root.into(),
+            turn: Turn::default(),
             clocks: BTreeMap::new(),
             lock: None,
             changes: Vec::new(),
@@ -80,7 +94,7 @@ impl FixedClocks {
             fixed.left.insert(change.file.clone());
             fixed.changes.push(change);
         }
-        undo_on_signals(root.into())?;
+        undo_on_signals(root.into(), fixed.turn.clone())?;
         for (name, clock) in clocks {
             let done = fixed.fix_one(clock);
             if let Err(error) = &done {
@@ -119,12 +133,17 @@ impl FixedClocks {
         }
         // Whatever comes of this, there is nothing left for dropping to do.
         self.changes.clear();
-        let failures = put_back(&self.root)?;
+        let failures = {
+            let _turn = self.turn.wait();
+            put_back(&self.root)?
+        };
         all_back(failures.into_iter().filter(|failure| !self.left.contains(&failure.change.file)))
     }
 
     /// Chooses governor and frequency, in this order, because frequencies can be set under some governors only.
     fn fix_one(&mut self, clock: &Clock) -> Result<()> {
+        let turn = self.turn.clone();
+        let _turn = turn.wait();
         let set_file = self.under_root(&clock.set_file());
         // A number only where the present governor takes one: then it is to be put back, after the governor.
         let frequency = fs::read_to_string(&set_file).ok().filter(|text| text.trim().parse::<u64>().is_ok());
@@ -161,6 +180,7 @@ impl FixedClocks {
 
 impl Drop for FixedClocks {
     fn drop(&mut self) {
+        let _turn = self.turn.wait();
         if self.lock.is_some()
             && !self.changes.is_empty()
             && let Err(error) = undo(&self.root)
@@ -241,19 +261,27 @@ fn undo(root: &Path) -> Result<()> {
     all_back(put_back(root)?.into_iter())
 }
 
-/// From here on, signals that end the program put the clocks back first.
-fn undo_on_signals(root: PathBuf) -> Result<()> {
+/// From here on, signals that end the program put the clocks back first, as soon as it is their `turn`.
+fn undo_on_signals(root: PathBuf, turn: Turn) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot catch signals")?;
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            if let Err(error) = undo(&root) {
-                console::note(format_args!("note: {error}"));
-            }
+            // Held until the program has ended.
+            let _turn = undo_last(&root, &turn);
             // As a shell reports a program that a signal ended.
             std::process::exit(128 + signal);
         }
     });
     Ok(())
+}
+
+/// Puts everything back when it is its `turn`, and gives that, for as long as nothing may be changed any more.
+fn undo_last<'t>(root: &Path, turn: &'t Turn) -> MutexGuard<'t, ()> {
+    let turn = turn.wait();
+    if let Err(error) = undo(root) {
+        console::note(format_args!("note: {error}"));
+    }
+    turn
 }
 
 fn open_lock(root: &Path) -> Result<File> {
@@ -272,4 +300,32 @@ fn write(file: &Path, value: &str) -> Result<()> {
         file.write_all(value.as_bytes())
     });
     written.map_err(|e| anyhow!("cannot write {value} into {}: {e}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_while_a_clock_is_changed_finds_it_changed_and_lets_nothing_be_changed_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, file) = (folder.path(), folder.path().join("sys/governor"));
+        fs::create_dir_all(root.join("sys")).unwrap();
+        fs::create_dir_all(root.join(JOURNAL).parent().unwrap()).unwrap();
+        fs::write(&file, "ondemand").unwrap();
+        let turn = Turn::default();
+        std::thread::scope(|scope| {
+            let changing = turn.wait();
+            let signal = scope.spawn(|| {
+                let _last = undo_last(root, &turn);
+                assert!(turn.0.try_lock().is_err(), "nothing may be changed any more");
+            });
+            record(root, &[Change { file: file.clone(), was: "ondemand".into() }]).unwrap();
+            write(&file, "userspace").unwrap();
+            drop(changing);
+            signal.join().unwrap();
+        });
+        assert_eq!(fs::read_to_string(&file).unwrap(), "ondemand");
+        assert!(!root.join(JOURNAL).exists());
+    }
 }
