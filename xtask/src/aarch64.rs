@@ -19,6 +19,8 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Comes with every arm64 package of Debian, and is what emulated programs are started by.
 const LOADER: &str = "/lib/ld-linux-aarch64.so.1";
 const VENDOR_PINS: &str = "toolchains/rknpu.toml";
+/// What ships to boards, and what it is tested with.
+const PACKAGES: [&str; 5] = ["artifact", "kernels", "rknn-sys", "repedge", "stand-in"];
 /// Frames of the soak test, which runs ten times as many where nothing is emulated.
 const SOAK_FRAMES: (&str, &str) = ("REPEDGE_SOAK_FRAMES", "10000");
 
@@ -38,14 +40,9 @@ pub fn test(workspace: &Workspace) -> Result<()> {
     let rust = provide()?;
     let vendor = provide_vendor_runtime(workspace)?;
     let mut suites = cargo(workspace, rust)?;
-    for package in ["artifact", "kernels", "rknn-sys", "repedge", "stand-in"] {
-        suites.args(["--package", package]);
-    }
-    suites.arg("--no-fail-fast");
-    suites.args(["--lib", "--tests"]);
+    suites.args(["--no-fail-fast", "--lib", "--tests"]);
     let mut real = cargo(workspace, rust)?;
-    real.args(["--package", "rknn-sys", "--test", "vendor_runtime"]);
-    real.args(["--package", "repedge", "--test", "rknn_vendor", "--", "--ignored"]);
+    real.args(["--test", "vendor_runtime", "--test", "rknn_vendor", "--", "--ignored"]);
     real.env("REPEDGE_VENDOR_RKNN", vendor);
     run_all([suites, real])
 }
@@ -80,9 +77,10 @@ fn provide() -> Result<Rust> {
     rust::find(TARGET).context("no Rust for aarch64, even after the installation")
 }
 
-/// `cargo test` for the target.
+/// `cargo test` for the target, always of all packages: of some alone it would compile them anew, with fewer features.
 fn cargo(workspace: &Workspace, rust: Rust) -> Result<Command> {
     let mut command = rust.cargo(workspace, "test")?;
+    command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
     // Tests are run once on an emulator: compiling fast matters more than code that is fast.
     command.args(["--locked", "--target", TARGET, "--config", "profile.dev.package.\"*\".opt-level=1"]);
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
