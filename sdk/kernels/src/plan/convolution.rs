@@ -15,8 +15,8 @@ use crate::simd::winograd::{self, Filtering, GROUP, TILE, Winograd};
 const CACHE: usize = 96 * 1024;
 /// Fewest tiles of an item, so that weights are used often enough for each time they are read.
 const MIN_TILES: usize = 18;
-/// Items for each thread, if the image is large enough: the last to finish is waited for.
-const SHARES: usize = 4;
+/// Items for each of several threads, if the image is large enough: the last to finish is waited for.
+const SHARES: usize = 8;
 /// What a product of Winograd's filtering costs against one of a direct convolution, transforms included.
 const OVERHEAD: f64 = 1.5;
 /// Fewest tiles for which the many weights of stride 2 are worth reading.
@@ -92,10 +92,20 @@ pub fn tile_bounds(output: View, positions: usize, position: usize, threads: Non
 /// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread.
 fn divide(total: usize, most: usize, least: usize, threads: NonZero<usize>) -> Vec<usize> {
     let threads = threads.get();
-    let shares = (SHARES * threads).min(total / least).max(1);
-    let parts = total.div_ceil(most.max(least)).max(shares);
-    let parts = parts.next_multiple_of(threads).min(total.max(1));
+    let shares = if threads == 1 { 1 } else { (SHARES * threads).min(total / least) };
+    let fewest = total.div_ceil(most.max(least)).max(shares).max(1).next_multiple_of(threads);
+    let parts = most_even(total, (fewest..2 * fewest).step_by(threads)).unwrap_or(fewest).min(total.max(1));
     (0..=parts).map(|part| part * total / parts).collect()
+}
+
+/// The first number of parts whose largest is least above the average: threads that take turns end together.
+fn most_even(total: usize, mut parts: impl Iterator<Item = usize>) -> Option<usize> {
+    let first = parts.next()?;
+    let better = |best: usize, next: usize| {
+        let largest = |parts: usize| total.div_ceil(parts) * parts;
+        if largest(next) < largest(best) { next } else { best }
+    };
+    Some(parts.fold(first, better))
 }
 
 impl Filtering {

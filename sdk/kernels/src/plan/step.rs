@@ -11,7 +11,7 @@ use crate::Unsupported;
 use crate::layout::{Kind, View};
 use crate::network::{Activation, Network, Node, Operator, Value, Windows};
 use crate::simd::convert::{Pack, PackItem, Unpack, UnpackItem};
-use crate::simd::elementwise::{self, Elementwise};
+use crate::simd::elementwise::{self, Elementwise, Slice};
 use crate::simd::int8::convert::{self, Source};
 use crate::simd::int8::elementwise::Function;
 use crate::simd::pixel::{Codes, Reals};
@@ -130,7 +130,7 @@ impl Step {
             Self::Pack(pack, _) => pack.output.shape.height.div_ceil(PACKED_ROWS),
             Self::Convolution(Planned::Direct(conv)) => conv.items.len(),
             Self::Convolution(Planned::Winograd(conv)) => conv.bounds.len() - 1,
-            Self::Elementwise(step) => step.output.blocks(),
+            Self::Elementwise(step) => Slice::count(step.output.blocks()),
             Self::MaxPool(step) => step.output.blocks(),
             Self::Upsample(step) => step.output.blocks(),
             Self::Unpack(step, _) => step.input.blocks(),
@@ -162,7 +162,10 @@ impl Step {
             Self::Convolution(Planned::Winograd(conv)) => {
                 isa.run(winograd::Item { conv, item, memory, scratch });
             }
-            Self::Elementwise(step) => isa.run(elementwise::Item { step, block: item, memory }),
+            Self::Elementwise(step) => {
+                let slice = Slice::of(item, step.output.shape.pixels());
+                isa.run(elementwise::Item { step, slice, memory });
+            }
             Self::MaxPool(step) => {
                 isa.run(pool::Item { step, block: item, memory, scratch, pixel: PhantomData::<Reals> });
             }

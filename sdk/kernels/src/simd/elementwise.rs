@@ -1,5 +1,7 @@
-//! Sums, activations and copies that could not be made part of a convolution. Bound by memory: one pass, a block of
+//! Sums, activations and copies that could not be made part of a convolution. Bound by memory: one pass, a slice of a block of
 //! channels an item.
+
+use std::ops::Range;
 
 use super::epilogue::activate;
 use super::memory::Memory;
@@ -20,12 +22,37 @@ pub struct Elementwise {
     pub output: View,
 }
 
-/// One block of channels.
+/// Slices of a block: some images have a single block, which threads share.
+const SLICES: usize = 4;
+
+/// Some pixels of a block of channels.
+#[derive(Debug)]
+pub struct Slice {
+    /// Which block.
+    pub block: usize,
+    /// Which of its pixels.
+    pub pixels: Range<usize>,
+}
+
+impl Slice {
+    /// How many there are of so many blocks.
+    pub fn count(blocks: usize) -> usize {
+        blocks * SLICES
+    }
+
+    /// The one with this number, of blocks with so many pixels.
+    pub fn of(number: usize, pixels: usize) -> Self {
+        let (block, slice) = (number / SLICES, number % SLICES);
+        Self { block, pixels: slice * pixels / SLICES..(slice + 1) * pixels / SLICES }
+    }
+}
+
+/// One slice.
 pub struct Item<'a> {
     /// What is done.
     pub step: &'a Elementwise,
-    /// Which block.
-    pub block: usize,
+    /// Which slice.
+    pub slice: Slice,
     /// Where the images lie.
     pub memory: Memory<'a>,
 }
@@ -33,12 +60,12 @@ pub struct Item<'a> {
 impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let step = self.step;
-        let from = self.memory.at(step.input.block(self.block));
-        let plus = step.plus.map(|view| self.memory.at(view.block(self.block)));
-        let to = self.memory.at(step.output.block(self.block));
-        for pixel in 0..step.output.shape.pixels() {
-            // SAFETY: a pixel of each image; only this item writes this block.
+        let (step, Slice { block, pixels }) = (self.step, self.slice);
+        let from = self.memory.at(step.input.block(block));
+        let plus = step.plus.map(|view| self.memory.at(view.block(block)));
+        let to = self.memory.at(step.output.block(block));
+        for pixel in pixels {
+            // SAFETY: a pixel of each image; only this item writes this slice.
             unsafe {
                 let value = simd.load(from.add(pixel * BLOCK));
                 let value = match plus {

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use crate::layout::View;
 use crate::network::{IntegerConvolution, Windows};
 use crate::simd::Isa;
+use crate::simd::elementwise::Slice;
 use crate::simd::int8::convert::{Pack, PackItem, Planes, Unpack, UnpackItem};
 use crate::simd::int8::direct::{self, Direct};
 use crate::simd::int8::elementwise::{self, Elementwise, Function};
@@ -88,7 +89,10 @@ impl Step {
             }
             Self::Direct(conv) => isa.run_on_bytes(direct::Item { conv, item, memory }),
             Self::Winograd(conv) => isa.run(winograd::Item { conv, item, memory, scratch }),
-            Self::Elementwise(step) => isa.run(elementwise::Item { step, block: item, memory }),
+            Self::Elementwise(step) => {
+                let slice = Slice::of(item, step.output.shape.pixels());
+                isa.run(elementwise::Item { step, slice, memory });
+            }
             Self::MaxPool(step) => {
                 isa.run(pool::Item { step, block: item, memory, scratch, pixel: PhantomData::<Codes> });
             }

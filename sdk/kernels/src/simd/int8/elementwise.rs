@@ -1,9 +1,12 @@
-//! Tables, sums and real values of stored values that could not be made part of a convolution. One pass, a block of channels an
-//! item; tables are looked up lane by lane.
+//! Tables, sums and real values of stored values that could not be made part of a convolution. One pass, a slice of a block of
+//! channels an item; tables are looked up lane by lane.
+
+use std::ops::Range;
 
 use super::LANES;
 use crate::layout::{BLOCK, View};
 use crate::network::Quant;
+use crate::simd::elementwise::Slice;
 use crate::simd::memory::Memory;
 use crate::simd::{Kernel, Simd};
 
@@ -56,18 +59,18 @@ pub struct Elementwise {
 }
 
 impl Elementwise {
-    /// Blocks of stored values, on either side.
+    /// Slices of blocks of stored values, on either side.
     pub fn items(&self) -> usize {
-        self.output.shape.channels.div_ceil(LANES)
+        Slice::count(self.output.shape.channels.div_ceil(LANES))
     }
 }
 
-/// One block of channels.
+/// One slice.
 pub struct Item<'a> {
     /// What is done.
     pub step: &'a Elementwise,
-    /// Which block.
-    pub block: usize,
+    /// Which slice.
+    pub slice: Slice,
     /// Where the images lie.
     pub memory: Memory<'a>,
 }
@@ -76,8 +79,8 @@ impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let step = self.step;
-        let place = |view: View| self.memory.at(view.block(self.block));
-        // SAFETY: images of one size, of whose output only this item writes this block.
+        let place = |view: View| self.memory.at(view.block(self.slice.block));
+        // SAFETY: images of one size, of whose output only this item writes this slice.
         unsafe {
             match &step.function {
                 Function::Map(table) => {
@@ -97,8 +100,8 @@ impl Kernel for Item<'_> {
 }
 
 impl Item<'_> {
-    fn pixels(&self) -> usize {
-        self.step.output.shape.pixels()
+    fn pixels(&self) -> Range<usize> {
+        self.slice.pixels.clone()
     }
 
     /// Looks every value up.
@@ -107,11 +110,11 @@ impl Item<'_> {
     /// Both must be blocks of the output's size.
     #[inline(always)]
     unsafe fn map<S: Simd>(&self, table: &[i8; 256], from: *const u8, to: *mut u8) {
-        let values = self.pixels() * LANES;
-        // SAFETY: a block of so many values, for which the caller vouches.
-        let from = unsafe { std::slice::from_raw_parts(from, values) };
+        let (first, values) = (self.pixels().start * LANES, self.pixels().len() * LANES);
+        // SAFETY: the slice of a block, for which the caller vouches.
+        let from = unsafe { std::slice::from_raw_parts(from.add(first), values) };
         // SAFETY: as above.
-        let to = unsafe { std::slice::from_raw_parts_mut(to, values) };
+        let to = unsafe { std::slice::from_raw_parts_mut(to.add(first), values) };
         for (to, from) in to.iter_mut().zip(from) {
             let code = S::BYTES.code(*from).cast_unsigned();
             *to = S::BYTES.byte(table[usize::from(code)]);
@@ -134,7 +137,7 @@ impl Item<'_> {
         let bounds = to.bounds();
         let (low, high) = (simd.splat(bounds[0]), simd.splat(bounds[1]));
         let (scale, zero_point) = (simd.splat(to.scale), simd.splat_i32(to.zero_point + S::BYTES.offset));
-        for pixel in 0..self.pixels() {
+        for pixel in self.pixels() {
             // SAFETY: a pixel of each block, for which the caller vouches.
             unsafe {
                 let first = reals(simd, from[0].add(pixel * LANES), quants[0]);
@@ -155,8 +158,8 @@ impl Item<'_> {
     /// `from` must be a block of the output's size.
     #[inline(always)]
     unsafe fn real<S: Simd>(&self, simd: S, from: *const u8, quant: Quant) {
-        let to = super::direct::target(self.memory, self.step.output, self.block, 0, BLOCK);
-        for pixel in 0..self.pixels() {
+        let to = super::direct::target(self.memory, self.step.output, self.slice.block, 0, BLOCK);
+        for pixel in self.pixels() {
             // SAFETY: a pixel of each block, for which the caller vouches.
             unsafe {
                 let [first, second] = reals(simd, from.add(pixel * LANES), quant);
@@ -175,10 +178,10 @@ impl Item<'_> {
     #[inline(always)]
     unsafe fn quantize<S: Simd>(&self, factor: f32, zero_point: i16, to: *mut u8) {
         let input = self.step.input;
-        let first = LANES / BLOCK * self.block;
+        let first = LANES / BLOCK * self.slice.block;
         for (half, block) in (first..input.blocks().min(first + LANES / BLOCK)).enumerate() {
             let from = self.memory.at(input.block(block)).cast_const().cast::<[f32; BLOCK]>();
-            for pixel in 0..self.pixels() {
+            for pixel in self.pixels() {
                 // SAFETY: a pixel of each block, for which the caller vouches.
                 unsafe {
                     let to = to.add(pixel * LANES + half * BLOCK).cast::<[u8; BLOCK]>();
