@@ -61,10 +61,17 @@ impl<'a, T: Copy> Plane<'a, T> {
         }
     }
 
-    /// Over blocks of any other number of channels, such as all of an output: cells that far apart share no instruction.
-    fn scan_far_apart<R: Real<T>>(&self, real: &R, threshold: R::Threshold, hit: impl FnMut(usize)) {
-        let above = |cell: &usize| real.above(self.values[cell * self.block + self.lane], threshold);
-        (0..self.cells).filter(above).for_each(hit);
+    /// Over blocks of any other number of channels, such as all of an output: cells that far apart share no instruction, so their
+    /// values are gathered first and looked at as a plane of their own.
+    fn scan_far_apart<R: Real<T>>(&self, real: &R, threshold: R::Threshold, mut hit: impl FnMut(usize)) {
+        let mut gathered = [R::LOWEST; GROUP];
+        for first in (0..self.cells).step_by(GROUP) {
+            let cells = GROUP.min(self.cells - first);
+            let far_apart = self.values[first * self.block + self.lane..].iter().step_by(self.block);
+            gathered[..cells].iter_mut().zip(far_apart).for_each(|(to, from)| *to = *from);
+            let near = Plane { values: &gathered[..cells], lane: 0, block: 1, cells };
+            near.scan::<R, 1>(real, threshold, |cell| hit(first + cell));
+        }
     }
 }
 
