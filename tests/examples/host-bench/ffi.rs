@@ -24,6 +24,7 @@ pub struct PlainBox {
 }
 
 /// What `plain_decode` needs to know of the outputs.
+#[derive(Clone, Copy)]
 pub struct Heads<'a> {
     /// 255 planes for each of the strides 8, 16 and 32.
     pub stored: [&'a [i8]; 3],
@@ -33,6 +34,8 @@ pub struct Heads<'a> {
     pub zero_point: i32,
     /// Width and height of nine anchors.
     pub anchors: &'a [f32; 18],
+    /// The lowest stored objectness that is made real.
+    pub least_objectness: i8,
     pub confidence: f32,
     pub iou: f32,
 }
@@ -46,6 +49,7 @@ type Decode = unsafe extern "C" fn(
     f32,
     i32,
     *const f32,
+    i32,
     f32,
     f32,
     *mut PlainBox,
@@ -122,6 +126,7 @@ impl Plain {
                 heads.scale,
                 heads.zero_point,
                 heads.anchors.as_ptr(),
+                heads.least_objectness.into(),
                 heads.confidence,
                 heads.iou,
                 found.as_mut_ptr(),

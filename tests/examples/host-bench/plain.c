@@ -98,8 +98,9 @@ static float overlap(const Box *a, const Box *b) {
 }
 
 /* Decodes three heads of 3 x (5 + classes) planes, YOLOv5's; gives the number of boxes left in `kept` of `room`. */
+/* Cells whose stored objectness is below `least` are passed over before anything is made real; -128 passes over none. */
 int plain_decode(const int8_t *const heads[3], int side, int classes, float scale, int zero_point, const float *anchors,
-                 float confidence, float iou, Box *found, Box *kept, int room) {
+                 int least, float confidence, float iou, Box *found, Box *kept, int room) {
     int count = 0;
     for (int head = 0; head < 3; head++) {
         int stride = 8 << head, cells = side / stride, plane = cells * cells;
@@ -109,6 +110,7 @@ int plain_decode(const int8_t *const heads[3], int side, int classes, float scal
             for (int y = 0; y < cells; y++) {
                 for (int x = 0; x < cells; x++) {
                     const int8_t *cell = base + y * cells + x;
+                    if (cell[4 * plane] < least) continue;
                     float objectness = sigmoid(real(cell[4 * plane], scale, zero_point));
                     if (objectness <= confidence) continue;
                     int best = 0;
