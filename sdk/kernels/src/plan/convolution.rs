@@ -9,7 +9,7 @@ use crate::layout::{BLOCK, View};
 use crate::network::{Convolution, Windows};
 use crate::simd::direct::{Direct, Run};
 use crate::simd::tile::Tap;
-use crate::simd::winograd::{self, Filtering, GROUP, TILE, Winograd};
+use crate::simd::winograd::{self, Filtering, GROUP, LargeStride1, Scheme as _, Stride1, Stride2, Winograd};
 
 /// Floats of an item's data that stay in L2 beside the rest: 384 KB of 512.
 const CACHE: usize = 96 * 1024;
@@ -19,6 +19,11 @@ const MIN_TILES: usize = 18;
 const SHARES: usize = 8;
 /// What a product of Winograd's filtering costs against one of a direct convolution, transforms included.
 const OVERHEAD: f64 = 1.5;
+/// The same of large tiles, whose weights and patches are nearly twice as many: *measured* on Zen 3, they pay where few tiles reach
+/// over the border, by 1 to 14 % from 160 rows on; at 80 rows and below they would cost 3 to 30 %.
+const OVERHEAD_LARGE: f64 = 1.8;
+/// Most blocks of input channels for which it is no more.
+const MAX_BLOCKS_LARGE: usize = 4;
 /// Fewest tiles for which the many weights of stride 2 are worth reading.
 const MIN_TILES_STRIDE_2: usize = 64;
 /// Fewest blocks of input channels for which products of stride 2 outweigh its transforms.
@@ -52,7 +57,7 @@ pub fn plan(
             filtering,
             pad: conv.windows.pad,
             bounds: tile_bounds(
-                output,
+                tiles(output, filtering.tile()),
                 filtering.positions(),
                 (input.blocks() + output.blocks().min(GROUP)) * BLOCK,
                 threads,
@@ -67,26 +72,28 @@ fn filtering(conv: &Convolution, input: View, output: View) -> Option<Filtering>
     if conv.windows.kernel != [3, 3] {
         return None;
     }
-    let filtering = match conv.windows.stride {
-        [1, 1] => Filtering::Stride1,
-        [2, 2] => Filtering::Stride2,
-        _ => return None,
+    let large = tiles(output, Stride2::TILE) >= MIN_TILES_STRIDE_2;
+    let candidates: &[Filtering] = match conv.windows.stride {
+        [1, 1] if input.shape.blocks() > MAX_BLOCKS_LARGE => &[Filtering::Stride1],
+        [1, 1] => &[Filtering::Stride1, Filtering::LargeStride1],
+        [2, 2] if large && input.shape.blocks() >= MIN_BLOCKS_STRIDE_2 => &[Filtering::Stride2],
+        _ => &[],
     };
-    let tiles = tiles(output);
+    let costs = candidates.iter().map(|&filtering| (filtering.cost(output), filtering));
+    let (cost, filtering) = costs.min_by(|a, b| a.0.total_cmp(&b.0))?;
     #[expect(clippy::cast_precision_loss, reason = "counts of pixels are small")]
-    let pays = (tiles * filtering.positions()) as f64 * OVERHEAD < (output.shape.pixels() * 9) as f64;
-    let large = tiles >= MIN_TILES_STRIDE_2 && input.shape.blocks() >= MIN_BLOCKS_STRIDE_2;
-    (pays && (filtering == Filtering::Stride1 || large)).then_some(filtering)
+    let pays = cost < (output.shape.pixels() * 9) as f64;
+    pays.then_some(filtering)
 }
 
-/// Number of tiles of an image.
-pub fn tiles(output: View) -> usize {
-    output.shape.height.div_ceil(TILE) * output.shape.width.div_ceil(TILE)
+/// Number of tiles of an image, which have so many rows and columns.
+pub fn tiles(output: View, side: usize) -> usize {
+    output.shape.height.div_ceil(side) * output.shape.width.div_ceil(side)
 }
 
 /// First tiles of items, and the end of the last; a position of a tile takes so many floats.
-pub fn tile_bounds(output: View, positions: usize, position: usize, threads: NonZero<usize>) -> Vec<usize> {
-    divide(tiles(output), CACHE / (positions * position), MIN_TILES, threads)
+pub fn tile_bounds(tiles: usize, positions: usize, position: usize, threads: NonZero<usize>) -> Vec<usize> {
+    divide(tiles, CACHE / (positions * position), MIN_TILES, threads)
 }
 
 /// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread.
@@ -109,12 +116,31 @@ fn most_even(total: usize, mut parts: impl Iterator<Item = usize>) -> Option<usi
 }
 
 impl Filtering {
+    /// Rows and columns of outputs of a tile.
+    pub fn tile(self) -> usize {
+        match self {
+            Self::Stride1 => Stride1::TILE,
+            Self::LargeStride1 => LargeStride1::TILE,
+            Self::Stride2 => Stride2::TILE,
+        }
+    }
+
     /// Products of a tile.
     pub fn positions(self) -> usize {
-        match self {
-            Self::Stride1 => 36,
-            Self::Stride2 => 81,
-        }
+        let side = match self {
+            Self::Stride1 => Stride1::SIDE,
+            Self::LargeStride1 => LargeStride1::SIDE,
+            Self::Stride2 => Stride2::SIDE,
+        };
+        side * side
+    }
+
+    /// Products of a direct convolution that take as long, for each input and output channel.
+    fn cost(self, output: View) -> f64 {
+        let overhead = if self == Self::LargeStride1 { OVERHEAD_LARGE } else { OVERHEAD };
+        #[expect(clippy::cast_precision_loss, reason = "counts of pixels are small")]
+        let products = (tiles(output, self.tile()) * self.positions()) as f64;
+        products * overhead
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::layout::BLOCK;
 use crate::network::Convolution;
-use crate::simd::winograd::{Filtering, GROUP, Scheme, Stride1, Stride2};
+use crate::simd::winograd::{Filtering, GROUP, LargeStride1, Scheme, Stride1, Stride2};
 
 /// Output channels as kernels take them: the first of each pair of blocks, and how many lanes it has.
 fn pairs(channels: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -42,12 +42,16 @@ pub fn direct(conv: &Convolution, channels: usize) -> Vec<f32> {
 /// For [`crate::simd::winograd`]: group, position, pair of blocks, input channel, output channel.
 pub fn winograd(conv: &Convolution, channels: usize, filtering: Filtering) -> Vec<f32> {
     match filtering {
-        Filtering::Stride1 => transformed::<Stride1, { Stride1::SIDE }>(conv, channels),
-        Filtering::Stride2 => transformed::<Stride2, { Stride2::SIDE }>(conv, channels),
+        Filtering::Stride1 => transformed::<Stride1, _, _>(conv, channels),
+        Filtering::LargeStride1 => transformed::<LargeStride1, _, _>(conv, channels),
+        Filtering::Stride2 => transformed::<Stride2, _, _>(conv, channels),
     }
 }
 
-fn transformed<F: Scheme<N>, const N: usize>(conv: &Convolution, channels: usize) -> Vec<f32> {
+fn transformed<F: Scheme<N, T>, const N: usize, const T: usize>(
+    conv: &Convolution,
+    channels: usize,
+) -> Vec<f32> {
     let inputs = channels.div_ceil(BLOCK) * BLOCK;
     let lanes = conv.bias.len().div_ceil(BLOCK) * BLOCK;
     let mut packed = vec![0.0; N * N * inputs * lanes];
@@ -59,7 +63,7 @@ fn transformed<F: Scheme<N>, const N: usize>(conv: &Convolution, channels: usize
             for input in 0..channels {
                 let start = (output * channels + input) * 9;
                 let kernel: [f64; 9] = std::array::from_fn(|tap| f64::from(conv.weights[start + tap]));
-                for (position, weight) in transform::<F, N>(&kernel).into_iter().enumerate() {
+                for (position, weight) in transform::<F, N, T>(&kernel).into_iter().enumerate() {
                     let pair = (position * group_lanes + first - group) * inputs;
                     packed[pair + input * width + output - first] = weight;
                 }
@@ -70,7 +74,7 @@ fn transformed<F: Scheme<N>, const N: usize>(conv: &Convolution, channels: usize
 }
 
 /// The weights at each position, rows first.
-fn transform<F: Scheme<N>, const N: usize>(kernel: &[f64; 9]) -> Vec<f32> {
+fn transform<F: Scheme<N, T>, const N: usize, const T: usize>(kernel: &[f64; 9]) -> Vec<f32> {
     let mut positions = Vec::with_capacity(N * N);
     for rows in F::WEIGHTS {
         let line: [f64; 3] =

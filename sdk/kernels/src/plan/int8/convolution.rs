@@ -10,7 +10,7 @@ use crate::plan::Machine;
 use crate::plan::convolution::{items, tile_bounds, tiles};
 use crate::simd::int8::direct::{Direct, Taps};
 use crate::simd::int8::tile::{Channels, HALF, QUAD};
-use crate::simd::int8::winograd::{self, LIMIT, POSITIONS, Winograd};
+use crate::simd::int8::winograd::{self, LIMIT, POSITIONS, TILE, Winograd};
 use crate::simd::int8::{LANES, PER_FLOAT, epilogue};
 use crate::simd::integers::Bytes;
 use crate::simd::tile::Tap;
@@ -38,7 +38,7 @@ pub fn plan(conv: &IntegerConvolution, input: View, output: View, Machine { isa,
             pad: conv.windows.pad,
             border: bytes.byte(conv.zero_point),
             channels: winograd::channels(input.blocks()),
-            bounds: tile_bounds(output, POSITIONS, position, threads),
+            bounds: tile_bounds(tiles(output, TILE), POSITIONS, position, threads),
         });
     }
     let (sets, items) = items(conv.windows, input, output, threads);
@@ -139,7 +139,7 @@ fn filtering_pays(conv: &IntegerConvolution, input: View, output: View, bytes: B
     let quads = input.shape.channels.div_ceil(4);
     let direct = DIRECT * bytes.quad_cost * quads * outputs;
     let plain = conv.windows.kernel == [3, 3] && conv.windows.stride == [1, 1];
-    plain && tiles(output) * 16 * filtering < output.shape.pixels() * direct
+    plain && tiles(output, TILE) * 16 * filtering < output.shape.pixels() * direct
 }
 
 /// Whether the sums of every output channel stay below the filtering's limit, whatever is stored.

@@ -17,11 +17,13 @@ use super::epilogue::{self, Ending};
 use super::tile::{self, Channels, Job, Pairs, Start, Store};
 use crate::layout::{BLOCK, Kind, Shape, View};
 use crate::simd::memory::Memory;
-use crate::simd::winograd::{PANEL, TILE, tiles_of};
+use crate::simd::winograd::{PANEL, tiles_of};
 use crate::simd::{Kernel, Simd};
 
 /// Rows and columns of a patch.
 pub const SIDE: usize = 6;
+/// Rows and columns of outputs of a tile.
+pub const TILE: usize = 4;
 /// Floats of a pixel.
 const PIXEL: usize = Kind::Stored.floats();
 /// Products of a tile.

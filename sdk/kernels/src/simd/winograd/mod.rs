@@ -1,8 +1,8 @@
 //! 3×3 convolutions with fewer multiplications: Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308), for
-//! strides of 1 and 2. A tile of 4×4 outputs is computed from a patch of N×N inputs in N² products instead of 144.
+//! strides of 1 and 2. A tile of T×T outputs, 4×4 or 6×6, is computed from a patch of N×N inputs in N² products instead of 9T².
 //!
 //! Blocking: an item is a range of tiles, as many as keep the transformed patches in L2, in panels of six. Of a panel and a
-//! block of channels all N² positions lie together (7 or 16 KB), so that transforms write and read in L1 and in few pages.
+//! block of channels all N² positions lie together (7, 12 or 16 KB), so that transforms write and read in L1 and in few pages.
 //! Each position is a matrix product (tiles × input channels × output channels) by the same micro-kernel as a 1×1
 //! convolution, whose weights stay in L1 from panel to panel; products of at most 64 output channels at a time are
 //! transformed back at once, from L2, through bias, activation and sum. Patches that reach over the border are copied into a
@@ -11,7 +11,7 @@
 
 mod scheme;
 
-pub use scheme::{Scheme, Stride1, Stride2};
+pub use scheme::{LargeStride1, Scheme, Stride1, Stride2};
 
 use super::epilogue::activate;
 use super::memory::Memory;
@@ -20,8 +20,6 @@ use super::{BLOCK, Kernel, Simd};
 use crate::layout::{Shape, View};
 use crate::network::Activation;
 
-/// Rows and columns of outputs of a tile.
-pub const TILE: usize = 4;
 /// Blocks of output channels that are transformed back together.
 pub const GROUP: usize = 8;
 /// Tiles of a panel: the pixels of the micro-kernel.
@@ -32,6 +30,8 @@ pub const PANEL: usize = tile::PIXELS;
 pub enum Filtering {
     /// [`Stride1`].
     Stride1,
+    /// [`LargeStride1`].
+    LargeStride1,
     /// [`Stride2`].
     Stride2,
 }
@@ -81,8 +81,9 @@ impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         match self.conv.filtering {
-            Filtering::Stride1 => self.compute::<S, Stride1, { Stride1::SIDE }>(simd),
-            Filtering::Stride2 => self.compute::<S, Stride2, { Stride2::SIDE }>(simd),
+            Filtering::Stride1 => self.compute::<S, Stride1, _, _>(simd),
+            Filtering::LargeStride1 => self.compute::<S, LargeStride1, _, _>(simd),
+            Filtering::Stride2 => self.compute::<S, Stride2, _, _>(simd),
         }
     }
 }
@@ -114,7 +115,7 @@ pub fn tiles_of(panel: usize, panels: usize, tiles: usize) -> std::ops::Range<us
 
 impl Item<'_> {
     #[inline(always)]
-    fn compute<S: Simd, F: Scheme<N>, const N: usize>(&self, simd: S) {
+    fn compute<S: Simd, F: Scheme<N, T>, const N: usize, const T: usize>(&self, simd: S) {
         let conv = self.conv;
         let tiles = conv.bounds[self.item + 1] - conv.bounds[self.item];
         let (blocks, outputs) = (conv.input.shape.blocks(), conv.output.shape.blocks());
@@ -124,7 +125,7 @@ impl Item<'_> {
         let start = self.memory.at(self.scratch + used);
         let products = Panels { start, blocks: outputs.min(GROUP), positions };
         for panel in 0..panels {
-            self.forward::<S, F, N>(simd, patches, panel, tiles_of(panel, panels, tiles));
+            self.forward::<S, F, N, T>(simd, patches, panel, tiles_of(panel, panels, tiles));
         }
         for first in (0..outputs).step_by(GROUP) {
             let group = first..(first + GROUP).min(outputs);
@@ -132,7 +133,7 @@ impl Item<'_> {
                 self.multiply(simd, position, group.clone(), patches, products, tiles);
             }
             for panel in 0..panels {
-                self.backward::<S, F, N>(
+                self.backward::<S, F, N, T>(
                     simd,
                     group.clone(),
                     products,
@@ -145,15 +146,15 @@ impl Item<'_> {
 
     /// Row and column of a tile of the item.
     #[inline(always)]
-    fn place(&self, tile: usize) -> [usize; 2] {
-        let columns = self.conv.output.shape.width.div_ceil(TILE);
+    fn place<const T: usize>(&self, tile: usize) -> [usize; 2] {
+        let columns = self.conv.output.shape.width.div_ceil(T);
         let tile = self.conv.bounds[self.item] + tile;
         [tile / columns, tile % columns]
     }
 
     /// Transforms the patches of a panel.
     #[inline(always)]
-    fn forward<S: Simd, F: Scheme<N>, const N: usize>(
+    fn forward<S: Simd, F: Scheme<N, T>, const N: usize, const T: usize>(
         &self,
         simd: S,
         patches: Panels,
@@ -165,7 +166,7 @@ impl Item<'_> {
         let mut copy = [[[0.0_f32; BLOCK]; N]; N];
         for block in 0..input.shape.blocks() {
             for (at, tile) in tiles.clone().enumerate() {
-                let [row, column] = self.place(tile).map(|at| at * F::STEP);
+                let [row, column] = self.place::<T>(tile).map(|at| at * F::STEP);
                 let inside = row >= pad[0]
                     && column >= pad[1]
                     && row - pad[0] + N <= height
@@ -177,10 +178,10 @@ impl Item<'_> {
                     if inside {
                         let pixel = (row - pad[0]) * width + column - pad[1];
                         let from = self.memory.at(input.block(block) + pixel * BLOCK);
-                        transform::<S, F, N>(simd, from, width * BLOCK, to);
+                        transform::<S, F, N, T>(simd, from, width * BLOCK, to);
                     } else {
                         self.copy(simd, block, [row, column], &mut copy);
-                        transform::<S, F, N>(simd, copy.as_ptr().cast(), N * BLOCK, to);
+                        transform::<S, F, N, T>(simd, copy.as_ptr().cast(), N * BLOCK, to);
                     }
                 }
             }
@@ -267,7 +268,7 @@ impl Item<'_> {
 
     /// Transforms products of a panel into outputs.
     #[inline(always)]
-    fn backward<S: Simd, F: Scheme<N>, const N: usize>(
+    fn backward<S: Simd, F: Scheme<N, T>, const N: usize, const T: usize>(
         &self,
         simd: S,
         group: std::ops::Range<usize>,
@@ -279,22 +280,28 @@ impl Item<'_> {
             for (at, tile) in tiles.clone().enumerate() {
                 let from = products.at(panel, block - group.start, 0).wrapping_add(at * BLOCK);
                 // SAFETY: products of this item, computed before.
-                let outputs = unsafe { transform_back::<S, F, N>(simd, from) };
-                self.store(simd, block, self.place(tile), outputs);
+                let outputs = unsafe { transform_back::<S, F, N, T>(simd, from) };
+                self.store(simd, block, self.place::<T>(tile), outputs);
             }
         }
     }
 
     /// Writes the pixels of a tile that lie inside the output.
     #[inline(always)]
-    fn store<S: Simd>(&self, simd: S, block: usize, [row, column]: [usize; 2], tile: [[S::V; TILE]; TILE]) {
+    fn store<S: Simd, const T: usize>(
+        &self,
+        simd: S,
+        block: usize,
+        [row, column]: [usize; 2],
+        tile: [[S::V; T]; T],
+    ) {
         let conv = self.conv;
         let shape = conv.output.shape;
-        let rows = (shape.height - row * TILE).min(TILE);
-        let columns = (shape.width - column * TILE).min(TILE);
+        let rows = (shape.height - row * T).min(T);
+        let columns = (shape.width - column * T).min(T);
         let bias = conv.bias[block * BLOCK..].as_ptr();
         for (y, line) in tile.into_iter().enumerate().take(rows) {
-            let pixel = ((row * TILE + y) * shape.width + column * TILE) * BLOCK;
+            let pixel = ((row * T + y) * shape.width + column * T) * BLOCK;
             let to = self.memory.at(conv.output.block(block) + pixel);
             let plus = conv.plus.map(|view| self.memory.at(view.block(block) + pixel));
             for (x, sum) in line.into_iter().enumerate().take(columns) {
@@ -318,7 +325,7 @@ impl Item<'_> {
 /// # Safety
 /// `from` must hold N rows of N blocks, `row` floats apart, and `to` the first of N² positions of a panel.
 #[inline(always)]
-unsafe fn transform<S: Simd, F: Scheme<N>, const N: usize>(
+unsafe fn transform<S: Simd, F: Scheme<N, T>, const N: usize, const T: usize>(
     simd: S,
     from: *const f32,
     row: usize,
@@ -350,11 +357,11 @@ unsafe fn transform<S: Simd, F: Scheme<N>, const N: usize>(
 /// # Safety
 /// `from` must hold the first of N² positions of a panel.
 #[inline(always)]
-unsafe fn transform_back<S: Simd, F: Scheme<N>, const N: usize>(
+unsafe fn transform_back<S: Simd, F: Scheme<N, T>, const N: usize, const T: usize>(
     simd: S,
     from: *const f32,
-) -> [[S::V; TILE]; TILE] {
-    let mut columns = [[simd.splat(0.0); TILE]; N];
+) -> [[S::V; T]; T] {
+    let mut columns = [[simd.splat(0.0); T]; N];
     for (x, column) in columns.iter_mut().enumerate() {
         let mut products = [simd.splat(0.0); N];
         for (y, product) in products.iter_mut().enumerate() {
@@ -363,7 +370,7 @@ unsafe fn transform_back<S: Simd, F: Scheme<N>, const N: usize>(
         }
         *column = F::backward(simd, products);
     }
-    let mut tile = [[simd.splat(0.0); TILE]; TILE];
+    let mut tile = [[simd.splat(0.0); T]; T];
     for (y, pixels) in tile.iter_mut().enumerate() {
         let mut line = [simd.splat(0.0); N];
         for (value, column) in line.iter_mut().zip(&columns) {
