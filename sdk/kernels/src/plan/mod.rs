@@ -1,6 +1,7 @@
 //! From a network to steps over one piece of memory, and running them. What a step does on vectors stands in `simd`.
 
 mod convolution;
+mod emit;
 mod fuse;
 mod image;
 pub mod int8;

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::Machine;
 use super::convolution::{self, Planned};
+use super::emit::Emit;
 use super::image::{Buffers, Given, Wanted};
 use super::int8;
 use super::place::Places;
@@ -37,6 +38,8 @@ pub enum Step {
     Upsample(Upsample),
     /// An image out of blocks, to a caller's by number.
     Unpack(Unpack, usize),
+    /// A convolution to a caller's image, by number.
+    Emit(Emit, usize),
     /// Of stored values.
     Int8(int8::Step),
 }
@@ -49,17 +52,32 @@ pub fn steps(network: &Network, places: &Places, machine: Machine) -> Result<Vec
             // Enlarged by 1.
             steps.push(Step::Upsample(Upsample { input, output }));
         }
-        steps.extend(step(network, places, node, machine)?);
-        let given = network.outputs.iter().enumerate().filter(|(_, value)| **value == node.output);
-        for (number, &value) in given {
-            let input = places.view(value)?;
-            steps.push(match input.kind {
-                Kind::Real => Step::Unpack(Unpack { input }, number),
-                Kind::Stored => Step::Int8(int8::Step::Unpack(convert::Unpack { input }, number)),
-            });
+        let made = step(network, places, node, machine)?;
+        let wanted = network.outputs.iter().enumerate().filter(|(_, value)| **value == node.output);
+        let wanted: Vec<usize> = wanted.map(|(number, _)| number).collect();
+        let is_read = network.nodes.iter().any(|other| other.inputs.contains(&node.output));
+        match (made, wanted.as_slice()) {
+            (Some(made), &[number]) if !is_read => match Emit::of(made) {
+                Ok(emit) => steps.push(Step::Emit(emit, number)),
+                Err(made) => steps.extend([*made, unpack(places, node.output, number)?]),
+            },
+            (made, wanted) => {
+                steps.extend(made);
+                for &number in wanted {
+                    steps.push(unpack(places, node.output, number)?);
+                }
+            }
         }
     }
     Ok(steps)
+}
+
+fn unpack(places: &Places, value: Value, number: usize) -> Result<Step, Unsupported> {
+    let input = places.view(value)?;
+    Ok(match input.kind {
+        Kind::Real => Step::Unpack(Unpack::whole(input), number),
+        Kind::Stored => Step::Int8(int8::Step::Unpack(convert::Unpack { input }, number)),
+    })
 }
 
 fn copy(input: View, output: View) -> Elementwise {
@@ -134,6 +152,7 @@ impl Step {
             Self::MaxPool(step) => step.output.blocks(),
             Self::Upsample(step) => step.output.blocks(),
             Self::Unpack(step, _) => step.input.blocks(),
+            Self::Emit(step, _) => step.items(),
             Self::Int8(step) => step.items(),
         }
     }
@@ -143,6 +162,7 @@ impl Step {
         match self {
             Self::Convolution(Planned::Winograd(conv)) => convolution::scratch(conv),
             Self::MaxPool(step) => step.scratch(),
+            Self::Emit(step, _) => step.scratch(),
             Self::Int8(step) => step.scratch(),
             _ => 0,
         }
@@ -158,7 +178,9 @@ impl Step {
                     isa.run(PackItem { step, rows, planes, memory });
                 }
             }
-            Self::Convolution(Planned::Direct(conv)) => isa.run(direct::Item { conv, item, memory }),
+            Self::Convolution(Planned::Direct(conv)) => {
+                isa.run(direct::Item { conv, item, memory, output: conv.output })
+            }
             Self::Convolution(Planned::Winograd(conv)) => {
                 isa.run(winograd::Item { conv, item, memory, scratch });
             }
@@ -177,7 +199,12 @@ impl Step {
             }
             Self::Unpack(step, output) => {
                 if let Wanted::Real(planes) = buffers.outputs[*output] {
-                    isa.run(UnpackItem { step, block: item, memory, planes });
+                    isa.run(UnpackItem { step: *step, block: item, memory, planes });
+                }
+            }
+            Self::Emit(step, output) => {
+                if let Wanted::Real(planes) = buffers.outputs[*output] {
+                    step.run(isa, item, memory, scratch, planes);
                 }
             }
             Self::Int8(step) => step.run(isa, item, buffers, scratch),
@@ -193,6 +220,7 @@ impl Step {
             Self::Convolution(Planned::Winograd(conv)) => {
                 2 * 9 * conv.input.shape.channels * conv.output.shape.len()
             }
+            Self::Emit(step, _) => step.flops(),
             Self::Int8(step) => step.flops(),
             _ => 0,
         }
@@ -215,6 +243,7 @@ impl Step {
             Self::MaxPool(step) => ("max pooling", step.output),
             Self::Upsample(step) => ("enlargement", step.output),
             Self::Unpack(step, _) => ("unpack", step.input),
+            Self::Emit(step, _) => return step.name(),
             Self::Int8(step) => return step.name(),
         };
         format!("{name} {}", view.shape)

@@ -105,6 +105,16 @@ impl<D: Beside> Simd for Avx2<D> {
     }
 
     #[inline(always)]
+    fn zip(self, a: __m256, b: __m256) -> [__m256; 2] {
+        // SAFETY: `self` is proof of AVX.
+        unsafe {
+            // Of each half of both.
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+        }
+    }
+
+    #[inline(always)]
     fn real(self, sums: __m256i) -> __m256 {
         // SAFETY: `self` is proof of AVX.
         unsafe { _mm256_cvtepi32_ps(sums) }

@@ -7,9 +7,6 @@ use super::memory::Memory;
 use super::{BLOCK, Kernel, Simd};
 use crate::layout::{Shape, View};
 
-/// Pixels that are unpacked together: 8 KB of a block, which stay in L1 for all eight planes.
-const CHUNK: usize = 256;
-
 /// Planes into blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Pack {
@@ -107,12 +104,23 @@ impl PackItem<'_> {
 pub struct Unpack {
     /// What is read.
     pub input: View,
+    /// Where its first pixel lies in a plane.
+    pub first: usize,
+    /// Pixels of a plane.
+    pub plane: usize,
+}
+
+impl Unpack {
+    /// Of a whole image.
+    pub fn whole(input: View) -> Self {
+        Self { input, first: 0, plane: input.shape.pixels() }
+    }
 }
 
 /// One block of an [`Unpack`].
 pub struct UnpackItem<'a> {
     /// What is done.
-    pub step: &'a Unpack,
+    pub step: Unpack,
     /// Which block.
     pub block: usize,
     /// Where the input lies.
@@ -123,22 +131,53 @@ pub struct UnpackItem<'a> {
 
 impl Kernel for UnpackItem<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let shape = self.step.input.shape;
-        let pixels = shape.pixels();
-        let first = self.block * BLOCK;
-        let from = self.memory.at(self.step.input.block(self.block)).cast::<[f32; BLOCK]>();
+    fn run<S: Simd>(self, simd: S) {
+        let input = self.step.input;
+        let from = self.memory.at(input.block(self.block)).cast::<[f32; BLOCK]>();
         // SAFETY: a block of an image that nobody writes meanwhile.
-        let from = unsafe { std::slice::from_raw_parts(from.cast_const(), pixels) };
-        for (number, chunk) in from.chunks(CHUNK).enumerate() {
-            for lane in 0..BLOCK.min(shape.channels - first) {
-                let to = self.planes.at((first + lane) * pixels + number * CHUNK);
-                // SAFETY: a part of a plane of the output, which only this item writes.
-                let to = unsafe { std::slice::from_raw_parts_mut(to, chunk.len()) };
-                for (to, from) in to.iter_mut().zip(chunk) {
-                    *to = from[lane];
-                }
+        let from = unsafe { std::slice::from_raw_parts(from.cast_const(), input.shape.pixels()) };
+        let (squares, rest) = from.as_chunks::<BLOCK>();
+        for (number, square) in squares.iter().enumerate() {
+            let mut pixels = [simd.splat(0.0); BLOCK];
+            for (pixel, from) in pixels.iter_mut().zip(square) {
+                // SAFETY: eight floats.
+                *pixel = unsafe { simd.load(from.as_ptr()) };
+            }
+            for (lane, values) in transposed(simd, pixels).into_iter().enumerate().take(self.lanes()) {
+                // SAFETY: eight values of a plane of the output, which only this item writes.
+                unsafe { simd.store(self.at(lane, number * BLOCK), values) };
+            }
+        }
+        for (pixel, values) in (squares.len() * BLOCK..).zip(rest) {
+            for (lane, value) in values.iter().enumerate().take(self.lanes()) {
+                // SAFETY: as above, one value.
+                unsafe { self.at(lane, pixel).write(*value) };
             }
         }
     }
+}
+
+impl UnpackItem<'_> {
+    /// Channels of the block.
+    fn lanes(&self) -> usize {
+        BLOCK.min(self.step.input.shape.channels - self.block * BLOCK)
+    }
+
+    /// Where a pixel of a channel of the block goes.
+    fn at(&self, lane: usize, pixel: usize) -> *mut f32 {
+        let Unpack { first, plane, .. } = self.step;
+        self.planes.at((self.block * BLOCK + lane) * plane + first + pixel)
+    }
+}
+
+/// Rows become columns: what stood half of the rows apart stands side by side, three times.
+#[inline(always)]
+fn transposed<S: Simd>(simd: S, mut rows: [S::V; BLOCK]) -> [S::V; BLOCK] {
+    for _ in 0..BLOCK.ilog2() {
+        let halves = rows;
+        for row in 0..BLOCK / 2 {
+            [rows[2 * row], rows[2 * row + 1]] = simd.zip(halves[row], halves[BLOCK / 2 + row]);
+        }
+    }
+    rows
 }

@@ -63,6 +63,8 @@ pub struct Item<'a> {
     pub item: usize,
     /// Where its images lie.
     pub memory: Memory<'a>,
+    /// What is written: the convolution's, or another with as many channels.
+    pub output: View,
 }
 
 impl Kernel for Item<'_> {
@@ -100,8 +102,8 @@ impl Item<'_> {
                     taps: &conv.taps[run.taps],
                     weights: weights.wrapping_add(first * weight_block),
                     weight_block,
-                    output: self.memory.at(conv.output.block(block) + run.output),
-                    output_block: conv.output.block_stride,
+                    output: self.memory.at(self.output.block(block) + run.output),
+                    output_block: self.output.block_stride,
                     output_pixel: run.output_pixel,
                     start: if slab == 0 {
                         Start::Bias(conv.bias[block * BLOCK..].as_ptr())

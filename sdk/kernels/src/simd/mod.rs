@@ -73,6 +73,9 @@ pub trait Simd: Integers {
     /// `a` times 2 to the power of n, where `shifted` is 1.5 · 2²³ + n and the result is a normal number.
     fn scale(self, a: Self::V, shifted: Self::V) -> Self::V;
 
+    /// The lanes of both in turn, the first eight of them and the last.
+    fn zip(self, a: Self::V, b: Self::V) -> [Self::V; 2];
+
     /// The numbers of `sums`, rounded to the nearest float, halves to even.
     fn real(self, sums: Self::I) -> Self::V;
     /// The whole numbers nearest to `values`, halves to even; of values from 2²² on to 2³⁰ in magnitude, some that are nearly as

@@ -109,6 +109,12 @@ impl<D: Dot> Simd for Neon<D> {
     }
 
     #[inline(always)]
+    fn zip(self, a: Pair, b: Pair) -> [Pair; 2] {
+        // SAFETY: aarch64 has NEON.
+        unsafe { [0, 1].map(|half| [vzip1q_f32(a[half], b[half]), vzip2q_f32(a[half], b[half])]) }
+    }
+
+    #[inline(always)]
     fn real(self, sums: integers::Sums) -> Pair {
         // SAFETY: aarch64 has NEON.
         unsafe { sums.map(|half| vcvtq_f32_s32(half)) }

@@ -81,6 +81,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn zip(self, a: Lanes, b: Lanes) -> [Lanes; 2] {
+        let lane = |lane: usize| [a, b][lane % 2][lane / 2];
+        [std::array::from_fn(lane), std::array::from_fn(|at| lane(BLOCK + at))]
+    }
+
+    #[inline(always)]
     #[expect(clippy::cast_precision_loss, reason = "rounded, as stated")]
     fn real(self, sums: [i32; BLOCK]) -> Lanes {
         sums.map(|sum| sum as f32)

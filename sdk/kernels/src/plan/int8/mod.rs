@@ -87,7 +87,7 @@ impl Step {
                 };
                 isa.run(PackItem { step, rows, planes, memory });
             }
-            Self::Direct(conv) => isa.run_on_bytes(direct::Item { conv, item, memory }),
+            Self::Direct(conv) => isa.run_on_bytes(direct::Item { conv, item, memory, output: conv.output }),
             Self::Winograd(conv) => isa.run(winograd::Item { conv, item, memory, scratch }),
             Self::Elementwise(step) => {
                 let slice = Slice::of(item, step.output.shape.pixels());

@@ -56,6 +56,8 @@ pub struct Item<'a> {
     pub item: usize,
     /// Where its images lie.
     pub memory: Memory<'a>,
+    /// What is written: the convolution's, or another with as many channels.
+    pub output: View,
 }
 
 impl Kernel for Item<'_> {
@@ -80,7 +82,7 @@ impl Kernel for Item<'_> {
                     end: Finish {
                         ending: &conv.ending,
                         block,
-                        to: target(self.memory, conv.output, block, run.output, run.output_pixel),
+                        to: target(self.memory, self.output, block, run.output, run.output_pixel),
                     },
                 };
                 // SAFETY: views and runs lie in the memory and weights are packed for them, which the plan sees to; items have pixels of their own, and no step writes what another of the same time reads.
