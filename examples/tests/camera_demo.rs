@@ -149,6 +149,23 @@ fn a_page_that_only_the_settings_ask_for_is_left_out_where_its_address_is_taken(
 }
 
 #[test]
+fn a_file_that_cannot_be_opened_at_start_is_named_with_what_to_do() {
+    let scene = Scene::new(&signed::right());
+    let mqtt =
+        "[mqtt]\nbroker = '127.0.0.1:1'\ntopic = 't'\nuser = 'demo'\npassword_file = 'nowhere/secret'\n";
+    std::fs::write(scene.path("mqtt.toml"), mqtt).unwrap();
+    let args = ["--bundle", "squares.bundle", "--keys", "keys", "--frames", "1"];
+    for (more, file) in [
+        (["--json", "nowhere/out.jsonl"], "nowhere/out.jsonl"),
+        (["--config", "mqtt.toml"], "nowhere/secret"),
+    ] {
+        let said = complaint(&run(&scene, &[&args[..], &more].concat()), 1);
+        assert!(said.contains("error: ") && said.contains(&format!("{file}: No such file")), "{said}");
+        assert!(said.contains("help: check that the path exists"), "{said}");
+    }
+}
+
+#[test]
 fn a_folder_for_videos_that_cannot_be_made_costs_the_videos_only() {
     let scene = Scene::new(&signed::right());
     std::fs::write(scene.path("video"), "in its way").unwrap();
