@@ -149,6 +149,23 @@ fn a_page_that_only_the_settings_ask_for_is_left_out_where_its_address_is_taken(
 }
 
 #[test]
+fn a_file_that_cannot_be_opened_at_start_is_named_with_what_to_do() {
+    let scene = Scene::new(&signed::right());
+    let mqtt =
+        "[mqtt]\nbroker = '127.0.0.1:1'\ntopic = 't'\nuser = 'demo'\npassword_file = 'nowhere/secret'\n";
+    std::fs::write(scene.path("mqtt.toml"), mqtt).unwrap();
+    let args = ["--bundle", "squares.bundle", "--keys", "keys", "--frames", "1"];
+    for (more, file) in [
+        (["--json", "nowhere/out.jsonl"], "nowhere/out.jsonl"),
+        (["--config", "mqtt.toml"], "nowhere/secret"),
+    ] {
+        let said = complaint(&run(&scene, &[&args[..], &more].concat()), 1);
+        assert!(said.contains("error: ") && said.contains(&format!("{file}: No such file")), "{said}");
+        assert!(said.contains("help: check that the path exists"), "{said}");
+    }
+}
+
+#[test]
 fn a_folder_for_videos_that_cannot_be_made_costs_the_videos_only() {
     let scene = Scene::new(&signed::right());
     std::fs::write(scene.path("video"), "in its way").unwrap();
@@ -177,12 +194,18 @@ fn an_unsigned_bundle_needs_to_be_allowed() {
 }
 
 /// The demo, told `more`, under a systemd that listens at `socket` and wants to hear from it often.
-fn service(scene: &Scene, more: &[&str]) -> (Child, UnixDatagram) {
+fn under_systemd(scene: &Scene, more: &[&str]) -> (Command, UnixDatagram) {
     let socket = UnixDatagram::bind(scene.path("notify")).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let args = ["--bundle", "squares.bundle", "--keys", "keys", "--interval-ms", "3600000"];
+    let args = ["--bundle", "squares.bundle", "--keys", "keys"];
     let mut command = command(scene, &[&args[..], more].concat());
     command.env("NOTIFY_SOCKET", scene.path("notify")).env("WATCHDOG_USEC", "20000");
+    (command, socket)
+}
+
+/// The same, running, with an hour from one frame to the next.
+fn service(scene: &Scene, more: &[&str]) -> (Child, UnixDatagram) {
+    let (mut command, socket) = under_systemd(scene, &[&["--interval-ms", "3600000"], more].concat());
     (command.stdout(Stdio::piped()).spawn().unwrap(), socket)
 }
 
@@ -190,6 +213,11 @@ fn hear(socket: &UnixDatagram) -> String {
     let mut bytes = [0; 1024];
     let length = socket.recv(&mut bytes).unwrap();
     String::from_utf8(bytes[..length].to_vec()).unwrap()
+}
+
+fn terminate(child: &Child) {
+    let terminated = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(terminated.success());
 }
 
 #[test]
@@ -204,12 +232,57 @@ fn systemd_is_told_and_sigterm_ends_it_cleanly() {
     stdout.read_line(&mut line).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["frame"], 0);
     // An hour of waiting for the next frame is cut short.
-    let terminated = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(terminated.success());
+    terminate(&child);
     while !hear(&socket).contains("STOPPING=1") {}
     assert_eq!(child.wait().unwrap().code(), Some(0));
     line.clear();
     assert_eq!(stdout.read_line(&mut line).unwrap(), 0, "a frame after the end was asked for: {line}");
+}
+
+/// Hears all that was told until now, which must be that all is well.
+fn hear_watchdog(socket: &UnixDatagram) {
+    socket.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 1024];
+    while let Ok(length) = socket.recv(&mut bytes) {
+        assert_eq!(&bytes[..length], b"WATCHDOG=1\n");
+    }
+    socket.set_nonblocking(false).unwrap();
+}
+
+#[test]
+fn a_stage_that_hangs_lets_the_watchdog_starve() {
+    let scene = Scene::new(&[]);
+    for name in ["a.png", "b.png"] {
+        let path = scene.path("pictures").join(name);
+        frame::write_png(&path, &Image::filled(64, 64, [255, 0, 0])).unwrap();
+    }
+    let play = ["--images", "pictures", "--repeat", "--json", "/dev/null"];
+    let (mut command, socket) = under_systemd(&scene, &play);
+    let stderr = std::fs::File::create(scene.path("said")).unwrap();
+    let mut child = command.stderr(stderr).spawn().unwrap();
+    assert!(hear(&socket).contains("READY=1"));
+    for _ in 0..3 {
+        assert!(hear(&socket).contains("WATCHDOG=1"), "while pictures are played");
+    }
+    // A pipe that nobody writes: whoever opens it to read the next picture waits for ever.
+    let pipe = scene.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(&pipe, scene.path("pictures/b.png")).unwrap();
+    let said = || std::fs::read_to_string(scene.path("said")).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !said().contains("note: capture has not moved for") && Instant::now() < end {
+        // Were nobody to listen, the demo would wait for room.
+        hear_watchdog(&socket);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(said().contains("note: capture has not moved for"), "{}", said());
+    hear_watchdog(&socket);
+    // Asked to end, it looks at its stages for two seconds more, until it leaves the one that hangs. Had it told systemd on any of
+    // these looks, or since it said so, that all is well, this would be heard first.
+    terminate(&child);
+    assert_eq!(hear(&socket), "STOPPING=1\n", "{}", said());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(said().contains("note: capture did not end in time and was left"), "{}", said());
 }
 
 /// The cores that a thread may run on, from its `status` in /proc.

@@ -11,7 +11,7 @@ mod signed;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use artifact::{BackendKind, Bundle};
+use artifact::{BackendKind, Bundle, Manifest};
 use prost::Message;
 use reports::read as report;
 use serde_json::Value;
@@ -95,9 +95,18 @@ fn a_run_with_a_duration_times_the_live_pipeline_and_frames_one_by_one() {
 
 /// Runs a self-test for a moment where the stand-in plays the NPU of `scenario`, with a CPU model for when it does not run.
 fn on_npu(scene: &Scene, scenario: &Scenario, more: &[&str]) -> Output {
+    on_npu_with(&[], scene, scenario, more)
+}
+
+/// The same with these check images.
+fn on_npu_with(checks: &[signed::Check], scene: &Scene, scenario: &Scenario, more: &[&str]) -> Output {
     let (file, onnx) = (npu::rknn(scenario), common::onnx().encode_to_vec());
     let payloads = vec![npu::payload(&file), common::payload("host", BackendKind::Tract, &onnx)];
-    Bundle::write(&scene.path("npu.bundle"), &common::manifest(payloads), &[&file, &onnx]).unwrap();
+    let check_images = checks.iter().map(|(described, _)| described.clone()).collect();
+    let manifest = Manifest { check_images, ..common::manifest(payloads) };
+    let pictures = checks.iter().map(|(_, bytes)| bytes.as_slice());
+    let parts: Vec<&[u8]> = [file.as_slice(), &onnx].into_iter().chain(pictures).collect();
+    Bundle::write(&scene.path("npu.bundle"), &manifest, &parts).unwrap();
     std::os::unix::fs::symlink(npu::runtime(), scene.path("librknnrt.so")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_self-test"));
     command.args(["npu.bundle", "--board", "rk3588", "--allow-unsigned", "--state", "state"]);
@@ -115,6 +124,54 @@ fn the_pipeline_runs_on_every_core_of_the_boards_npu() {
     code(&on_npu(&scene, &on_new_runtime("every core"), &[]), 0);
     let report = report(&scene.path("r.json"));
     assert_eq!((&report["backend"], &report["pipeline"]["lanes"]), (&"rknn".into(), &3.into()));
+}
+
+/// Pictures that are no scene together: a tracker shows nothing of one that comes after the other.
+#[test]
+fn every_frame_of_the_pipeline_is_compared_with_what_is_known_of_its_picture() {
+    let scene = Scene::new(&[]);
+    let output = on_npu_with(&signed::two(), &scene, &on_new_runtime("every frame"), &[]);
+    code(&output, 0);
+    let report = report(&scene.path("r.json"));
+    let pictures = report["accuracy"]["pictures"].as_array().unwrap();
+    let names: Vec<_> = pictures.iter().map(|picture| picture["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["square.png", "corner.png"]);
+    for picture in pictures {
+        assert_eq!((&picture["expected"], &picture["found"]), (&1.into(), &1.into()));
+        assert!(picture["frames"].as_u64() >= Some(10) && picture["wrong"] == 0, "{picture}");
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("; in the pipeline 0 of "), "{said}");
+}
+
+/// Frames one by one all run on core 0, the first that the driver finds free; in the pipeline, the cores take turns.
+#[test]
+fn a_core_that_computes_wrongly_in_the_pipeline_alone_fails_the_self_test() {
+    let scene = Scene::new(&[]);
+    let scenario = on_new_runtime("wrong core").with_fault("rknn_run", 1, u64::MAX - 1, Action::Garble(1));
+    let output = on_npu_with(&signed::two(), &scene, &scenario, &["--junit", "r.xml"]);
+    code(&output, 1);
+    let report = report(&scene.path("r.json"));
+    let accuracy = &report["accuracy"];
+    assert_eq!((&report["verdict"], &accuracy["verdict"]), (&"fail".into(), &"fail".into()));
+    assert_eq!(
+        (&accuracy["found"], &accuracy["agreement"]),
+        (&2.into(), &1.0.into()),
+        "one by one it is right"
+    );
+    let sum = |count: &str| -> u64 {
+        accuracy["pictures"].as_array().unwrap().iter().map(|picture| picture[count].as_u64().unwrap()).sum()
+    };
+    let (frames, wrong) = (sum("frames"), sum("wrong"));
+    assert!(0 < wrong && wrong < frames, "the other cores are right: {accuracy}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("failed: in the pipeline the model finds something else than is known on "),
+        "{said}"
+    );
+    assert!(said.contains(&format!("in the pipeline {wrong} of {frames} frames wrong")), "{said}");
+    let xml = std::fs::read_to_string(scene.path("r.xml")).unwrap();
+    assert!(xml.contains("failures=\"1\"") && xml.contains("name=\"accuracy\"><failure message="), "{xml}");
 }
 
 /// Frames one by one leave the choice of a core to the driver, so that only the pipeline asks for one.

@@ -64,24 +64,32 @@ fn manifest() -> Manifest {
 
 /// A red square, and what is to be found of it.
 pub fn right() -> Vec<Check> {
-    vec![check(0)]
+    vec![check("square.png", 0, 0)]
+}
+
+/// The same, and one in the opposite corner.
+pub fn two() -> Vec<Check> {
+    vec![check("square.png", 0, 0), check("corner.png", 0, 32)]
 }
 
 /// A red square that is said to be a blue one.
 pub fn wrong() -> Vec<Check> {
-    vec![check(1)]
+    vec![check("square.png", 1, 0)]
 }
 
-fn check(class: usize) -> Check {
+/// A red square so many pixels from the left and the top, which is said to be of `class`.
+fn check(name: &str, class: usize, from_px: u8) -> Check {
     let mut image = Image::filled(64, 64, [0; 3]);
-    for y in 0..32 {
-        let start = y * 64 * 3;
+    let from = usize::from(from_px);
+    for y in from..from + 32 {
+        let start = (y * 64 + from) * 3;
         image.rgb[start..start + 32 * 3].copy_from_slice(&[255, 0, 0].repeat(32));
     }
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("square.png");
+    let path = dir.path().join(name);
     frame::write_png(&path, &image).unwrap();
     let bytes = std::fs::read(path).unwrap();
-    let expected = vec![ExpectedBox { class, score: 0.99, box_px: [0.0, 0.0, 32.0, 32.0] }];
-    (CheckImage::new("square.png", expected, &bytes), bytes)
+    let (left, right) = (f32::from(from_px), f32::from(from_px) + 32.0);
+    let expected = vec![ExpectedBox { class, score: 0.99, box_px: [left, left, right, right] }];
+    (CheckImage::new(name, expected, &bytes), bytes)
 }

@@ -71,6 +71,9 @@ pub enum Labels {
     Multi,
 }
 
+/// Most detections of a frame on a device.
+pub(crate) const MOST_DETECTIONS: usize = 300;
+
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
@@ -89,7 +92,8 @@ pub struct Limits {
 impl Limits {
     /// A device's limits: the best class, at most 300 detections out of 30000 candidates.
     pub fn device(confidence: f32, iou: f32) -> Self {
-        Self { confidence, iou, max_detections: 300, max_candidates: 30_000, labels: Labels::Best }
+        let max_detections = MOST_DETECTIONS;
+        Self { confidence, iou, max_detections, max_candidates: 30_000, labels: Labels::Best }
     }
 
     /// YOLOv5's limits for measuring mAP: confidence 0.001, overlap 0.6, every class of a box.

@@ -17,6 +17,7 @@ use super::report::Tally;
 use super::vitals::Temperature;
 use crate::Error;
 use crate::backend::{Outcome, Room};
+use crate::decode::{Detection, MOST_DETECTIONS};
 use crate::preprocess::LetterboxMap;
 use crate::sink::{FrameTimes, Object, Vitals, Waiting};
 use crate::source::Shot;
@@ -84,6 +85,8 @@ pub(super) struct Parcel {
     pub(super) room: Option<Room>,
     pub(super) outcome: Option<Outcome>,
     pub(super) objects: Vec<Object>,
+    /// What they come from: this frame's own.
+    pub(super) found: Vec<Detection>,
     pub(super) times: FrameTimes,
     pub(super) vitals: Vitals,
 }
@@ -98,6 +101,7 @@ impl Parcel {
             room: None,
             outcome: None,
             objects: Vec::new(),
+            found: Vec::with_capacity(MOST_DETECTIONS),
             times: FrameTimes::default(),
             vitals: Vitals::default(),
         })

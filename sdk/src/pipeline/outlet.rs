@@ -143,7 +143,7 @@ mod tests {
 
     fn show_shot(outlet: &mut Outlet, number: u64, shot: &Shot, notes: &Notes) -> Result<(), Error> {
         let (times, vitals) = (FrameTimes::default(), Vitals::default());
-        outlet.show(&Shown { number, shot, objects: &[], classes: &[], times, vitals }, notes)
+        outlet.show(&Shown { number, shot, objects: &[], found: &[], classes: &[], times, vitals }, notes)
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         let (notes, mut said) = (Notes::new(Stop::new()), Vec::new());
         let (times, vitals) = (FrameTimes::default(), Vitals::default());
         let mut show = |number| {
-            let shown = Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals };
+            let shown = Shown { number, shot: &shot, objects: &[], found: &[], classes: &[], times, vitals };
             outlet.show(&shown, &notes).unwrap();
             // Were it left out, that would be long ago.
             if let State::LeftOut(since) = &mut outlet.state {

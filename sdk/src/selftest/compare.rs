@@ -93,7 +93,7 @@ fn times(prefix: &str, old: &Stages, new: &Stages) -> Vec<Row> {
 
 /// What is of the whole run, and, whatever ran, what the model finds.
 fn other(old: &Report, new: &Report) -> Vec<Row> {
-    let agreement = |report: &Report| report.accuracy.map(|accuracy| accuracy.agreement);
+    let agreement = |report: &Report| report.accuracy.as_ref().map(|accuracy| accuracy.agreement);
     let agreement = Row::new("agreement", agreement(old), agreement(new));
     if !is_alike(old, new) {
         return vec![agreement];

@@ -1,13 +1,14 @@
 //! Times the pipeline as `camera-demo` runs it: each stage on its thread, every core of an NPU at work, objects followed and the
 //! overlay drawn. The bundle's pictures are played, or a test pattern, as fast as they go through; frames that go in before
-//! memory and clocks are ready do not count. Timing a frame allocates nothing.
+//! memory and clocks are ready do not count, but what is found on them is looked at, too. Doing so and timing a frame allocate nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::laps::{LAPS, Lap, LapClock};
 use super::recorder::Recorder;
-use super::{Event, Live, PipelineModel, Plan, Readings, Stages, Step};
+use super::witness::{Seen, Witness};
+use super::{Accuracy, Event, Live, PipelineModel, Plan, Readings, Stages, Step};
 use crate::detector::micros;
 use crate::pipeline::{
     Analyzer as _, Duty, Following, Note, Overlay, Pipeline, PipelineReport, Policy, Settings, Stop, Watch,
@@ -29,21 +30,26 @@ const STEPS: [Step; 7] =
 pub(super) struct Played {
     pub stages: Stages,
     pub laps: [Lap; LAPS],
+    /// How the frames of each picture did; none where nothing is known of them.
+    pub seen: Vec<Seen>,
     /// What the pipeline says of itself.
     pub report: PipelineReport,
     /// As read between the laps, the highest of each.
     pub readings: Readings,
 }
 
-/// Runs the pipeline over `model`.
+/// Runs the pipeline over `model`, which found what `accuracy` says one by one.
 pub(super) fn measure(
     model: &mut PipelineModel,
     plan: &Plan,
     live: Live,
+    accuracy: Option<&Accuracy>,
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Played, Error> {
     let lanes = model.engine().lock().unwrap_or_else(PoisonError::into_inner).lanes();
-    let meter = SharedMeter(Arc::new(Mutex::new(Meter::new(live.lasting, warm_up(lanes))?)));
+    let manifest = model.manifest();
+    let witness = Witness::new(&manifest.check_images, manifest.confidence, accuracy);
+    let meter = SharedMeter(Arc::new(Mutex::new(Meter::new(live.lasting, warm_up(lanes), witness)?)));
     let source = Timed { source: source(model)?, meter: meter.clone() };
     // Every frame: the source waits, so that a frame that is missing at the end was lost.
     let settings = Settings {
@@ -61,7 +67,8 @@ pub(super) fn measure(
     run.end?;
     looks.look();
     let (readings, meter) = (looks.readings, meter.lock());
-    Ok(Played { stages: meter.recorder.stages(), laps: meter.clock.laps(), report: run.report, readings })
+    let (stages, laps, seen) = (meter.recorder.stages(), meter.clock.laps(), meter.witness.seen());
+    Ok(Played { stages, laps, seen, report: run.report, readings })
 }
 
 /// So many frames are let through before any counts: each that goes round with so many lanes once, so that it has its memory.
@@ -81,18 +88,19 @@ fn source(model: &mut PipelineModel) -> Result<Box<dyn Source>, Error> {
     Ok(Box::new(Stills::new(pictures?)))
 }
 
-/// What is measured.
+/// What is measured, and what was found.
 struct Meter {
     warm_up_left: usize,
     recorder: Recorder,
     clock: LapClock,
+    witness: Witness,
 }
 
 impl Meter {
     /// For so long, behind so many frames that do not count.
-    fn new(lasting: Duration, warm_up_left: usize) -> Result<Self, Error> {
+    fn new(lasting: Duration, warm_up_left: usize, witness: Witness) -> Result<Self, Error> {
         let (recorder, clock) = (Recorder::of(&STEPS)?, LapClock::new(lasting));
-        Ok(Self { warm_up_left, recorder, clock })
+        Ok(Self { warm_up_left, recorder, clock, witness })
     }
 
     /// A frame was read.
@@ -100,6 +108,13 @@ impl Meter {
         if self.clock.is_running() {
             self.recorder.record(Step::Capture, micros(took));
         }
+    }
+
+    /// Looks at a frame that has come through, and times it; says whether it was the last.
+    fn take(&mut self, shown: &Shown<'_>, now: Instant) -> bool {
+        // Not at the objects that are followed: each picture is a scene of its own, in which a tracker waits for a second sight.
+        self.witness.look(shown.shot.number, shown.found);
+        self.shown(&shown.times, now)
     }
 
     /// A frame has come through; says whether it was the last.
@@ -175,7 +190,8 @@ struct Gauge {
 
 impl Sink for Gauge {
     fn show(&mut self, shown: &Shown<'_>) -> Result<(), Error> {
-        if self.meter.lock().shown(&shown.times, Instant::now()) {
+        let now = Instant::now();
+        if self.meter.lock().take(shown, now) {
             self.stop.stop();
         }
         Ok(())
@@ -228,12 +244,63 @@ impl Watch for Looks<'_> {
 
 #[cfg(test)]
 mod tests {
+    use artifact::{CheckImage, ExpectedBox};
+
     use super::*;
+    use crate::Detection;
+    use crate::selftest::PictureAccuracy;
 
     const WARM_UP: usize = 11;
 
     fn meter(seconds: u64) -> Meter {
-        Meter::new(Duration::from_secs(seconds), WARM_UP).unwrap()
+        Meter::new(Duration::from_secs(seconds), WARM_UP, Witness::new(&[], 0.25, None)).unwrap()
+    }
+
+    /// A gauge for pictures on which one box of class 0 is known, which was found one by one.
+    fn gauge(pictures: usize) -> Gauge {
+        let expected = vec![ExpectedBox { class: 0, score: 0.9, box_px: [0.0, 0.0, 10.0, 10.0] }];
+        let check = |index: usize| CheckImage::new(format!("{index}.png"), expected.clone(), b"picture");
+        let checks: Vec<_> = (0..pictures).map(check).collect();
+        let picture = |check: &CheckImage| PictureAccuracy {
+            name: check.name.clone(),
+            expected: 1,
+            found: 1,
+            unexpected: 0,
+            frames: 0,
+            wrong: 0,
+        };
+        let accuracy = Accuracy::of(checks.iter().map(picture).collect());
+        let witness = Witness::new(&checks, 0.25, accuracy.as_ref());
+        let meter = Meter::new(Duration::from_secs(3600), WARM_UP, witness).unwrap();
+        Gauge { meter: SharedMeter(Arc::new(Mutex::new(meter))), stop: Stop::new() }
+    }
+
+    /// A frame of the picture `number` comes through, on which one box of `class` was found, and which nothing is followed on yet.
+    fn show(gauge: &mut Gauge, number: u64, class: usize) {
+        let shot = Shot { number, ..Shot::default() };
+        let found = [Detection { class, score: 0.9, x0: 0.0, y0: 0.0, x1: 10.0, y1: 10.0 }];
+        let (times, vitals) = (FrameTimes::default(), Vitals::default());
+        let shown =
+            Shown { number: 7, shot: &shot, objects: &[], found: &found, classes: &[], times, vitals };
+        gauge.show(&shown).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_picture_is_counted_from_the_first_frame_on() {
+        let mut gauge = gauge(2);
+        for (number, class) in [(0, 0), (1, 1), (0, 0), (1, 0), (0, 0)] {
+            show(&mut gauge, number, class);
+        }
+        let seen = gauge.meter.lock().witness.seen();
+        assert_eq!(seen, [Seen { frames: 3, wrong: 0 }, Seen { frames: 2, wrong: 1 }]);
+    }
+
+    #[test]
+    fn looking_at_a_frame_allocates_nothing() {
+        let mut gauge = gauge(2);
+        let frames = |gauge: &mut Gauge| (0..40).for_each(|number| show(gauge, number % 2, 0));
+        assert_eq!(allocation_counter::measure(|| frames(&mut gauge)).count_total, 0);
+        assert!(gauge.meter.lock().clock.is_running(), "frames that are timed are among them");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod report;
 mod stages;
 mod text;
 mod timing;
+mod witness;
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::backend::SharedEngine;
 use crate::pipeline::{Note, Pinning};
 use crate::{Detector, Error, Image, Model};
 
-pub use accuracy::Accuracy;
+pub use accuracy::{Accuracy, PictureAccuracy};
 pub use broken::Broken;
 pub use compare::compare;
 pub use csv::csv;
@@ -100,8 +101,9 @@ pub fn run(detector: &mut Detector, plan: &Plan, mut progress: impl FnMut(u64)) 
     Ok(Outcome::judge(plan, engine, runtime.as_deref(), accuracy, timing))
 }
 
-/// Runs `model` in a pipeline, and puts what that does in the place of what `outcome` says of frames one by one; these stay the
-/// ones that the budget is about. `watch` is told how it gets on.
+/// Runs `model`, that of the same bundle, in a pipeline, and puts what that does in the place of what `outcome` says of frames one
+/// by one; these stay the ones that the budget is about. Frames on which it finds less than one by one, and too little, fail the
+/// accuracy. `watch` is told how it gets on.
 ///
 /// # Errors
 /// As [`run`], and [`Error::Input`] when a picture of the bundle cannot be read: see [`Outcome::without_pipeline`] for what is then
@@ -113,7 +115,7 @@ pub fn run_pipeline(
     live: Live,
     mut watch: impl FnMut(Event<'_>),
 ) -> Result<Outcome, Error> {
-    let played = live::measure(model, plan, live, &mut watch)?;
+    let played = live::measure(model, plan, live, outcome.report.accuracy.as_ref(), &mut watch)?;
     let engine = Engine::of(model.backend(), model.fallback(), plan);
     Ok(outcome.with_pipeline(plan, engine, played))
 }

@@ -42,11 +42,11 @@ pub struct Report {
     pub fallback: Option<String>,
     /// Passes when nothing that was judged failed.
     pub verdict: Verdict,
-    /// Whether it finds what it should; none where the bundle has no check images.
+    /// Whether it finds what it should, one by one and on every frame of the pipeline; none where the bundle has no check images.
     pub accuracy: Option<Accuracy>,
     /// Times by step: in the pipeline, or, where none ran, one by one.
     pub stages: Stages,
-    /// Frames a second: through the pipeline, or, where none ran, one by one.
+    /// Frames a second: through the pipeline, or, where none ran, one by one. No budget is about them, see [`OneByOne`].
     pub fps: f64,
     /// Frames that the engine lost, and those that the pipeline passed over, could not use or lost.
     pub dropped: u64,
@@ -128,6 +128,8 @@ pub enum Judged {
 
 /// The name of the judgement about the engine, to which the pipeline may add.
 const ENGINE: &str = "engine";
+/// The name of the judgement about what the model finds, to which the pipeline may add.
+const ACCURACY: &str = "accuracy";
 /// The name of the judgement about the pipeline, where one was to run.
 const PIPELINE: &str = "pipeline";
 /// How many frames the pipeline may lose at least, however short the run: one that a core was given up with, and one behind it.
@@ -148,7 +150,7 @@ impl Outcome {
         let inference = Speed::of(timing.inference_fps);
         let judgements = vec![
             Judgement { name: ENGINE, result: engine::judge(plan, &engine, runtime) },
-            Judgement { name: "accuracy", result: judge_accuracy(accuracy.as_ref()) },
+            Judgement { name: ACCURACY, result: judge_accuracy(accuracy.as_ref()) },
             Judgement { name: "speed", result: judge_speed(plan, &inference) },
         ];
         let readings = timing.readings;
@@ -187,7 +189,7 @@ impl Outcome {
 
     /// With what the pipeline did, on the same device, by `engine`.
     pub(super) fn with_pipeline(mut self, plan: &Plan, engine: Engine, played: Played) -> Self {
-        let Played { stages, laps, report: pipeline, readings } = played;
+        let Played { stages, laps, seen, report: pipeline, readings } = played;
         let report = &mut self.report;
         // It is timed one by one only.
         let npu = report.stages.get(&Step::Npu).copied();
@@ -197,16 +199,16 @@ impl Outcome {
         report.pipeline = Some(PipelineRun { frames: frames(&laps), lanes: pipeline.lanes });
         report.throttled = laps::is_throttled(&laps);
         report.note(&readings);
-        if let Some(how) = engine::failed_in_pipeline(plan, &engine, &pipeline) {
-            let engine_only = self.judgements.iter_mut().filter(|it| it.name == ENGINE);
-            // What is wrong already is the cause.
-            engine_only.filter(|it| !matches!(it.result, Judged::Failed(_))).for_each(|it| {
-                it.result = Judged::Failed(how.clone());
-            });
+        if let Some(accuracy) = &mut report.accuracy {
+            accuracy.take_in(&seen);
         }
+        let wrong_frames = report.accuracy.as_ref().and_then(wrong_frames);
+        let engine_failed = engine::failed_in_pipeline(plan, &engine, &pipeline);
         if report.fallback.is_none() {
             (report.backend, report.fallback) = engine.told();
         }
+        self.fail(ENGINE, engine_failed);
+        self.fail(ACCURACY, wrong_frames);
         self.judged(Judgement { name: PIPELINE, result: judge_pipeline(&pipeline) })
     }
 
@@ -215,6 +217,15 @@ impl Outcome {
     pub fn without_pipeline(self, reason: &str) -> Self {
         let result = Judged::Failed(format!("the pipeline did not run: {reason}"));
         self.judged(Judgement { name: PIPELINE, result })
+    }
+
+    /// Has the judgement of this name fail for `how`, if there is anything; what is wrong already is the cause.
+    fn fail(&mut self, name: &str, how: Option<String>) {
+        let judgement = self.judgements.iter_mut().find(|it| it.name == name);
+        let judgement = judgement.filter(|it| !matches!(it.result, Judged::Failed(_)));
+        if let (Some(judgement), Some(how)) = (judgement, how) {
+            judgement.result = Judged::Failed(how);
+        }
     }
 
     /// With one judgement more.
@@ -297,6 +308,19 @@ fn wrong(it: &Accuracy) -> String {
         "the model finds {} of {} known boxes and {} where none are known: agreement {:.2}, the bar is {:.2}",
         it.found, it.expected, it.unexpected, it.agreement, it.bar
     )
+}
+
+/// What the pipeline found otherwise than known, if it did.
+fn wrong_frames(it: &Accuracy) -> Option<String> {
+    let wrong = it.pictures.iter().filter(|picture| picture.wrong > 0);
+    let told = wrong.map(|it| format!("{} of {} frames of {}", it.wrong, it.frames, it.name));
+    let told = told.collect::<Vec<_>>().join(", ");
+    (!told.is_empty()).then(|| {
+        format!(
+            "in the pipeline the model finds something else than is known on {told}, which it does not one by one: look for a \
+             core that computes wrongly"
+        )
+    })
 }
 
 #[cfg(test)]

@@ -57,11 +57,15 @@ fn one_by_one(f: &mut fmt::Formatter<'_>, it: &OneByOne) -> fmt::Result {
 
 fn accuracy(f: &mut fmt::Formatter<'_>, it: &Accuracy) -> fmt::Result {
     let Accuracy { images, expected, found, unexpected, agreement, bar, .. } = it;
-    writeln!(
+    write!(
         f,
         "  accuracy: {found} of {expected} known boxes on {images} images, {unexpected} unknown; agreement {agreement:.2}, \
          bar {bar:.2}"
-    )
+    )?;
+    match it.frames() {
+        0 => writeln!(f),
+        frames => writeln!(f, "; in the pipeline {} of {frames} frames wrong", it.wrong()),
+    }
 }
 
 fn judgement(f: &mut fmt::Formatter<'_>, it: &Judgement) -> fmt::Result {

@@ -184,7 +184,8 @@ mod tests {
         let classes = ["red".to_owned(), "blue".to_owned()];
         let times = FrameTimes { preprocess_us: 1, inference_us: 2, decode_us: 3, ..FrameTimes::default() };
         let vitals = Vitals::default();
-        lines.show(&Shown { number, shot: &shot, objects: &objects, classes: &classes, times, vitals })
+        let (objects, classes) = (&objects, &classes);
+        lines.show(&Shown { number, shot: &shot, objects, found: &[], classes, times, vitals })
     }
 
     const FIRST: &str = r#"{"frame":0,"source_frame":10,"width_px":4,"height_px":2,"detections":[{"track":7,"class":1,"name":"blue","score":0.5,"box_px":[0.0,1.0,2.0,3.0]},{"class":1,"name":"blue","score":0.5,"box_px":[0.0,1.0,2.0,3.0]}],"times":{"preprocess_us":1,"inference_us":2,"decode_us":3}}"#;

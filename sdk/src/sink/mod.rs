@@ -87,8 +87,10 @@ pub struct Shown<'a> {
     pub number: u64,
     /// Its pixels, where any sink [needs](Sink::pixels) them; where an overlay is drawn, with the overlay.
     pub shot: &'a Shot,
-    /// What was found on it, best first.
+    /// What was found on it, best first; where objects are followed, those that were seen before, by number, at smoothed places.
     pub objects: &'a [Object],
+    /// What was found on this frame by itself, best first; where objects are followed, also what scores too low to begin one.
+    pub found: &'a [Detection],
     /// Class names by [`Detection::class`].
     pub classes: &'a [String],
     /// How long it took.

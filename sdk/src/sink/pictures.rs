@@ -224,7 +224,7 @@ mod tests {
         let show = |number| {
             pattern.next(&mut shot, Duration::ZERO).unwrap();
             let (times, vitals) = (FrameTimes::default(), Vitals::default());
-            let shown = Shown { number, shot: &shot, objects: &[], classes: &[], times, vitals };
+            let shown = Shown { number, shot: &shot, objects: &[], found: &[], classes: &[], times, vitals };
             let outcome = pictures.show(&shown);
             // Until the encoder has it: a newer frame would replace it.
             while pictures.shared.desk.with(|waiting| waiting.since.is_some()) {
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(pictures.pixels(), Pixels::Unneeded);
         counter.is_there.store(true, Ordering::SeqCst);
         let (shot, times, vitals) = (Shot::default(), FrameTimes::default(), Vitals::default());
-        let unread = Shown { number: 0, shot: &shot, objects: &[], classes: &[], times, vitals };
+        let unread = Shown { number: 0, shot: &shot, objects: &[], found: &[], classes: &[], times, vitals };
         pictures.show(&unread).unwrap();
         // The unread one did not count as the one of this hour.
         assert!(show_twenty(&mut pictures).is_empty());

@@ -74,6 +74,7 @@ impl Feed {
             number: self.number,
             shot: &shot,
             objects: &objects,
+            found: &[],
             classes: &self.classes,
             times,
             vitals,

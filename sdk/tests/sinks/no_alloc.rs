@@ -54,6 +54,7 @@ fn sinks_allocate_for_the_first_frames_only() {
             number,
             shot: &shot,
             objects: &objects,
+            found: &[],
             classes: &classes,
             times: FrameTimes::default(),
             vitals: Vitals::default(),

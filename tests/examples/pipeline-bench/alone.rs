@@ -146,7 +146,8 @@ fn sinks(shot: &Shot, objects: &[Object]) -> Result<Duration> {
     let classes = scene::manifest().classes;
     let time = timed(|frame| {
         let (times, vitals) = (FrameTimes::default(), Vitals::default());
-        let shown = Shown { number: frame.into(), shot, objects, classes: &classes, times, vitals };
+        let shown =
+            Shown { number: frame.into(), shot, objects, found: &[], classes: &classes, times, vitals };
         sinks.iter_mut().try_for_each(|sink| sink.show(&shown))?;
         Ok(())
     })?;

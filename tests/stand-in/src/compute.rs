@@ -23,6 +23,16 @@ pub(crate) struct Frame {
     pub(crate) native: Vec<Vec<u8>>,
 }
 
+impl Frame {
+    /// The same with every bit turned over.
+    pub(crate) fn garbled(&self) -> Self {
+        let turned = |outputs: &[Vec<u8>]| {
+            outputs.iter().map(|bytes| bytes.iter().map(|byte| !byte).collect()).collect()
+        };
+        Self { plain: turned(&self.plain), native: turned(&self.native) }
+    }
+}
+
 /// A model made ready.
 pub(crate) enum Engine {
     /// Computes, one frame at a time.

@@ -59,6 +59,8 @@ pub(crate) enum Spoiled {
     Short(u32),
     /// The NPU takes so much longer.
     Slow(Duration),
+    /// What this core computes is wrong.
+    Garbled(usize),
 }
 
 static DEVICES: LazyLock<Mutex<HashMap<String, Arc<Device>>>> = LazyLock::new(Mutex::default);
@@ -117,6 +119,7 @@ impl Device {
             Action::Error(code) => Spoiled::Error(code),
             Action::Short(bytes) => Spoiled::Short(bytes),
             Action::Slow(ms) => Spoiled::Slow(Duration::from_millis(ms)),
+            Action::Garble(core) => Spoiled::Garbled(core.into()),
             Action::Delay(ms) => {
                 std::thread::sleep(Duration::from_millis(ms));
                 Spoiled::No

@@ -146,6 +146,8 @@ pub enum Action {
     Delay(u64),
     /// The NPU takes so many milliseconds longer, and gives up after the time it was given. Of `rknn_run` only.
     Slow(u64),
+    /// Every bit that this core computes comes out as its opposite, and no code says so. Of `rknn_run` only.
+    Garble(u8),
     /// It gives memory or outputs that are so many bytes too short. Of `rknn_create_mem` and `rknn_outputs_get` only.
     Short(u32),
 }
@@ -177,6 +179,8 @@ impl Fault {
         let may_be = match self.action {
             Action::Short(_) => matches!(self.call.as_str(), "rknn_create_mem" | "rknn_outputs_get"),
             Action::Slow(_) => self.call == "rknn_run",
+            // No chip has more.
+            Action::Garble(core) => self.call == "rknn_run" && core < 16,
             Action::Error(code) => code < 0,
             Action::Stall | Action::Delay(_) => true,
         };

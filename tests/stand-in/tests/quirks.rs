@@ -516,11 +516,29 @@ fn a_slow_npu_keeps_to_the_time_it_was_given() {
 }
 
 #[test]
+fn a_core_that_computes_wrongly_says_nothing_and_others_are_right() {
+    let mut model = model("garbled");
+    // The driver chooses core 0, the first that is free.
+    for (run, core) in [(1, 2), (2, 0)] {
+        model.scenario = model.scenario.with_fault("rknn_run", run, 1, Action::Garble(core));
+    }
+    let npu = Npu::open(Kind::Rk, &model);
+    let right = [stored(1), stored(2)].to_vec();
+    let wrong = right.iter().map(|bytes| bytes.iter().map(|byte| !byte).collect()).collect();
+    for outputs in [right.clone(), wrong, right] {
+        assert_eq!((npu.set_input(1), npu.run(0)), (0, 0));
+        assert_eq!(npu.get(2, 30), (0, outputs));
+        assert_eq!(call!(npu, rknn_outputs_release(npu.context, 2, null_mut())), 0);
+    }
+}
+
+#[test]
 fn faults_that_can_never_come_are_refused() {
     for (call, from, count, action) in [
         ("rknn_ruin", 1, 1, Action::Stall),
         ("rknn_run", 1, 1, Action::Short(1)),
         ("rknn_query", 1, 1, Action::Slow(1)),
+        ("rknn_wait", 1, 1, Action::Garble(0)),
         ("rknn_run", 0, 1, Action::Stall),
         ("rknn_run", 1, 0, Action::Stall),
         ("rknn_run", 1, 1, Action::Error(0)),

@@ -132,6 +132,8 @@ impl Decoding {
         let began = Instant::now();
         let found = boxes(&mut self.decoder, &outcome, &map)?;
         let decoded = Instant::now();
+        parcel.found.clear();
+        parcel.found.extend_from_slice(found);
         self.seeing.follow(parcel.arrived, found, &mut parcel.objects);
         parcel.times.decode_us = micros(decoded - began);
         parcel.times.track_us = micros(decoded.elapsed());

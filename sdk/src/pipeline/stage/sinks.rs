@@ -64,6 +64,7 @@ impl Showing {
             number,
             shot: &parcel.shot,
             objects: &parcel.objects,
+            found: &parcel.found,
             classes: &self.classes,
             times: parcel.times,
             vitals: parcel.vitals,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::selftest::laps::Lap;
-use crate::selftest::{Npu, Percentiles};
+use crate::selftest::witness::Seen;
+use crate::selftest::{Npu, Percentiles, PictureAccuracy};
 
 const TIMES: Percentiles = Percentiles { p50_us: 1, p90_us: 2, p95_us: 3, p99_us: 4, max_us: 5 };
 
@@ -30,7 +31,21 @@ fn judge(plan: &Plan, accuracy: Option<Accuracy>, laps_fps: [f64; LAPS]) -> Outc
 }
 
 fn accuracy(verdict: Verdict) -> Option<Accuracy> {
-    Some(Accuracy { images: 1, expected: 9, found: 2, unexpected: 1, agreement: 0.2, bar: 0.8, verdict })
+    let pictures = vec![picture("a.jpg"), picture("b.jpg"), picture("c.jpg")];
+    Some(Accuracy {
+        images: 3,
+        expected: 9,
+        found: 2,
+        unexpected: 1,
+        agreement: 0.2,
+        bar: 0.8,
+        verdict,
+        pictures,
+    })
+}
+
+fn picture(name: &str) -> PictureAccuracy {
+    PictureAccuracy { name: name.into(), expected: 3, found: 3, unexpected: 0, frames: 0, wrong: 0 }
 }
 
 fn npu() -> Option<Npu> {
@@ -44,7 +59,7 @@ fn in_place_of_npu() -> Engine {
 fn played(laps_fps: [f64; LAPS], report: PipelineReport) -> Played {
     let stages = [(Step::Capture, TIMES), (Step::EndToEnd, TIMES)].into();
     let readings = Readings { temperature_c: Some(61.0), ..Readings::default() };
-    Played { stages, laps: laps(laps_fps), report, readings }
+    Played { stages, laps: laps(laps_fps), seen: Vec::new(), report, readings }
 }
 
 #[test]
@@ -150,6 +165,55 @@ fn a_cpu_that_takes_over_in_the_pipeline_fails() {
     assert_eq!((*verdict, *backend), (Verdict::Fail, BackendKind::Tract));
     assert_eq!(fallback.as_deref(), Some("of its age"));
     assert!(outcome.to_string().contains("failed: tract ran in place of the NPU of rk3588"), "{outcome}");
+}
+
+/// Judged by frames one by one and by the pipeline, which gave so many wrong answers on ten frames of each picture.
+fn with_wrong_frames(one_by_one: Verdict, wrong: [u64; 3]) -> Outcome {
+    let plan = plan(LONG, None);
+    let seen = wrong.map(|wrong| Seen { frames: 10, wrong }).to_vec();
+    let played = Played { seen, ..played([300.0; LAPS], PipelineReport::default()) };
+    judge(&plan, accuracy(one_by_one), [100.0; LAPS]).with_pipeline(
+        &plan,
+        Engine::Due(BackendKind::Rknn),
+        played,
+    )
+}
+
+#[test]
+fn a_wrong_answer_of_the_pipeline_alone_fails_the_accuracy_and_names_the_pictures() {
+    let outcome = with_wrong_frames(Verdict::Pass, [4, 0, 1]);
+    let accuracy = outcome.report.accuracy.as_ref().unwrap();
+    assert_eq!((outcome.report.verdict, accuracy.verdict), (Verdict::Fail, Verdict::Fail));
+    assert_eq!((accuracy.pictures[0].frames, accuracy.pictures[0].wrong), (10, 4));
+    let failed = outcome.judgements.iter().filter(|it| matches!(it.result, Judged::Failed(_)));
+    assert_eq!(failed.map(|it| it.name).collect::<Vec<_>>(), ["accuracy"]);
+    let text = outcome.to_string();
+    assert!(
+        text.contains("something else than is known on 4 of 10 frames of a.jpg, 1 of 10 frames of c.jpg,"),
+        "{text}"
+    );
+    assert!(text.contains("in the pipeline 5 of 30 frames wrong"), "{text}");
+
+    let outcome = with_wrong_frames(Verdict::Pass, [0; 3]);
+    let accuracy = outcome.report.accuracy.as_ref().unwrap();
+    assert_eq!((outcome.report.verdict, accuracy.verdict), (Verdict::Pass, Verdict::Pass));
+    assert!(outcome.to_string().contains("in the pipeline 0 of 30 frames wrong"), "{outcome}");
+}
+
+#[test]
+fn what_is_wrong_one_by_one_stays_the_cause() {
+    let text = with_wrong_frames(Verdict::Fail, [10; 3]).to_string();
+    assert!(text.contains("failed: the model finds 2 of 9 known boxes"), "{text}");
+    assert!(!text.contains("something else"), "{text}");
+}
+
+#[test]
+fn reports_of_versions_that_told_of_no_pictures_are_read() {
+    let report = judge(&plan(LONG, None), accuracy(Verdict::Pass), NOISY).report;
+    let mut json = serde_json::to_value(report).unwrap();
+    json["accuracy"].as_object_mut().unwrap().remove("pictures").unwrap();
+    let report: Report = serde_json::from_value(json).unwrap();
+    assert_eq!(report.accuracy.unwrap().pictures, []);
 }
 
 #[test]

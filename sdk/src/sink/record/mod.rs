@@ -1,5 +1,5 @@
 //! Video on a disk: segments of pictures, written on a thread of their own. A segment has its name when it is whole; the oldest go
-//! when there are too many; a disk that is almost full is left alone until there is room again.
+//! when there are too many; a disk that is almost full is left alone until there is room again; a folder that is deleted is made again.
 
 mod disk;
 mod mp4;
@@ -176,6 +176,23 @@ impl Tape {
         Ok(())
     }
 
+    /// Fails once where somebody has deleted the folder, or in it what is being recorded; after that all is made anew.
+    fn check_deleted(&mut self) -> Result<(), Error> {
+        let part = self.segment.as_ref().map(Segment::part);
+        let place = part.or(self.is_prepared.then_some(&*self.folder));
+        let Some(deleted) = place.filter(|place| matches!(place.try_exists(), Ok(false))) else {
+            return Ok(());
+        };
+        let error = artifact::Error::Artifact(Fault::new(
+            format!("{}: deleted while it was recorded to", deleted.display()),
+            "a folder and a segment that stay until the segment is whole",
+            "recording begins anew by itself, in a folder of the same name; what was deleted is lost",
+        ));
+        // It goes nowhere any more, and has no place to be given its name in.
+        (self.segment, self.is_prepared) = (None, false);
+        Err(error.into())
+    }
+
     /// Writes a picture. What was written before stays whole, also when this fails.
     fn keep(&mut self, picture: &Arc<Jpeg>) -> Result<(), Error> {
         let kept = self.try_keep(picture);
@@ -187,6 +204,7 @@ impl Tape {
     }
 
     fn try_keep(&mut self, picture: &Arc<Jpeg>) -> Result<(), Error> {
+        self.check_deleted()?;
         self.prepare()?;
         disk::check_room(&self.folder, self.reserve_bytes)?;
         let room = self.segment_bytes;

@@ -50,6 +50,11 @@ impl Segment {
         Ok(segment)
     }
 
+    /// Where it lies while it is written.
+    pub(super) fn part(&self) -> &Path {
+        &self.part
+    }
+
     /// Whether `picture` can be added without more than `room` bytes in all.
     pub(super) fn takes(&self, picture: &Jpeg, room: u64) -> bool {
         let waiting = match &self.body {

@@ -136,6 +136,37 @@ fn recording_rests_when_it_cannot_write() {
     assert!(recorder.check().is_err());
 }
 
+/// Something that somebody does to the folder while it is recorded to.
+type Deed = fn(&mut Tape, &Path);
+
+#[test]
+fn what_is_deleted_while_it_is_recorded_to_is_told_once_and_made_again() {
+    let folder_with_segment: Deed = |_, folder| fs::remove_dir_all(folder).unwrap();
+    let segment: Deed = |_, folder| files(folder).iter().for_each(|file| fs::remove_file(file).unwrap());
+    let folder_between_segments: Deed = |tape, folder| {
+        tape.finish().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+    };
+    for (delete, what) in [
+        (folder_with_segment, ".mjpeg.part: deleted while"),
+        (segment, ".mjpeg.part: deleted while"),
+        (folder_between_segments, "video: deleted while"),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("video");
+        let (mut tape, pictures) = (tape(&folder, VideoFormat::Mjpeg, 1_000_000), pictures(4));
+        tape.keep(&pictures[0]).unwrap();
+        delete(&mut tape, &folder);
+        let told = tape.keep(&pictures[1]).unwrap_err().to_string();
+        assert!(told.contains(what), "{told}");
+        tape.keep(&pictures[2]).unwrap();
+        tape.keep(&pictures[3]).unwrap();
+        tape.finish().unwrap();
+        let files = files(&folder);
+        assert_eq!((files.len(), frames_of(&files[0])), (1, 2), "{what}: {files:?}");
+    }
+}
+
 #[test]
 fn a_disk_that_does_not_keep_up_costs_the_oldest_pictures() {
     let queue = Arc::new(Queue::default());

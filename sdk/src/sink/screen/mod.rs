@@ -272,7 +272,7 @@ mod tests {
         let mut screen = Screen::open(&ScreenConfig { card: folder.path().join("card0") }).unwrap();
         let shot = Shot { width_px: 1, height_px: 1, bytes: vec![0; 3], ..Shot::default() };
         let (times, vitals) = (FrameTimes::default(), Vitals::default());
-        let shown = Shown { number: 0, shot: &shot, objects: &[], classes: &[], times, vitals };
+        let shown = Shown { number: 0, shot: &shot, objects: &[], found: &[], classes: &[], times, vitals };
         let told = screen.show(&shown).unwrap_err().to_string();
         assert!(told.contains("card0") && told.contains("a display that is connected"), "{told}");
         screen.show(&shown).unwrap();

@@ -12,7 +12,7 @@ use rknn_sys::{
 use super::{refused, within};
 use crate::compute::{self, Frame, element_of, reals, type_bytes};
 use crate::context::{Bound, Context, Loaded, State};
-use crate::device::{Spoiled, lock};
+use crate::device::{Spoiled, Taken, lock};
 use crate::scenario::Input;
 use crate::{Kind, layout, memory};
 
@@ -119,7 +119,7 @@ pub unsafe fn run(handle: rknn_context, extend: *mut rknn_run_extend) -> i32 {
             return Err(RKNN_ERR_TIMEOUT);
         }
         let end = Instant::now() + latency;
-        let shown = advance(context, &mut state);
+        let shown = advance(context, &mut state, &cores, spoiled);
         std::thread::sleep(end.saturating_duration_since(Instant::now()));
         loaded.device.count_run(&cores);
         shown?;
@@ -140,8 +140,11 @@ pub unsafe fn wait(handle: rknn_context, _extend: *mut rknn_run_extend) -> i32 {
 }
 
 /// Computes a frame and shows it, or, where runs are asynchronous, the one before.
-fn advance(context: &Context, state: &mut State) -> Result<(), i32> {
-    let frame = frame(context, state)?.ok_or(RKNN_ERR_INPUT_INVALID)?;
+fn advance(context: &Context, state: &mut State, cores: &Taken<'_>, spoiled: Spoiled) -> Result<(), i32> {
+    let mut frame = frame(context, state)?.ok_or(RKNN_ERR_INPUT_INVALID)?;
+    if matches!(spoiled, Spoiled::Garbled(core) if cores.has(core)) {
+        frame = Arc::new(frame.garbled());
+    }
     let is_async = context.flags & RKNN_FLAG_ASYNC_MASK != 0;
     state.last = if is_async { state.coming.replace(frame) } else { Some(frame) };
     let shown = state.last.clone();
