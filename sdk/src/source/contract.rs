@@ -1,6 +1,6 @@
-//! What every source promises, asked of one: frames come in order, what is broken is told, a frame is the same whether it is read at
-//! once or later, and one that nobody has read yet stays as it is. The tests beside this ask files and the pattern;
-//! `tests/camera-probe` asks cameras, and takes in this file for that. So it knows no source, and all it needs is beside it.
+//! What every source promises, asked of one: frames come in order and were filmed in it, what is broken is told, a frame is the same
+//! whether it is read at once or later, and one that nobody has read yet stays as it is. The tests beside this ask files and the
+//! pattern; `tests/camera-probe` asks cameras, and takes in this file for that. So it knows no source, and all it needs is beside it.
 
 use std::time::Duration;
 
@@ -56,6 +56,7 @@ pub fn check(source: &mut dyn Source) -> Result<Heard> {
         Rewound::Yes => repeats(&at_once, &later)?,
         Rewound::No => goes_on(&at_once, &later, 0)?,
     }
+    moves_on(at_once.frames.iter().chain(&later.frames))?;
     passes_over(source, &later)?;
     keeps(source)?;
     let is_broken = |arrival: &&Arrival| matches!(arrival, Arrival::Broken(_));
@@ -146,6 +147,15 @@ fn goes_on(before: &Taken, after: &Taken, passed_over: u64) -> Result<()> {
         last.number
     );
     ensure!(looks(last) == looks(first), "{} became {}", looks(last), looks(first));
+    Ok(())
+}
+
+/// Fails unless a recording's frames were filmed one after the other, also those behind a rewind.
+fn moves_on<'a>(frames: impl Iterator<Item = &'a Shot>) -> Result<()> {
+    let filmed_at: Vec<_> = frames.map(|shot| shot.filmed_at).collect();
+    let is_recorded = filmed_at.iter().any(Option::is_some);
+    let rises = filmed_at.is_sorted_by(|one, next| one < next);
+    ensure!(rises || !is_recorded, "frames were not filmed one after the other: {filmed_at:?}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::reel::Reel;
 use super::{Arrival, Format, Rewound, Shot, Source, unreadable};
 use crate::Error;
 use crate::frame::jpeg::{self, Sides};
@@ -16,7 +17,7 @@ const CHUNK: usize = 1 << 16;
 /// No image of a camera is larger.
 const MAX_IMAGE: usize = 1 << 26;
 
-/// A file of video.
+/// A file of video, which does not say how fast it was filmed: it counts as 30 frames a second.
 #[derive(Debug)]
 pub struct MjpegFile {
     path: PathBuf,
@@ -29,6 +30,7 @@ pub struct MjpegFile {
     sides: Sides,
     is_read: bool,
     next: u64,
+    reel: Reel,
 }
 
 impl MjpegFile {
@@ -38,26 +40,26 @@ impl MjpegFile {
     /// [`Error::Input`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-        let (path, pending, sides) = (path.into(), Vec::new(), Sides::Video);
-        Ok(Self { path, file, pending, used: 0, sides, is_read: false, next: 0 })
+        let (path, pending, sides, reel) = (path.into(), Vec::new(), Sides::Video, Reel::default());
+        Ok(Self { path, file, pending, used: 0, sides, is_read: false, next: 0, reel })
     }
 
     /// Brings the next image to the beginning of `pending` and gives its length; none at the end of the file.
-    fn find(&mut self) -> Result<Found, Error> {
+    fn find(&mut self) -> Result<Option<Found>, Error> {
         self.pending.drain(..self.used);
         self.used = 0;
         loop {
             let skipped = jpeg::start(&self.pending);
             self.pending.drain(..skipped);
             if let Some(length) = jpeg::length(&self.pending) {
-                return Ok(Found::Image(length));
+                return Ok(Some(Found::Image(length)));
             }
             if self.pending.len() > MAX_IMAGE {
-                return Ok(Found::Endless);
+                return Ok(Some(Found::Endless));
             }
             if self.is_read {
                 // Fewer bytes than a mark are the rest of what was passed over.
-                return Ok(if self.pending.len() < 2 { Found::End } else { Found::Cut });
+                return Ok((self.pending.len() >= 2).then_some(Found::Cut));
             }
             self.read_more()?;
         }
@@ -81,19 +83,17 @@ enum Found {
     Cut,
     /// One that does not end.
     Endless,
-    /// Nothing more.
-    End,
 }
 
 impl Source for MjpegFile {
     fn next(&mut self, shot: &mut Shot, _patience: Duration) -> Result<Arrival, Error> {
-        let found = self.find()?;
+        let Some(found) = self.find()? else { return Ok(Arrival::Ended) };
         shot.number = self.next;
+        shot.filmed_at = Some(self.reel.advance());
         shot.name.clear();
         self.next += 1;
         let number = shot.number;
         match found {
-            Found::End => Ok(Arrival::Ended),
             Found::Cut => {
                 self.used = self.pending.len();
                 Ok(Arrival::Broken(format!("the file ends within frame {number}")))

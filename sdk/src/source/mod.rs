@@ -6,6 +6,7 @@ mod contract;
 mod dma;
 mod mjpeg;
 mod pattern;
+mod reel;
 mod standby;
 mod stills;
 mod unpack;
@@ -60,7 +61,7 @@ pub trait Source: Send {
         Supply::OnDemand
     }
 
-    /// Begins anew, where the source can.
+    /// Begins anew, where the source can. The time at which frames were filmed goes on, see [`Shot::filmed_at`].
     ///
     /// # Errors
     /// [`Error::Input`] when it cannot be read any more.
@@ -120,6 +121,12 @@ pub struct Shot {
     pub bytes: Vec<u8>,
     /// When the frame was taken, where the source knows that.
     pub taken_at: Option<Instant>,
+    /// When the frame of a recording was filmed, from any moment that stays the same. It follows the frame's number and not the clock
+    /// of who reads it, so that objects are followed alike at any speed: what was broken or passed over counts, and a recording
+    /// that begins anew goes on as if its first frame followed its last. Where nothing says how fast it was filmed, as in Motion
+    /// JPEG, in pictures and in the test pattern, it is 30 frames a second. None where it is of no recording: objects are then
+    /// followed by when it was taken, or else had been read.
+    pub filmed_at: Option<Duration>,
     /// When waiting for the frame was over and reading it began, where the source waits for frames.
     pub read_from: Option<Instant>,
     /// The same frame where the camera put it, for devices to read it there; absent where it is in no DMA-BUF.

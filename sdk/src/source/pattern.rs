@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::reel::Reel;
 use super::{Arrival, Format, Rewound, Shot, Source};
 use crate::Error;
 use crate::frame::YuvColor;
@@ -15,19 +16,20 @@ const COLORS: [[u8; 3]; SQUARES] = [[81, 90, 240], [145, 54, 34], [41, 240, 110]
 /// Y of the darkest and the brightest column behind them.
 const RAMP: [usize; 2] = [40, 200];
 
-/// Three squares that run to and fro over a gray ramp, as NV12.
+/// Three squares that run to and fro over a gray ramp, as NV12 and as if filmed at 30 frames a second.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     width_px: usize,
     height_px: usize,
     next: u64,
+    reel: Reel,
 }
 
 impl Pattern {
     /// Frames of this size, each side rounded up to an even number, of at least 16.
     pub fn new(width_px: usize, height_px: usize) -> Self {
         let side = |px: usize| px.max(16).next_multiple_of(2);
-        Self { width_px: side(width_px), height_px: side(height_px), next: 0 }
+        Self { width_px: side(width_px), height_px: side(height_px), next: 0, reel: Reel::default() }
     }
 
     /// Left edge, top edge and side of square `index` in frame `number`, all even.
@@ -66,6 +68,7 @@ impl Source for Pattern {
             }
         }
         shot.number = self.next;
+        shot.filmed_at = Some(self.reel.advance());
         shot.name.clear();
         self.next += 1;
         Ok(Arrival::Frame)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::reel::Reel;
 use super::{Arrival, Format, Rewound, Shot, Source};
 use crate::{Error, Image, frame};
 
@@ -15,17 +16,18 @@ pub enum Still {
     Image(String, Image),
 }
 
-/// Pictures in turn.
+/// Pictures in turn. They do not say when they were taken, and count as 30 frames a second.
 #[derive(Debug, Clone)]
 pub struct Stills {
     pictures: Vec<Still>,
     next: usize,
+    reel: Reel,
 }
 
 impl Stills {
     /// These pictures, in this order.
     pub fn new(pictures: Vec<Still>) -> Self {
-        Self { pictures, next: 0 }
+        Self { pictures, next: 0, reel: Reel::default() }
     }
 }
 
@@ -33,6 +35,7 @@ impl Source for Stills {
     fn next(&mut self, shot: &mut Shot, _patience: Duration) -> Result<Arrival, Error> {
         let Some(picture) = self.pictures.get(self.next) else { return Ok(Arrival::Ended) };
         shot.number = self.next as u64;
+        shot.filmed_at = Some(self.reel.advance());
         self.next += 1;
         match picture {
             Still::File(path) => match frame::read_image(path) {

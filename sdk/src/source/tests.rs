@@ -47,7 +47,11 @@ fn damaged(jpeg: &[u8]) -> Vec<u8> {
 }
 
 fn y4m(frames: &[u8]) -> Vec<u8> {
-    let mut bytes = b"YUV4MPEG2 W4 H2 F30:1 C420jpeg\n".to_vec();
+    y4m_at("30:1", frames)
+}
+
+fn y4m_at(rate: &str, frames: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("YUV4MPEG2 W4 H2 F{rate} C420jpeg\n").into_bytes();
     for y in frames {
         bytes.extend_from_slice(b"FRAME\n");
         bytes.extend_from_slice(&[*y; 8]);
@@ -84,6 +88,37 @@ fn every_source_counts_tells_what_is_broken_and_gives_the_same_frames_read_at_on
         assert_eq!((&heard.numbers[..], heard.broken, heard.unread), (numbers, broken, 0), "{name}");
         assert_eq!(source.rewind().unwrap(), Rewound::Yes, "{name}");
     }
+}
+
+/// Fails unless `source`, played twice, gives frames filmed after so many intervals among each four arrivals.
+fn films(mut source: impl Source, interval: Duration, rounds: [&[u32]; 2]) {
+    let mut shot = Shot::default();
+    for intervals in rounds {
+        let mut filmed_at = Vec::new();
+        for _ in 0..4 {
+            if source.next(&mut shot, PATIENCE).unwrap() == Arrival::Frame {
+                filmed_at.push(shot.filmed_at);
+            }
+        }
+        let expected: Vec<_> = intervals.iter().map(|count| Some(interval * *count)).collect();
+        assert_eq!(filmed_at, expected, "{}", source.describe());
+        source.rewind().unwrap();
+    }
+}
+
+#[test]
+fn recorded_time_follows_the_number_of_frames_counts_broken_ones_and_goes_on_over_a_rewind() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = y4m_at("25:1", &[1, 2, 3]);
+    let video = Y4mFile::open(&written(&folder, "a.y4m", &bytes[..bytes.len() - 1])).unwrap();
+    films(video, Duration::from_millis(40), [&[0, 1], &[3, 4]]);
+    let red = jpeg([255, 0, 0]);
+    let motion = written(&folder, "a.mjpeg", &[&red[..], &damaged(&red), &red].concat());
+    films(MjpegFile::open(&motion).unwrap(), reel::USUAL_INTERVAL, [&[0, 2], &[3, 5]]);
+    let whole = || Still::Image("a".into(), Image::filled(1, 1, [9; 3]));
+    let pictures = vec![whole(), Still::File(folder.path().join("none.png")), whole()];
+    films(Stills::new(pictures), reel::USUAL_INTERVAL, [&[0, 2], &[3, 5]]);
+    films(Pattern::new(16, 16), reel::USUAL_INTERVAL, [&[0, 1, 2, 3], &[4, 5, 6, 7]]);
 }
 
 #[test]

@@ -3,9 +3,12 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::reel::{Reel, USUAL_INTERVAL};
 use super::{Arrival, Format, Rewound, Shot, Source, unreadable, unusable};
 use crate::Error;
 use crate::frame::{Range, YuvColor};
@@ -14,6 +17,8 @@ use crate::frame::{Range, YuvColor};
 const MAX_LINE: u64 = 1024;
 /// Longest side of a frame.
 const MAX_SIDE_PX: usize = 1 << 14;
+/// Times between frames that are believed: 1000 frames a second to one a minute.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// What the first line of a file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +26,11 @@ struct Header {
     width_px: usize,
     height_px: usize,
     color: YuvColor,
+    /// From one frame to the next.
+    interval: Duration,
 }
 
-/// A file of video.
+/// A file of video. One that does not say its frame rate, or none that can be, counts as 30 frames a second.
 #[derive(Debug)]
 pub struct Y4mFile {
     path: PathBuf,
@@ -32,6 +39,7 @@ pub struct Y4mFile {
     /// Where the first frame begins.
     start: u64,
     next: u64,
+    reel: Reel,
     /// The line in front of a frame; used again and again.
     line: Vec<u8>,
     /// U and V of a frame, before they are laid side by side.
@@ -56,8 +64,8 @@ impl Y4mFile {
                 "convert it, for example with `ffmpeg -i VIDEO -pix_fmt yuv420p -strict 0 OUT.y4m`",
             )
         })?;
-        let start = read as u64;
-        Ok(Self { path: path.into(), file, header, start, next: 0, line, chroma: Vec::new() })
+        let (start, reel) = (read as u64, Reel::new(header.interval));
+        Ok(Self { path: path.into(), file, header, start, next: 0, reel, line, chroma: Vec::new() })
     }
 
     /// Passes over the line in front of a frame; says whether there is one.
@@ -73,7 +81,7 @@ impl Y4mFile {
     }
 
     fn read_frame(&mut self, shot: &mut Shot) -> std::io::Result<()> {
-        let Header { width_px, height_px, color } = self.header;
+        let Header { width_px, height_px, color, .. } = self.header;
         let pixels = width_px * height_px;
         let bytes = shot.make_room((width_px, height_px), Format::Nv12(color), pixels * 3 / 2);
         let (luma, chroma) = bytes.split_at_mut(pixels);
@@ -107,6 +115,7 @@ impl Source for Y4mFile {
             }
         }
         shot.number = self.next;
+        shot.filmed_at = Some(self.reel.advance());
         shot.name.clear();
         self.next += 1;
         match self.read_frame(shot) {
@@ -136,7 +145,7 @@ impl Header {
         let text = line.strip_suffix(b"\n").ok_or("no line of parameters")?;
         let text = std::str::from_utf8(text).map_err(|_| "a first line that is no text")?;
         let parameters = text.strip_prefix("YUV4MPEG2").ok_or("a file that does not begin with YUV4MPEG2")?;
-        let (mut sides, mut color) = ([None; 2], YuvColor::default());
+        let (mut sides, mut color, mut interval) = ([None; 2], YuvColor::default(), USUAL_INTERVAL);
         for parameter in parameters.split_ascii_whitespace() {
             let Some((kind, value)) = parameter.split_at_checked(1) else { continue };
             match kind {
@@ -146,12 +155,14 @@ impl Header {
                     return Err(format!("color as {value:?}"));
                 }
                 "X" if value == "COLORRANGE=FULL" => color.range = Range::Full,
-                // Frame rate, interlacing, aspect and comments say nothing about where the samples are.
+                // The pictures are whole without it.
+                "F" => interval = between_frames(value).unwrap_or(USUAL_INTERVAL),
+                // Interlacing, aspect and comments say nothing about where the samples are.
                 _ => {}
             }
         }
         let [Some(width_px), Some(height_px)] = sides else { return Err("no width or no height".into()) };
-        Ok(Self { width_px, height_px, color })
+        Ok(Self { width_px, height_px, color, interval })
     }
 }
 
@@ -159,6 +170,14 @@ fn side(text: &str) -> Result<usize, String> {
     let side =
         text.parse().ok().filter(|side: &usize| *side > 0 && *side <= MAX_SIDE_PX && side.is_multiple_of(2));
     side.ok_or_else(|| format!("a side of {text:?} pixels"))
+}
+
+/// Time from one frame to the next at a rate such as `30000:1001`, frames over seconds; none where it is unknown (`0:0`) or cannot be.
+fn between_frames(rate: &str) -> Option<Duration> {
+    let (frames, seconds) = rate.split_once(':')?;
+    let (frames, seconds): (NonZeroU32, NonZeroU32) = (frames.parse().ok()?, seconds.parse().ok()?);
+    let interval = Duration::from_secs(seconds.get().into()) / frames.get();
+    Some(interval).filter(|interval| INTERVALS.contains(interval))
 }
 
 #[cfg(test)]
@@ -173,7 +192,8 @@ mod tests {
             b"YUV4MPEG2 H480 W640 F30000:1001 Ip A1:1 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL\n",
         );
         let color = YuvColor { range: Range::Full, ..YuvColor::default() };
-        assert_eq!(found, Ok(Header { width_px: 640, height_px: 480, color }));
+        let interval = Duration::from_nanos(33_366_666);
+        assert_eq!(found, Ok(Header { width_px: 640, height_px: 480, color, interval }));
         let plain = Header::parse(b"YUV4MPEG2 W2 H2\n").unwrap();
         assert_eq!((plain.width_px, plain.color), (2, YuvColor::default()));
     }
@@ -196,7 +216,62 @@ mod tests {
         }
     }
 
+    /// What a file with such a parameter has between frames.
+    fn interval(parameter: &str) -> Duration {
+        Header::parse(format!("YUV4MPEG2 W2 H2 {parameter}\n").as_bytes()).unwrap().interval
+    }
+
+    #[test]
+    fn frames_are_as_far_apart_as_the_rate_says() {
+        for (rate, ns) in [
+            ("F25:1", 40_000_000),
+            ("F30000:1001", 33_366_666),
+            ("F50000000:1000000", 20_000_000),
+            ("F1000:1", 1_000_000),
+            ("F1:60", 60_000_000_000),
+            ("F4294967295:4294967295", 1_000_000_000),
+        ] {
+            assert_eq!(interval(rate), Duration::from_nanos(ns), "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_is_unknown_or_cannot_be_counts_as_the_usual_one() {
+        for rate in [
+            "",
+            "F",
+            "F:",
+            "F0:0",
+            "F25:0",
+            "F0:1",
+            "F25",
+            "F25:1:1",
+            "F-25:1",
+            "F29.97:1",
+            "F1001:1",
+            "F1:61",
+            "F4294967295:1",
+            "F1:4294967295",
+            "F99999999999999999999:1",
+        ] {
+            assert_eq!(interval(rate), USUAL_INTERVAL, "{rate:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn whatever_a_rate_says_time_goes_on(rate in "[0-9:+.-]{0,24}") {
+            let interval = interval(&format!("F{rate}"));
+            prop_assert!(INTERVALS.contains(&interval), "{:?}", interval);
+        }
+
+        #[test]
+        fn rates_that_can_be_are_kept(frames in 1_u32..=1000, seconds in 1_u32..=60) {
+            let all = interval(&format!("F{frames}:{seconds}")) * frames;
+            let lost = Duration::from_secs(seconds.into()) - all;
+            prop_assert!(lost < Duration::from_nanos(frames.into()), "{:?}", lost);
+        }
+
         #[test]
         fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = Header::parse(&line);

@@ -11,4 +11,6 @@ mod ending;
 mod failures;
 mod flow;
 mod pinned;
+#[cfg(feature = "tract")]
+mod recorded;
 mod world;

@@ -89,7 +89,8 @@ impl Capture {
         }
         let Some(mut parcel) = held.take().or_else(|| line.free.take()) else { return Ok(Next::Over) };
         // Only of use to sources that say so for each frame.
-        (parcel.shot.taken_at, parcel.shot.read_from) = (None, None);
+        let shot = &mut parcel.shot;
+        (shot.taken_at, shot.filmed_at, shot.read_from) = (None, None, None);
         let began = Instant::now();
         let unwanted_for = self.unwanted_for(began);
         let arrival = match unwanted_for {

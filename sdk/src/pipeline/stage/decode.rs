@@ -62,12 +62,20 @@ impl Seeing {
         if self.tracker.is_some() { BELIEVED * self.confidence } else { self.confidence }
     }
 
-    fn follow(&mut self, at: Instant, found: &[Detection], objects: &mut Vec<Object>) {
+    /// When the frame shows what it shows. That of a recording does not depend on how fast it is read.
+    fn moment(&self, parcel: &Parcel) -> Duration {
+        let since_begun = parcel.arrived.saturating_duration_since(self.begun);
+        parcel.shot.filmed_at.unwrap_or(since_begun)
+    }
+
+    fn follow(&mut self, parcel: &mut Parcel, found: &[Detection]) {
+        let at = self.moment(parcel);
+        let objects = &mut parcel.objects;
         objects.clear();
         match &mut self.tracker {
             None => objects.extend(found.iter().map(|it| Object { track: None, detection: *it })),
             Some(tracker) => {
-                let tracked = tracker.update(at.saturating_duration_since(self.begun), found).iter();
+                let tracked = tracker.update(at, found).iter();
                 objects.extend(tracked.map(|it| Object { track: Some(it.id), detection: it.detection }));
             }
         }
@@ -134,7 +142,7 @@ impl Decoding {
         let decoded = Instant::now();
         parcel.found.clear();
         parcel.found.extend_from_slice(found);
-        self.seeing.follow(parcel.arrived, found, &mut parcel.objects);
+        self.seeing.follow(parcel, found);
         parcel.times.decode_us = micros(decoded - began);
         parcel.times.track_us = micros(decoded.elapsed());
         drop(outcome);
@@ -170,5 +178,55 @@ fn boxes<'d>(
     match outcome {
         Outcome::Memory(seat) => decoder.detect_views(seat.outputs().iter().map(Tensor::view), map),
         Outcome::Npu(finished) => decoder.detect_views(finished.outputs(), map),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between frames, as they were filmed.
+    const FILMED: Duration = Duration::from_millis(33);
+    const FRAMES: u32 = 100;
+
+    /// Numbers, frame by frame, of one object that is hidden for a third of a second and later for one and a half, as it was filmed.
+    fn numbers(filmed: Option<Duration>, read: Duration) -> Vec<Vec<Option<u32>>> {
+        let mut seeing = Seeing::new(Following::On, None, Controls::new(0.25)).unwrap();
+        let mut parcel = Parcel::new();
+        let numbers_in = |frame: u32| {
+            parcel.shot.filmed_at = filmed.map(|interval| interval * frame);
+            parcel.arrived = seeing.begun + read * frame;
+            let is_hidden = (10..20).contains(&frame) || (40..85).contains(&frame);
+            let left = 2.0 * f32::from(u8::try_from(frame).unwrap());
+            let object = Detection { class: 0, score: 0.9, x0: left, y0: 100.0, x1: left + 60.0, y1: 160.0 };
+            seeing.follow(&mut parcel, if is_hidden { &[] } else { std::slice::from_ref(&object) });
+            parcel.objects.iter().map(|object| object.track).collect()
+        };
+        (0..FRAMES).map(numbers_in).collect()
+    }
+
+    /// It is remembered over the first time; behind the second it is another, whose first sighting does not count.
+    fn as_filmed() -> Vec<Vec<Option<u32>>> {
+        let number_in = |frame| match frame {
+            0..10 | 20..40 => vec![Some(1)],
+            86.. => vec![Some(2)],
+            _ => vec![],
+        };
+        (0..FRAMES).map(number_in).collect()
+    }
+
+    #[test]
+    fn a_recording_gives_the_same_numbers_however_fast_it_is_read() {
+        for read_ms in [0, 1, 33, 500, 10_000] {
+            let numbers = numbers(Some(FILMED), Duration::from_millis(read_ms));
+            assert_eq!(numbers, as_filmed(), "a frame every {read_ms} ms");
+        }
+    }
+
+    #[test]
+    fn what_is_no_recording_is_followed_by_when_it_came() {
+        assert_eq!(numbers(None, FILMED), as_filmed());
+        let slow = numbers(None, 10 * FILMED);
+        assert_eq!((&slow[9], &slow[21]), (&vec![Some(1)], &vec![Some(2)]), "hidden for three seconds");
     }
 }

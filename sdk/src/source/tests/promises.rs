@@ -24,6 +24,8 @@ enum Breaks {
     Waits,
     /// All frames have the same number.
     Counts,
+    /// All frames were filmed at the same time.
+    Moves,
     /// What is to be read at once is left in its buffer.
     Reads,
     /// What is left in its buffer cannot be found there.
@@ -73,6 +75,7 @@ impl Source for Fake {
         }
         (shot.number, shot.width_px, shot.height_px) = (self.next, SIDE_PX, SIDE_PX);
         shot.format = Format::Nv12(YuvColor::default());
+        shot.filmed_at = (self.breaks == Breaks::Moves).then_some(Duration::ZERO);
         let bytes = [self.next.to_le_bytes()[0]; BYTES];
         let (packing, color) = (DmaPacking::Nv12 { stride: SIDE_PX }, YuvColor::default());
         let layout = DmaLayout { width_px: SIDE_PX, height_px: SIDE_PX, packing, color };
@@ -115,6 +118,7 @@ fn every_broken_promise_is_told() {
         (Breaks::Comes, "no frame, 60 times in a row"),
         (Breaks::Waits, "Late of a source whose frames wait"),
         (Breaks::Counts, "frame 0 does not count on"),
+        (Breaks::Moves, "not filmed one after the other"),
         (Breaks::Reads, "5 frames were not read at once"),
         (Breaks::Leaves, "frame 0 has no pixels"),
         (Breaks::Keeps, "is another one when it is read later"),
