@@ -369,12 +369,12 @@ fn operators(middle: Middle) -> Vec<String> {
 fn a_model_that_is_ours_runs_without_tract() {
     let names = operators(Middle::Nothing);
     // Winograd's, or its taps where that takes fewer instructions, as with `sdot`.
-    let mut ours = names.iter().filter(|name| name.starts_with("int8 Stride1") || name.contains("9 taps"));
+    let mut ours = names.iter().filter(|name| name.starts_with("int8 Winograd") || name.contains("9 taps"));
     assert!(names[0].starts_with("int8 pack") && ours.next().is_some(), "{names:?}");
     let tables = operators(Middle::Function("Tanh"));
     assert!(tables[0].starts_with("int8 pack"), "a function of stored values is a table: {tables:?}");
     let mixed = operators(Middle::FloatConv);
-    let floats = mixed.iter().any(|name| name.starts_with("Stride1") || name.starts_with("direct"));
+    let floats = mixed.iter().any(|name| name.starts_with("Winograd") || name.starts_with("direct"));
     assert!(mixed[0].starts_with("int8 pack") && floats, "{mixed:?}");
 }
 

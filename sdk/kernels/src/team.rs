@@ -1,5 +1,6 @@
 //! Workers in step: all run the same list of steps, share out the items of each, and wait for each other in between. They sleep
-//! between runs only: waking sleepers at every step would take some ten microseconds each.
+//! between runs only: waking sleepers at every step would take some ten microseconds each. Each begins with the same part of every
+//! step's items, because what it made in the step before is in its core's caches, and then helps the others.
 
 mod crew;
 mod ffi;
@@ -16,22 +17,16 @@ const SPINS: usize = 20_000;
 /// Workers, and how far they are. After the first run of a list of steps, the next allocate nothing.
 pub struct Team {
     crew: Crew,
-    progress: Vec<Progress>,
-}
-
-/// How far a step is.
-#[derive(Default)]
-struct Progress {
-    /// The next item that nobody has taken.
-    next: AtomicUsize,
-    /// How many items are finished.
-    finished: AtomicUsize,
+    /// How many items are taken of each worker's share, step by step.
+    taken: Vec<AtomicUsize>,
+    /// How many items of each step are finished.
+    finished: Vec<AtomicUsize>,
 }
 
 impl Team {
     /// A team of `workers`, which are started when it runs.
     pub fn new(workers: NonZero<usize>) -> Self {
-        Self { crew: Crew::new(workers), progress: Vec::new() }
+        Self { crew: Crew::new(workers), taken: Vec::new(), finished: Vec::new() }
     }
 
     /// How many workers it has.
@@ -45,10 +40,15 @@ impl Team {
     /// # Panics
     /// When `work` does; the next run is as good as any.
     pub fn run(&mut self, items: &[usize], work: impl Fn(usize, usize, usize) + Sync) {
-        self.progress.clear();
-        self.progress.resize_with(items.len(), Progress::default);
-        let walk = Walk { items, progress: &self.progress, broken: AtomicBool::new(false) };
-        self.crew.run(&|worker| walk.run(|step, item| work(step, item, worker)));
+        let workers = self.workers().get();
+        for (counts, number) in [(&mut self.taken, workers * items.len()), (&mut self.finished, items.len())]
+        {
+            counts.clear();
+            counts.resize_with(number, AtomicUsize::default);
+        }
+        let broken = AtomicBool::new(false);
+        let walk = Walk { items, workers, taken: &self.taken, finished: &self.finished, broken };
+        self.crew.run(&|worker| walk.run(worker, |step, item| work(step, item, worker)));
     }
 }
 
@@ -61,34 +61,42 @@ impl std::fmt::Debug for Team {
 /// One run.
 struct Walk<'a> {
     items: &'a [usize],
-    progress: &'a [Progress],
+    workers: usize,
+    taken: &'a [AtomicUsize],
+    finished: &'a [AtomicUsize],
     /// Whether a worker has panicked, so that the others need not wait for what it had begun.
     broken: AtomicBool,
 }
 
 impl Walk<'_> {
-    fn run(&self, work: impl Fn(usize, usize)) {
+    fn run(&self, worker: usize, work: impl Fn(usize, usize)) {
         let guard = Guard(&self.broken);
-        for (step, (&items, progress)) in self.items.iter().zip(self.progress).enumerate() {
-            loop {
-                let item = progress.next.fetch_add(1, Ordering::Relaxed);
-                if item >= items {
-                    break;
+        for (step, &items) in self.items.iter().enumerate() {
+            // Its own share first.
+            for owner in (worker..self.workers).chain(0..worker) {
+                while let Some(item) = self.take(step, owner) {
+                    work(step, item);
+                    self.finished[step].fetch_add(1, Ordering::AcqRel);
                 }
-                work(step, item);
-                progress.finished.fetch_add(1, Ordering::AcqRel);
             }
-            if !self.wait(progress, items) {
+            if !self.wait(step, items) {
                 break;
             }
         }
         drop(guard);
     }
 
+    /// The next item of a worker's share that nobody has taken.
+    fn take(&self, step: usize, owner: usize) -> Option<usize> {
+        let [first, end] = [owner, owner + 1].map(|worker| worker * self.items[step] / self.workers);
+        let item = first + self.taken[step * self.workers + owner].fetch_add(1, Ordering::Relaxed);
+        (item < end).then_some(item)
+    }
+
     /// Waits until so many items are finished, and says whether they were.
-    fn wait(&self, progress: &Progress, items: usize) -> bool {
+    fn wait(&self, step: usize, items: usize) -> bool {
         let mut spins = 0;
-        while progress.finished.load(Ordering::Acquire) < items {
+        while self.finished[step].load(Ordering::Acquire) < items {
             if self.broken.load(Ordering::Relaxed) {
                 return false;
             }

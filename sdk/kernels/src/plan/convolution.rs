@@ -116,6 +116,15 @@ fn most_even(total: usize, mut parts: impl Iterator<Item = usize>) -> Option<usi
 }
 
 impl Filtering {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stride1 => "Winograd 4x4",
+            Self::LargeStride1 => "Winograd 6x6",
+            Self::Stride2 => "Winograd 4x4 of stride 2",
+        }
+    }
+
     /// Rows and columns of outputs of a tile.
     pub fn tile(self) -> usize {
         match self {

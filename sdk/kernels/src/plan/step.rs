@@ -185,7 +185,7 @@ impl Step {
                 isa.run(winograd::Item { conv, item, memory, scratch });
             }
             Self::Elementwise(step) => {
-                let slice = Slice::of(item, step.output.shape.pixels());
+                let slice = Slice::of(item, step.output.blocks(), step.output.shape.pixels());
                 isa.run(elementwise::Item { step, slice, memory });
             }
             Self::MaxPool(step) => {
@@ -237,7 +237,7 @@ impl Step {
                 );
             }
             Self::Convolution(Planned::Winograd(conv)) => {
-                return format!("{:?}, {} to {}", conv.filtering, conv.input.shape, conv.output.shape);
+                return format!("{}, {} to {}", conv.filtering.name(), conv.input.shape, conv.output.shape);
             }
             Self::Elementwise(step) => ("elementwise", step.output),
             Self::MaxPool(step) => ("max pooling", step.output),

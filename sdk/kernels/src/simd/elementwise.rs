@@ -40,9 +40,9 @@ impl Slice {
         blocks * SLICES
     }
 
-    /// The one with this number, of blocks with so many pixels.
-    pub fn of(number: usize, pixels: usize) -> Self {
-        let (block, slice) = (number / SLICES, number % SLICES);
+    /// The one with this number, of so many blocks with so many pixels: the first ones of all blocks, then the next.
+    pub fn of(number: usize, blocks: usize, pixels: usize) -> Self {
+        let (slice, block) = (number / blocks, number % blocks);
         Self { block, pixels: slice * pixels / SLICES..(slice + 1) * pixels / SLICES }
     }
 }

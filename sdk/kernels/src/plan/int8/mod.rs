@@ -60,7 +60,7 @@ impl Step {
             Self::Pack(pack, _) => pack.output.shape.height.div_ceil(PACKED_ROWS),
             Self::Direct(conv) => conv.items.len(),
             Self::Winograd(conv) => conv.bounds.len() - 1,
-            Self::Elementwise(step) => step.items(),
+            Self::Elementwise(step) => Slice::count(step.blocks()),
             Self::MaxPool(step) => step.output.blocks(),
             Self::Unpack(step, _) => step.input.blocks(),
         }
@@ -90,7 +90,7 @@ impl Step {
             Self::Direct(conv) => isa.run_on_bytes(direct::Item { conv, item, memory, output: conv.output }),
             Self::Winograd(conv) => isa.run(winograd::Item { conv, item, memory, scratch }),
             Self::Elementwise(step) => {
-                let slice = Slice::of(item, step.output.shape.pixels());
+                let slice = Slice::of(item, step.blocks(), step.output.shape.pixels());
                 isa.run(elementwise::Item { step, slice, memory });
             }
             Self::MaxPool(step) => {
@@ -120,7 +120,9 @@ impl Step {
             Self::Direct(conv) => {
                 format!("int8 direct, {} taps, {} to {}", conv.kernel, conv.input.shape, conv.output.shape)
             }
-            Self::Winograd(conv) => format!("int8 Stride1, {} to {}", conv.input.shape, conv.output.shape),
+            Self::Winograd(conv) => {
+                format!("int8 Winograd 4x4, {} to {}", conv.input.shape, conv.output.shape)
+            }
             Self::Elementwise(step) => format!("int8 {} {}", step.function.name(), step.output.shape),
             Self::MaxPool(step) => format!("int8 max pooling {}", step.output.shape),
             Self::Unpack(step, _) => format!("int8 unpack {}", step.input.shape),

@@ -59,9 +59,9 @@ pub struct Elementwise {
 }
 
 impl Elementwise {
-    /// Slices of blocks of stored values, on either side.
-    pub fn items(&self) -> usize {
-        Slice::count(self.output.shape.channels.div_ceil(LANES))
+    /// Blocks of stored values, on either side.
+    pub fn blocks(&self) -> usize {
+        self.output.shape.channels.div_ceil(LANES)
     }
 }
 
