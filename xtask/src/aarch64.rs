@@ -2,7 +2,6 @@
 //! Rust that is there: a rustup target, or Debian's packages beside it. Never runs rustup or `cross`.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cross::gcc::{CROSS_COMPILER, CROSS_LIBC};
 use crate::cross::rust::{self, DEBIAN_PACKAGES, Rust};
+use crate::pins;
 use crate::system::{self, Need, on_path};
 use crate::unpack;
 use crate::wheels::{self, Wheel};
@@ -96,9 +96,7 @@ fn cargo(workspace: &Workspace, rust: Rust) -> Result<Command> {
 
 /// The vendor's library out of its pinned wheel, in the user's cache.
 fn provide_vendor_runtime(workspace: &Workspace) -> Result<PathBuf> {
-    let pins = workspace.join(VENDOR_PINS);
-    let text = fs::read_to_string(&pins).with_context(|| format!("cannot read {VENDOR_PINS}"))?;
-    let wheel: Wheel = toml::from_str(&text).context(VENDOR_PINS)?;
+    let wheel: Wheel = pins::read(&workspace.join(VENDOR_PINS), |text| Ok(toml::from_str(text)?))?;
     let folder = cache_folder()?.join(format!("rknpu-{}", &wheel.sha256[..16.min(wheel.sha256.len())]));
     let library = folder.join("librknnrt.so");
     if !library.is_file() {

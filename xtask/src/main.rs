@@ -12,6 +12,7 @@ mod cargo_deb;
 mod check;
 mod codegen;
 mod cross;
+mod debian;
 mod demo;
 mod doctor;
 mod flash;

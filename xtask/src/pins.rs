@@ -53,6 +53,15 @@ struct Link {
     target: PathBuf,
 }
 
+/// Reads a file of pins, whose text `parse` understands.
+///
+/// # Errors
+/// When it cannot be read or understood; names the file.
+pub fn read<T>(file: &Path, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    parse(&text).with_context(|| file.display().to_string())
+}
+
 /// Whether any version of such a tool was unpacked into a folder.
 pub fn is_ours(folder: &Path) -> bool {
     folder.join(STAMP).exists()
@@ -64,8 +73,7 @@ impl Pins {
     /// # Errors
     /// When it cannot be read or understood.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        Self::parse(&text).with_context(|| file.display().to_string())
+        read(file, Self::parse)
     }
 
     /// Reads the text of a file.

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::cross::zig;
 use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
 use crate::workspace::Workspace;
-use crate::{aarch64, armhf, cargo_deb, headers, libtorch, python, test_board, x86_64};
+use crate::{aarch64, armhf, cargo_deb, debian, headers, libtorch, python, test_board, x86_64};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +37,8 @@ enum Part {
     /// What `cargo xtask test --x86-64` needs: toolchains/emulator, a Python environment.
     #[value(name = "x86-64")]
     X86,
-    /// What `cargo xtask test-board qemu-virt` needs: the emulator, and Debian's newest kernel and busybox for arm64.
+    /// What `cargo xtask test-board qemu-virt` needs: the emulator, and Debian's kernel and busybox for arm64: those that
+    /// toolchains/debian.toml pins while Debian has them, else the newest.
     Qemu,
     /// toolchains/rknn, the Python environment of Rockchip's compiler: for `train-host convert --target rk3588`.
     Rknn,
@@ -45,6 +46,9 @@ enum Part {
     Deb,
     /// zig, the linker that `cargo xtask build-board` needs for boards with an old glibc; it is unpacked in your cache.
     Zig,
+    /// Pin what Debian has now: writes toolchains/debian.toml anew, and takes nothing of it. `qemu` then takes what guests are made
+    /// of; test it, and commit the file.
+    Pins,
     /// What disk images are made with, and the ssh server that flashing is tested with.
     Flash,
 }
@@ -79,13 +83,17 @@ impl Part {
             Self::Zig => zig::provide(workspace).map(drop),
             Self::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD]),
             Self::Qemu => test_board::renew(),
+            Self::Pins => debian::renew(workspace),
             Self::Rknn => python::RKNN.provide(workspace).map(drop),
         }
     }
 
     /// As [`Self::provide`], but does not renew what is there. The others never do.
     fn provide_once(self, workspace: &Workspace) -> Result<()> {
-        if self == Self::Qemu && test_board::is_ready()? { Ok(()) } else { self.provide(workspace) }
+        if self == Self::Qemu && test_board::is_ready()? {
+            return test_board::tell_unpinned();
+        }
+        self.provide(workspace)
     }
 }
 
@@ -116,6 +124,13 @@ mod tests {
         for part in [Part::Deb, Part::Zig, Part::Aarch64, Part::Qemu] {
             assert!(Part::FOR_BOARDS.contains(&part), "{part:?}");
         }
+    }
+
+    #[test]
+    fn pins_are_renewed_by_the_command_that_messages_name() {
+        let line = Line::try_parse_from(["setup", "pins"]).unwrap();
+        assert_eq!(line.args.parts, [Part::Pins]);
+        assert!(!Part::FOR_BOARDS.contains(&Part::Pins), "what was tested changes only when somebody asks");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::workspace::{run, succeeds};
+use crate::debian::{self, Pins};
+use crate::workspace::{Workspace, run, succeeds};
 
 /// A program that must be there, and how to get it.
 #[derive(Debug, Clone, Copy)]
@@ -110,10 +111,8 @@ pub fn provide(needs: &[Need]) -> Result<()> {
         bail!("{hint}");
     }
     eprintln!("installing: {hint}");
-    read_lists_anew();
-    let packages = missing.iter().map(|need| need.package);
-    let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
-    run(install.args(packages))?;
+    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    install(&packages)?;
     match unmet(needs) {
         still if still.is_empty() => Ok(()),
         still => bail!("still missing after the installation: {}", install_hint(&still)),
@@ -147,26 +146,43 @@ pub fn install_foreign(architecture: &str, packages: &[&str], otherwise: &str) -
     }
     eprintln!("installing: {list}");
     run(Command::new("dpkg").args(["--add-architecture", architecture]))?;
-    read_lists_anew();
-    run(apt_get(&["install", "--yes", "--no-install-recommends"]).args(packages))
+    install(packages)
 }
 
-/// Makes sure that apt knows a package of another architecture, reading the lists anew where we may.
+/// Installs packages, the pinned of them and of what they bring along in their pinned versions where that can be.
+fn install(packages: &[&str]) -> Result<()> {
+    read_lists_anew();
+    let install =
+        |packages: &[String]| run(apt_get(&["install", "--yes", "--no-install-recommends"]).args(packages));
+    let pins = Pins::read(&Workspace::find()?)?;
+    let plain: Vec<_> = packages.iter().copied().map(String::from).collect();
+    let pinned = debian::in_pinned_versions(&pins, packages)?;
+    install(&pinned).or_else(|error| {
+        // What is installed may be newer than a pinned version beside it can be.
+        ensure!(pinned != plain, error);
+        eprintln!(
+            "installing what apt chooses: what {} pins does not go with what is here: {error:#}",
+            debian::FILE
+        );
+        install(&plain)
+    })
+}
+
+/// Has apt read its lists anew where we may, those of another architecture among them, and makes sure that it knows a package
+/// of that.
 ///
 /// # Errors
 /// Names the commands that make it known.
-pub fn provide_foreign_lists(architecture: &str, package: &str) -> Result<()> {
-    let foreign = format!("{package}:{architecture}");
-    let is_known = || succeeds("apt-cache", &["show", "--quiet", &foreign]);
-    if is_known() {
-        return Ok(());
-    }
+pub fn renew_foreign_lists(architecture: &str, package: &str) -> Result<()> {
     let hint = format!("`sudo dpkg --add-architecture {architecture} && sudo apt-get update`, on Debian");
     if may_install() {
         run(Command::new("dpkg").args(["--add-architecture", architecture]))?;
         read_lists_anew();
+    } else {
+        eprintln!("going by the lists of packages that there are: {hint} brings new ones");
     }
-    ensure!(is_known(), "apt knows no package {foreign} ({hint})");
+    let foreign = format!("{package}:{architecture}");
+    ensure!(succeeds("apt-cache", &["show", "--quiet", &foreign]), "apt knows no package {foreign} ({hint})");
     Ok(())
 }
 

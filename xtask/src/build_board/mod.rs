@@ -217,6 +217,7 @@ impl Job<'_> {
             return Ok(None);
         }
         let sources = if has_own_parts(self.board, self.args) {
+            made.image_packages = test_board::image_packages()?;
             Sources { allow_unsigned: self.args.sources.allow_unsigned, ..test_board::image_sources(folder)? }
         } else {
             self.args.sources.clone()

@@ -15,6 +15,7 @@ use super::package::Package;
 use super::programs::{self, Programs};
 use super::tools::{self, Tool};
 use crate::cross::Tools;
+use crate::debian::{Pins, Used};
 use crate::image::Sources;
 use crate::tree::Tree;
 use crate::wheels::{hex, sha256_of};
@@ -41,9 +42,10 @@ struct Record<'a> {
     packers: Vec<Tool>,
     /// The programs that made the disk image.
     image_makers: Vec<Tool>,
-    /// The Debian packages, with their versions, of compiler, linkers, the libraries they link with, libclang, packers and image
-    /// makers.
-    packages: Vec<String>,
+    /// The Debian packages of compiler, linkers, the libraries they link with, libclang, packers and image makers.
+    packages: Vec<Used>,
+    /// The Debian packages that are in the disk image.
+    image_packages: Vec<Used>,
     profile: &'a str,
     /// The newest glibc that the programs need, and the oldest that images for the board have.
     glibc_needed: Option<String>,
@@ -75,6 +77,8 @@ pub struct Made {
     pub inputs: Vec<Item>,
     /// The programs that put it together.
     pub image_makers: Vec<PathBuf>,
+    /// The Debian packages that its parts were made of, where it is not the user who gave them.
+    pub image_packages: Vec<Used>,
     /// Files.
     pub outputs: Vec<Item>,
 }
@@ -148,7 +152,8 @@ pub fn of(
         linkers: tools(linkers)?,
         packers: tools(&made.packers)?,
         image_makers: tools(&made.image_makers)?,
-        packages: tools::packages_of(&files)?,
+        packages: tools::packages_of(&files, &Pins::read(workspace)?)?,
+        image_packages: made.image_packages,
         profile: &programs.profile,
         glibc_needed: programs.needs.glibc.map(|version| version.to_string()),
         glibc_floor: glibc_floor.map(|version| version.to_string()),
@@ -221,6 +226,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::debian;
 
     #[test]
     fn a_digest_depends_on_names_and_contents_alone() {
@@ -251,6 +257,7 @@ mod tests {
             "toolchains/zig.toml",
             "toolchains/rknn-requirements.txt",
             "toolchains/rust.toml",
+            "toolchains/debian.toml",
             "toolchains/docker",
         ] {
             assert!(items.iter().any(|item| item.name == name), "{name} is no input");
@@ -310,6 +317,26 @@ mod tests {
         assert_eq!(record["image_makers"][0]["version"], "16");
         assert!(record["packages"].is_array(), "{record}");
         assert_eq!(written(), written(), "the same inputs gave another record");
+    }
+
+    #[test]
+    fn the_record_tells_what_of_debians_an_image_has_and_whether_it_was_pinned() {
+        let (workspace, board) = (Workspace::find().unwrap(), Board::find("qemu-virt").unwrap());
+        let used = |sha256: &str| {
+            let [name, architecture, version] = ["libc6", "arm64", "2.36-9"].map(String::from);
+            let package = debian::Package { name, architecture, version, sha256: sha256.repeat(64) };
+            let pins = Pins::of(&[debian::Package { sha256: "a".repeat(64), ..package.clone() }]).unwrap();
+            package.used(&pins)
+        };
+        let image_packages = vec![used("a"), used("b")];
+        let programs = Programs::of(&["self-test"], Vec::new());
+        let made = Made { image_packages, ..Made::default() };
+        let record = of(&workspace, &board, &programs, &Package::empty(), made).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        let [pinned, other] = [&record["image_packages"][0], &record["image_packages"][1]];
+        assert_eq!((&pinned["name"], &pinned["version"]), (&"libc6".into(), &"2.36-9".into()));
+        assert_eq!((&pinned["sha256"], &pinned["pinned"]), (&"a".repeat(64).into(), &true.into()));
+        assert_eq!((&other["sha256"], &other["pinned"]), (&"b".repeat(64).into(), &false.into()));
     }
 
     #[test]

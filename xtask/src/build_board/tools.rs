@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::record::Item;
+use crate::debian::{Pins, Used};
 use crate::system;
 use crate::workspace::capture;
 
@@ -55,11 +56,11 @@ fn version_of(path: &Path) -> Option<String> {
     text.lines().map(str::trim).find(|line| !line.is_empty()).map(String::from)
 }
 
-/// The Debian packages that files belong to, each with its version, in order; none where dpkg knows of none.
+/// The Debian packages that files belong to, in order; none where dpkg knows of none.
 ///
 /// # Errors
 /// When dpkg names a package and does not tell its version.
-pub fn packages_of(files: &[PathBuf]) -> Result<Vec<String>> {
+pub fn packages_of(files: &[PathBuf], pins: &Pins) -> Result<Vec<Used>> {
     let paths: BTreeSet<_> = files.iter().flat_map(|file| names_of(file)).collect();
     if paths.is_empty() || !system::on_path("dpkg-query") {
         return Ok(Vec::new());
@@ -71,10 +72,18 @@ pub fn packages_of(files: &[PathBuf]) -> Result<Vec<String>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let format = "--showformat=${binary:Package} ${Version}\n";
+    let format = "--showformat=${Package} ${Architecture} ${Version}\n";
     let told = capture(dpkg_query().args(["--show", format]).args(names))?;
-    let packages: BTreeSet<_> = told.lines().map(String::from).collect();
+    let packages: BTreeSet<_> = told.lines().filter_map(|line| installed(line, pins)).collect();
     Ok(packages.into_iter().collect())
+}
+
+/// A package by what dpkg tells of it: name, architecture and version.
+fn installed(line: &str, pins: &Pins) -> Option<Used> {
+    let [name, architecture, version] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let pinned = pins.version(name, architecture) == Some(version);
+    let [name, architecture, version] = [name, architecture, version].map(String::from);
+    Some(Used { name, architecture, version, sha256: None, pinned })
 }
 
 /// dpkg-query in no language but its own: its answers are read.
@@ -107,7 +116,10 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::debian::Package;
 
     #[test]
     fn a_tool_is_told_by_version_and_digest() {
@@ -138,6 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn an_installed_package_is_pinned_by_its_version() {
+        let sha256 = "a".repeat(64);
+        let [name, architecture, version] = ["gcc-12", "amd64", "12.2.0-14"].map(String::from);
+        let pins = Pins::of(&[Package { name, architecture, version, sha256 }]).unwrap();
+        let used = installed("gcc-12 amd64 12.2.0-14", &pins).unwrap();
+        let told = json!({"name": "gcc-12", "architecture": "amd64", "version": "12.2.0-14", "pinned": true});
+        assert_eq!(serde_json::to_value(used).unwrap(), told);
+        for other in ["gcc-12 amd64 12.2.0-15", "gcc-12 arm64 12.2.0-14", "gcc-13 amd64 12.2.0-14"] {
+            assert!(!installed(other, &pins).unwrap().pinned, "{other}");
+        }
+        assert_eq!(installed("", &pins), None);
+    }
+
+    #[test]
     fn files_are_looked_for_under_the_names_that_packages_know() {
         let folder = tempfile::tempdir().unwrap();
         let real = folder.path().canonicalize().unwrap().join("gcc-12");
@@ -157,8 +183,8 @@ mod tests {
     #[ignore = "needs dpkg-deb and dpkg"]
     fn what_a_program_came_in_is_known_with_its_version() {
         let dpkg = system::program("dpkg").unwrap();
-        let packages = packages_of(&[dpkg, PathBuf::from("/no/such/file")]).unwrap();
-        assert!(packages.len() == 1 && packages[0].starts_with("dpkg "), "{packages:?}");
-        assert!(packages[0].contains('.'), "{packages:?}");
+        let packages = packages_of(&[dpkg, PathBuf::from("/no/such/file")], &Pins::default()).unwrap();
+        assert!(packages.len() == 1 && packages[0].name == "dpkg", "{packages:?}");
+        assert!(packages[0].version.contains('.') && !packages[0].pinned, "{packages:?}");
     }
 }

@@ -67,6 +67,8 @@ pub fn install(tool: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debian::Pins;
+    use crate::workspace::Workspace;
 
     #[test]
     fn what_is_pinned_is_whole() {
@@ -87,6 +89,21 @@ mod tests {
         for Release { version, commit } in [&pinned.rust, &pinned.debian] {
             assert!(pinned.has(&format!("rustc {version}\ncommit-hash: {commit}\nhost: x")));
             assert!(!pinned.has(&format!("rustc {version}\ncommit-hash: 1159e78c4747b02e\nhost: x")));
+        }
+    }
+
+    #[test]
+    fn debians_pinned_rust_is_that_of_its_pinned_packages() {
+        let pins = Pins::read(&Workspace::find().unwrap()).unwrap();
+        let release = Pinned::read().unwrap().debian.version;
+        for (name, architecture) in
+            [("rustc-web", "amd64"), ("cargo-web", "amd64"), ("libstd-rust-web-dev", "arm64")]
+        {
+            let version = pins.version(name, architecture).unwrap();
+            assert!(
+                version.starts_with(&format!("{release}+")),
+                "toolchains/rust.toml has Debian's Rust {release} and debian.toml {name} {version}: renew rust.toml"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 //! Writes a tree as an ext4 filesystem with mke2fs and debugfs: no root, no mount, and the same bytes on every machine.
-//! `mke2fs -d` would fill it in the order in which the host's folders list their names, which differs between hosts;
-//! so debugfs fills it in name order. Nothing but the tree and the options goes in: no clock, no host's configuration.
+//! `mke2fs -d` would copy when the host last changed and read each file, which nobody can set, and would need fakeroot for owners;
+//! so debugfs fills it, in name order. Nothing but the tree and the options goes in: no clock, no host's configuration.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -12,10 +12,11 @@ use super::cpio;
 use super::disk;
 use super::display::Display;
 use super::machine::{self, Boot, Ended, Machine, Writes};
-use super::packages::{Package, Packages};
+use super::packages::Packages;
 use super::rootfs;
 use super::scenario::Scenario;
 use crate::build_board;
+use crate::debian::Used;
 use crate::tree::{Content, Node, Tree};
 use crate::workspace::Workspace;
 
@@ -36,7 +37,7 @@ const BUILT: &str = "built";
 #[derive(Debug, Clone)]
 pub struct Bench {
     /// What of Debian's is in it, where that is known: of a disk image that was made before it is not.
-    pub packages: Vec<Package>,
+    pub packages: Vec<Used>,
     boot: Boot,
     folder: PathBuf,
     /// What a test adds to the guest's root, as the guest finds it.
@@ -95,7 +96,7 @@ impl Bench {
         let initramfs = folder.join("root.cpio");
         write(&initramfs, &cpio::pack(root)?)?;
         let boot = Boot { kernel: packages.kernel()?, initramfs, disk: None };
-        Ok(Self { packages: packages.list, boot, folder: folder.to_owned(), overlay: Tree::default() })
+        Ok(Self { packages: packages.used()?, boot, folder: folder.to_owned(), overlay: Tree::default() })
     }
 
     /// A guest that boots the disk image in `built`, and leaves its traces in `folder`.

@@ -26,6 +26,7 @@ pub use emulator::EMULATOR;
 use crate::build_board::{self, Converter};
 use crate::cargo_deb;
 use crate::cross;
+use crate::debian::{self, Pins, Used};
 use crate::image::{self, Sources};
 use crate::system;
 use crate::workspace::Workspace;
@@ -134,7 +135,22 @@ pub fn has_guests() -> Result<bool> {
     Ok(Packages::cached()?.is_some())
 }
 
-/// Installs what a fresh machine lacks, and takes the newest packages for guests.
+/// Says of each package for guests that is there and is not the pinned one.
+///
+/// # Errors
+/// When there is no place for a cache, or the pins cannot be read.
+pub fn tell_unpinned() -> Result<()> {
+    let pins = Pins::read(&Workspace::find()?)?;
+    for package in Packages::cached()?.iter().flat_map(|packages| packages.unpinned(&pins)) {
+        eprintln!(
+            "guests have {package}, which is not what {} pins: `cargo xtask setup qemu` takes that, while Debian has it",
+            debian::FILE
+        );
+    }
+    Ok(())
+}
+
+/// Installs what a fresh machine lacks, and takes the pinned packages for guests, or what Debian has in their place.
 ///
 /// # Errors
 /// Names what is missing and how to get it.
@@ -154,6 +170,14 @@ pub fn is_emulated(board: &Board) -> bool {
 /// When Debian's packages cannot be had, or something cannot be written.
 pub fn image_sources(folder: &Path) -> Result<Sources> {
     disk::sources(&Packages::provide()?, folder)
+}
+
+/// The Debian packages that these parts are made of.
+///
+/// # Errors
+/// As [`image_sources`].
+pub fn image_packages() -> Result<Vec<Used>> {
+    Packages::provide()?.used()
 }
 
 /// The command that boots the emulated board's disk image, as a person types it.

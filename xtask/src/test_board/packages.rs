@@ -1,6 +1,6 @@
 //! Debian's arm64 packages that a guest is made of: a kernel, busybox and the C library, unpacked in the user's cache.
-//! Debian replaces versions as it mends them, so none is pinned; what was used is recorded with its digest, in the cache
-//! and in every report. apt verifies what it downloads. It never installs a package on the host.
+//! Those that are pinned, while Debian has them; what was used is recorded with its digest, in the cache and in every report.
+//! apt verifies what it downloads. It never installs a package on the host.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,37 +8,27 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::debian::kernel::{self, is_kernel};
+use crate::debian::{self, Package, Pins, Used};
 use crate::system;
 use crate::unpack;
-use crate::workspace::{cache_folder, capture, run};
+use crate::workspace::{Workspace, cache_folder, capture, run};
 
-/// The package that always depends on the newest kernel.
-const KERNEL: &str = "linux-image-arm64";
 const OTHERS: [&str; 3] = ["busybox-static", "libc6", "libgcc-s1"];
+/// What guests are.
+const ARCHITECTURE: &str = "arm64";
 const RECORD: &str = "packages.json";
 const KERNEL_FOLDER: &str = "kernel";
 const ROOT_FOLDER: &str = "root";
-
-/// One package as it was used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Package {
-    /// Name in Debian.
-    pub name: String,
-    /// Version in Debian.
-    pub version: String,
-    /// Of the `.deb`, in hexadecimal digits.
-    pub sha256: String,
-}
 
 /// The unpacked packages.
 #[derive(Debug, Clone)]
 pub struct Packages {
     folder: PathBuf,
     /// What they are.
-    pub list: Vec<Package>,
+    list: Vec<Package>,
 }
 
 impl Packages {
@@ -63,13 +53,18 @@ impl Packages {
         Ok(list.map(|list| Self { folder, list }))
     }
 
-    /// Puts the newest that apt knows in the place of those in the cache, or returns at once where they are the same.
+    /// Puts the pinned in the place of those in the cache, or where Debian has them no more those that it has. Returns at once
+    /// where they are the same.
     ///
     /// # Errors
-    /// When apt or dpkg fails.
+    /// When apt or dpkg fails, or what they give is not what is pinned in its version.
     pub fn renew() -> Result<Self> {
-        let wanted = Wanted::newest()?;
-        if let Some(packages) = Self::cached()?.filter(|packages| wanted.are(&packages.list)) {
+        let (pins, cached) = (Pins::read(&Workspace::find()?)?, Self::cached()?);
+        if let Some(packages) = cached.clone().filter(|packages| packages.unpinned(&pins).next().is_none()) {
+            return Ok(packages);
+        }
+        let wanted = Wanted::choose(&pins)?;
+        if let Some(packages) = cached.filter(|packages| wanted.are(&packages.list)) {
             return Ok(packages);
         }
         let folder = cache_folder()?.join("debian-arm64");
@@ -86,6 +81,20 @@ impl Packages {
             let _ = fs::remove_dir_all(&staged);
         }
         Ok(Self { folder, list: done? })
+    }
+
+    /// Those that are not the pinned ones.
+    pub fn unpinned(&self, pins: &Pins) -> impl Iterator<Item = &Package> {
+        self.list.iter().filter(|package| !pins.has(package))
+    }
+
+    /// What reports tell of them.
+    ///
+    /// # Errors
+    /// When the pins cannot be read.
+    pub fn used(&self) -> Result<Vec<Used>> {
+        let pins = Pins::read(&Workspace::find()?)?;
+        Ok(self.list.iter().map(|package| package.used(&pins)).collect())
     }
 
     /// The kernel's file.
@@ -115,77 +124,81 @@ impl Packages {
 /// The packages to have, as apt knows them.
 #[derive(Debug)]
 struct Wanted {
-    kernel: String,
-    /// SHA-256 of each `.deb`.
-    digests: BTreeSet<String>,
+    packages: Vec<Package>,
 }
 
 impl Wanted {
-    fn newest() -> Result<Self> {
-        system::provide_foreign_lists("arm64", KERNEL)?;
-        let depends = capture(Command::new("apt-cache").args(["depends", &foreign(KERNEL)]))?;
-        let mut wanted = Self { kernel: newest_kernel(&depends)?, digests: BTreeSet::new() };
-        wanted.digests = digests(&capture(wanted.download().arg("--print-uris"))?);
-        Ok(wanted)
+    fn choose(pins: &Pins) -> Result<Self> {
+        system::renew_foreign_lists(ARCHITECTURE, kernel::NEWEST)?;
+        let kernel = kernel::to_take(pins)?;
+        let names = OTHERS.into_iter().chain([kernel.as_str()]);
+        let names: Vec<_> = names.map(|name| format!("{name}:{ARCHITECTURE}")).collect();
+        let packages = debian::choose(pins, &names)?;
+        ensure!(
+            packages.len() == names.len(),
+            "apt knows {} of the packages {}\n  help: `apt-get update`, as root, reads its lists anew",
+            packages.len(),
+            names.join(", ")
+        );
+        Ok(Self { packages })
     }
 
     fn are(&self, list: &[Package]) -> bool {
-        self.digests == list.iter().map(|package| package.sha256.clone()).collect()
+        digests(&self.packages) == digests(list)
     }
 
     fn download(&self) -> Command {
         let mut download = Command::new("apt-get");
         // As the user who owns the cache: apt's own user could not write there.
-        download.args(["-o", "APT::Sandbox::User=root", "download", &foreign(&self.kernel)]);
-        download.args(OTHERS.map(foreign));
+        download.args(["-o", "APT::Sandbox::User=root", "download"]);
+        download.args(self.packages.iter().map(Package::exactly));
         download
     }
 
     /// Downloads into `debs` and unpacks below `staged`.
     fn fill(&self, staged: &Path, debs: &Path) -> Result<Vec<Package>> {
         run(self.download().current_dir(debs))?;
-        let mut list = Vec::new();
-        for deb in entries(debs)? {
-            let package = describe(&deb)?;
-            let place = if package.name == self.kernel { KERNEL_FOLDER } else { ROOT_FOLDER };
-            run(Command::new("dpkg-deb").arg("--extract").arg(&deb).arg(staged.join(place)))?;
-            list.push(package);
+        let files = entries(debs)?;
+        let list = files.iter().map(|deb| describe(deb)).collect::<Result<Vec<_>>>()?;
+        self.expect(&list)?;
+        for (deb, package) in files.iter().zip(&list) {
+            let place = if is_kernel(&package.name) { KERNEL_FOLDER } else { ROOT_FOLDER };
+            run(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(staged.join(place)))?;
         }
-        ensure!(
-            list.len() == OTHERS.len() + 1,
-            "apt-get downloaded {} packages instead of {}",
-            list.len(),
-            OTHERS.len() + 1
-        );
         Ok(list)
+    }
+
+    /// Checks that exactly these packages were downloaded: nothing else is unpacked.
+    fn expect(&self, list: &[Package]) -> Result<()> {
+        let shown = |packages: &[Package]| {
+            let lines = packages.iter().map(|package| format!("{package} with SHA-256 {}", package.sha256));
+            lines.collect::<Vec<_>>().join(", ")
+        };
+        ensure!(
+            self.are(list),
+            "apt-get downloaded {}\n  expected: {}\n  help: a mirror that is being renewed has both; run `cargo xtask setup qemu` again",
+            shown(list),
+            shown(&self.packages)
+        );
+        Ok(())
     }
 }
 
-/// The digests in what `apt-get download --print-uris` prints, a package a line.
-fn digests(printed: &str) -> BTreeSet<String> {
-    let words = printed.split_ascii_whitespace();
-    words.filter_map(|word| word.strip_prefix("SHA256:")).map(String::from).collect()
-}
-
-fn foreign(name: &str) -> String {
-    format!("{name}:arm64")
-}
-
-/// The kernel's own package out of what `apt-cache depends` prints for the package that depends on it.
-fn newest_kernel(printed: &str) -> Result<String> {
-    let names = printed.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    let mut kernels = names.filter(|name| name.starts_with("linux-image-"));
-    let kernel = kernels.next().with_context(|| format!("{KERNEL} depends on no kernel:\n{printed}"))?;
-    Ok(kernel.trim_end_matches(":arm64").to_owned())
+fn digests(list: &[Package]) -> BTreeSet<&str> {
+    list.iter().map(|package| package.sha256.as_str()).collect()
 }
 
 fn describe(deb: &Path) -> Result<Package> {
     let mut show = Command::new("dpkg-deb");
-    let text = capture(show.args(["--show", "--showformat=${Package} ${Version}"]).arg(deb))?;
-    let (name, version) = text.split_once(' ').with_context(|| format!("dpkg-deb printed {text:?}"))?;
+    let format = "--showformat=${Package} ${Architecture} ${Version}";
+    let text = capture(show.args(["--show", format]).arg(deb))?;
+    let [name, architecture, version] = text.split_whitespace().collect::<Vec<_>>()[..] else {
+        anyhow::bail!("dpkg-deb printed {text:?} of {}", deb.display());
+    };
     let bytes = fs::read(deb).with_context(|| format!("cannot read {}", deb.display()))?;
     let sha256 = format!("{:x}", Sha256::digest(bytes));
-    Ok(Package { name: name.to_owned(), version: version.trim().to_owned(), sha256 })
+    let [name, architecture, version] = [name, architecture, version].map(String::from);
+    Ok(Package { name, architecture, version, sha256 })
 }
 
 /// The one entry of a folder whose name begins so.
@@ -218,22 +231,46 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_kernel_is_what_the_package_depends_on() {
-        let printed = "linux-image-arm64:arm64\n  Depends: linux-image-6.1.0-56-arm64:arm64\n";
-        assert_eq!(newest_kernel(printed).unwrap(), "linux-image-6.1.0-56-arm64");
-        assert!(newest_kernel("linux-image-arm64:arm64\n").is_err());
+    fn package(name: &str, sha256: &str) -> Package {
+        let [name, architecture, version, sha256] = [name, ARCHITECTURE, "1+", sha256].map(String::from);
+        Package { name, architecture, version, sha256 }
     }
 
     #[test]
     fn packages_are_compared_by_their_digests() {
-        let printed = "'http://a.example/x_1%2b_arm64.deb' x_1+_arm64.deb 822 SHA256:01ab\n\
-                       'http://a.example/y_2_arm64.deb' y_2_arm64.deb 23 SHA256:23cd\n";
-        let wanted = Wanted { kernel: "x".into(), digests: digests(printed) };
-        let package = |sha256: &str| Package { name: "x".into(), version: "1".into(), sha256: sha256.into() };
-        assert!(wanted.are(&[package("23cd"), package("01ab")]));
-        assert!(!wanted.are(&[package("23cd"), package("01ac")]));
-        assert!(!wanted.are(&[package("23cd")]));
+        let wanted = Wanted { packages: vec![package("x", "01ab"), package("y", "23cd")] };
+        assert!(wanted.are(&[package("y", "23cd"), package("x", "01ab")]));
+        assert!(!wanted.are(&[package("y", "23cd"), package("x", "01ac")]));
+        assert!(!wanted.are(&[package("y", "23cd")]));
+    }
+
+    #[test]
+    fn the_chosen_versions_are_downloaded_and_nothing_else_is_unpacked() {
+        let wanted = Wanted { packages: vec![package("x", "01ab"), package("y", "23cd")] };
+        let download = wanted.download();
+        assert!(download.get_args().skip(3).eq(["x:arm64=1+", "y:arm64=1+"]), "{download:?}");
+        wanted.expect(&[package("y", "23cd"), package("x", "01ab")]).unwrap();
+        let error = wanted.expect(&[package("y", "23cd"), package("x", "01ac")]).unwrap_err().to_string();
+        for part in
+            ["x:arm64 1+ with SHA-256 01ac", "x:arm64 1+ with SHA-256 01ab", "`cargo xtask setup qemu`"]
+        {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+
+    #[test]
+    fn packages_that_were_unpacked_before_architectures_were_recorded_count_on() {
+        let text = r#"[{"name": "busybox-static", "version": "1:1.35.0-4", "sha256": "01ab"}]"#;
+        let list: Vec<Package> = serde_json::from_str(text).unwrap();
+        assert_eq!(list[0].full_name(), "busybox-static:arm64");
+    }
+
+    #[test]
+    fn every_package_of_a_guest_is_pinned() {
+        let pins = Pins::read(&Workspace::find().unwrap()).unwrap();
+        let names: Vec<_> = pins.names(ARCHITECTURE).collect();
+        assert!(OTHERS.iter().all(|name| names.contains(name)), "{names:?}");
+        assert_eq!(names.iter().filter(|name| is_kernel(name)).count(), 1, "{names:?}");
     }
 
     #[test]

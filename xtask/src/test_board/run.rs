@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::bench::Bench;
 use super::emulator;
 use super::machine::Ended;
-use super::packages::Package;
 use super::scenario::Scenario;
 use super::verdict::{self, Verdict};
+use crate::debian::Used;
 
 /// Lines of the serial log that are shown when something failed.
 const SHOWN_LINES: usize = 25;
@@ -34,7 +34,7 @@ pub struct Run {
     /// Where its serial line is kept.
     pub log: PathBuf,
     /// What of Debian's is in it, where that is known.
-    pub packages: Vec<Package>,
+    pub packages: Vec<Used>,
     /// The emulator's version.
     pub emulator: String,
 }
