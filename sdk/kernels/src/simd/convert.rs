@@ -1,7 +1,9 @@
 //! Into blocks of channels and out of them: the images that callers have lie plane by plane.
 //!
-//! Bound by memory. An item is a band of rows, so that the eight planes that one block meets are read, or written, as eight
-//! streams; [`Pack`] can also turn 2×2 pixels into channels, which makes the first convolution one of stride 1.
+//! Bound by memory. An item is a band of rows, so that the eight planes that one block meets are read as eight streams; [`Pack`]
+//! can also turn 2×2 pixels into channels, which makes the first convolution one of stride 1. Out of blocks, eight pixels of eight
+//! channels are turned round in registers. *Measured* on Zen 3 by the example `profile`: packing reads and writes 9.7 GB/s, as much
+//! as the machine copies from memory to memory; planes of 255 channels are written at 8 GB/s.
 
 use super::memory::Memory;
 use super::{BLOCK, Kernel, Simd};

@@ -1,5 +1,5 @@
 //! Sums, activations and copies that could not be made part of a convolution. Bound by memory: one pass, a slice of a block of
-//! channels an item.
+//! channels an item. None of the models that are measured has one: their sums end convolutions.
 
 use std::ops::Range;
 

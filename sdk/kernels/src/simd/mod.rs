@@ -4,6 +4,11 @@
 //! A kernel is a struct with a method that is generic over [`Simd`]; [`Isa::run`] compiles it once for each instruction
 //! set, inside a function that has the features, into which everything is inlined.
 
+#[cfg(not(any(feature = "portable", target_arch = "aarch64")))]
+compile_error!(
+    "only 64-bit Arm can be without the unit in plain Rust: build `kernels` with its feature `portable`"
+);
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 pub mod convert;
@@ -18,6 +23,7 @@ mod neon;
 pub mod peak;
 pub mod pixel;
 pub mod pool;
+#[cfg(feature = "portable")]
 mod portable;
 pub mod tile;
 pub mod upsample;
@@ -113,7 +119,8 @@ pub trait Kernel {
 /// An instruction set that kernels are compiled for.
 #[derive(Debug, Clone, Copy)]
 pub enum Isa {
-    /// What every processor of the target has.
+    /// What every processor has.
+    #[cfg(feature = "portable")]
     Portable(PortableToken),
     /// 256-bit vectors with fused multiplication.
     #[cfg(target_arch = "x86_64")]
@@ -136,18 +143,21 @@ pub enum Isa {
 }
 
 /// Stands for [`Isa::Portable`]'s vector unit.
+#[cfg(feature = "portable")]
 pub type PortableToken = portable::Portable;
 
 impl Isa {
     /// The best that this processor has.
     pub fn detect() -> Self {
-        Self::available().pop().unwrap_or(Self::portable())
+        Self::available().pop().unwrap_or(Self::ALWAYS)
     }
 
-    /// What every processor has.
-    pub fn portable() -> Self {
-        Self::Portable(portable::Portable)
-    }
+    /// What every processor of the target has.
+    #[cfg(feature = "portable")]
+    const ALWAYS: Self = Self::Portable(portable::Portable);
+    /// What every processor of the target has.
+    #[cfg(not(feature = "portable"))]
+    const ALWAYS: Self = Self::Neon(neon::Neon::ALWAYS);
 
     /// All that this processor has, the best last.
     pub fn available() -> Vec<Self> {
@@ -162,12 +172,14 @@ impl Isa {
         let better = [neon::Neon::detect().map(Self::Neon), neon::Neon::detect().map(Self::NeonDot)];
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let better = [];
-        std::iter::once(Self::portable()).chain(better.into_iter().flatten()).collect()
+        let portable = cfg!(feature = "portable").then_some(Self::ALWAYS);
+        portable.into_iter().chain(better.into_iter().flatten()).collect()
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(feature = "portable")]
             Self::Portable(_) => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
@@ -201,6 +213,7 @@ impl Isa {
     /// Runs `kernel` compiled for this instruction set.
     pub fn run<K: Kernel>(self, kernel: K) {
         match self {
+            #[cfg(feature = "portable")]
             Self::Portable(simd) => kernel.run(simd),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(simd) => simd.run(kernel),

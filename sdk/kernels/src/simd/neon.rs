@@ -21,13 +21,18 @@ impl<D: Dot> Neon<D> {
 
     /// The unit without them.
     pub(super) fn without(self) -> Neon<Multiply> {
-        Neon(Multiply::ALWAYS)
+        Neon::ALWAYS
     }
 
     /// Runs `kernel` compiled for them.
     pub(super) fn run<K: Kernel>(self, kernel: K) {
         D::run(self, kernel);
     }
+}
+
+impl Neon<Multiply> {
+    /// Every processor with NEON has what it needs.
+    pub(super) const ALWAYS: Self = Self(Multiply::ALWAYS);
 }
 
 /// A block of channels.

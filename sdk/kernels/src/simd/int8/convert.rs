@@ -1,7 +1,9 @@
 //! Into blocks of stored values and out of them: the images that callers have lie plane by plane, as reals that are quantized on
 //! the way or as stored values.
 //!
-//! An item is a band of rows, or a block. Lines are quantized as they lie, where that is fast, and spread into lanes then.
+//! An item is a band of rows, or a block. Lines are quantized as they lie, where that is fast, and spread into lanes then. *Measured*
+//! on Zen 3 by the example `profile`: packing reads and writes 5.3 GB/s where the machine copies 9 to 10; spreading, two bytes a
+//! store, is what it waits for.
 
 use std::ops::Range;
 
