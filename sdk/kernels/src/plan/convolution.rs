@@ -19,8 +19,9 @@ const MIN_TILES: usize = 18;
 const SHARES: usize = 8;
 /// What a product of Winograd's filtering costs against one of a direct convolution, transforms included.
 const OVERHEAD: f64 = 1.5;
-/// The same of large tiles, whose weights and patches are nearly twice as many: *measured* on Zen 3, they pay where few tiles reach
-/// over the border, by 1 to 14 % from 160 rows on; at 80 rows and below they would cost 3 to 30 %.
+/// The same of large tiles, whose weights and patches are nearly twice as many: *measured* on Zen 3, they pay by 1 to 14 % at 160 rows
+/// and more of a YOLOv5, would cost 3 to 30 % at 80 rows and below, where many reach over the border, and make no difference worth
+/// telling where smaller images are multiples of six.
 const OVERHEAD_LARGE: f64 = 1.8;
 /// Most blocks of input channels for which it is no more.
 const MAX_BLOCKS_LARGE: usize = 4;
@@ -96,23 +97,14 @@ pub fn tile_bounds(tiles: usize, positions: usize, position: usize, threads: Non
     divide(tiles, CACHE / (positions * position), MIN_TILES, threads)
 }
 
-/// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread.
+/// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread. As many for
+/// each, so that all end together.
 fn divide(total: usize, most: usize, least: usize, threads: NonZero<usize>) -> Vec<usize> {
     let threads = threads.get();
     let shares = if threads == 1 { 1 } else { (SHARES * threads).min(total / least) };
-    let fewest = total.div_ceil(most.max(least)).max(shares).max(1).next_multiple_of(threads);
-    let parts = most_even(total, (fewest..2 * fewest).step_by(threads)).unwrap_or(fewest).min(total.max(1));
+    let parts = total.div_ceil(most.max(least)).max(shares).max(1);
+    let parts = parts.next_multiple_of(threads).min(total.max(1));
     (0..=parts).map(|part| part * total / parts).collect()
-}
-
-/// The first number of parts whose largest is least above the average: threads that take turns end together.
-fn most_even(total: usize, mut parts: impl Iterator<Item = usize>) -> Option<usize> {
-    let first = parts.next()?;
-    let better = |best: usize, next: usize| {
-        let largest = |parts: usize| total.div_ceil(parts) * parts;
-        if largest(next) < largest(best) { next } else { best }
-    };
-    Some(parts.fold(first, better))
 }
 
 impl Filtering {
