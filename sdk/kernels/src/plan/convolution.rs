@@ -15,8 +15,8 @@ use crate::simd::winograd::{self, Filtering, GROUP, LargeStride1, Scheme as _, S
 const CACHE: usize = 96 * 1024;
 /// Fewest tiles of an item, so that weights are used often enough for each time they are read.
 const MIN_TILES: usize = 18;
-/// Items for each of several threads, if the image is large enough: the last to finish is waited for.
-const SHARES: usize = 8;
+/// What is left to one of several threads is divided by it for the next item, if the image is large enough.
+const SHARES: usize = 3;
 /// What a product of Winograd's filtering costs against one of a direct convolution, transforms included.
 const OVERHEAD: f64 = 1.5;
 /// The same of large tiles, whose weights and patches are nearly twice as many: *measured* on Zen 3, they pay by 1 to 14 % at 160 rows
@@ -97,14 +97,22 @@ pub fn tile_bounds(tiles: usize, positions: usize, position: usize, threads: Non
     divide(tiles, CACHE / (positions * position), MIN_TILES, threads)
 }
 
-/// Bounds of nearly equal parts of `total`: at most `most` each, but not below `least` only to have a few for each thread. As many for
-/// each, so that all end together.
+/// Bounds of parts of `total`, as much in all for each thread: at most `most` each, and of several threads each time a part of what is
+/// left, at least `least`. The last ones are small, because the last to finish is waited for: who is through takes one of another's.
 fn divide(total: usize, most: usize, least: usize, threads: NonZero<usize>) -> Vec<usize> {
     let threads = threads.get();
-    let shares = if threads == 1 { 1 } else { (SHARES * threads).min(total / least) };
-    let parts = total.div_ceil(most.max(least)).max(shares).max(1);
-    let parts = parts.next_multiple_of(threads).min(total.max(1));
-    (0..=parts).map(|part| part * total / parts).collect()
+    let mut bounds = vec![0];
+    for thread in 1..=threads {
+        let (mut at, end) = (bounds[bounds.len() - 1], thread * total / threads);
+        while at < end {
+            let left = end - at;
+            let even = left.div_ceil(left.div_ceil(most.max(least)));
+            let part = if threads == 1 { even } else { even.min((left / SHARES).max(least)) };
+            at = (at + part).min(end);
+            bounds.push(at);
+        }
+    }
+    bounds
 }
 
 impl Filtering {
