@@ -161,7 +161,7 @@ fn install(packages: &[&str]) -> Result<()> {
         // What is installed may be newer than a pinned version beside it can be.
         ensure!(pinned != plain, error);
         eprintln!(
-            "installing what apt chooses: what {} pins does not go with what is here: {error:#}",
+            "installing what apt chooses: what {} pins cannot be installed together, or not beside what is here: {error:#}",
             debian::FILE
         );
         install(&plain)

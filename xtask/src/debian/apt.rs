@@ -62,7 +62,9 @@ pub fn in_pinned_versions(pins: &Pins, packages: &[&str]) -> Result<Vec<String>>
     if pinned.is_empty() {
         return Ok(packages.iter().copied().map(String::from).collect());
     }
-    Ok(with_versions(packages, &choose(pins, &pinned)?))
+    // In another version than the pinned, a package may not go with the version of one that it comes with: apt knows which does.
+    let chosen = choose(pins, &pinned)?.into_iter().filter(|package| pins.has(package));
+    Ok(with_versions(packages, &chosen.collect::<Vec<_>>()))
 }
 
 /// These packages as apt takes them, where one was chosen in its version.

@@ -46,8 +46,8 @@ fn pins_of(names: &[String], offers: Vec<Offer>) -> Result<Pins> {
     let missing: Vec<_> = names.iter().filter(|name| !is_found(name)).map(String::as_str).collect();
     ensure!(
         missing.is_empty(),
-        "{FILE} pins {}, and apt knows no such package\n  help: `apt-get update`, as root, reads its lists anew; a package that \
-         Debian has no more is to be removed from the file by hand",
+        "{FILE} pins {}, and apt knows no such package\n  help: `apt-get update`, as root, reads its lists anew, and on another \
+         architecture `dpkg --add-architecture amd64` makes them known; a package that Debian has no more is to be removed from the file by hand",
         missing.join(", ")
     );
     Pins::of(&found)

@@ -60,7 +60,7 @@ impl Packages {
     /// When apt or dpkg fails, or what they give is not what is pinned in its version.
     pub fn renew() -> Result<Self> {
         let (pins, cached) = (Pins::read(&Workspace::find()?)?, Self::cached()?);
-        if let Some(packages) = cached.clone().filter(|packages| packages.unpinned(&pins).next().is_none()) {
+        if let Some(packages) = cached.clone().filter(|packages| packages.are_pinned(&pins)) {
             return Ok(packages);
         }
         let wanted = Wanted::choose(&pins)?;
@@ -86,6 +86,14 @@ impl Packages {
     /// Those that are not the pinned ones.
     pub fn unpinned(&self, pins: &Pins) -> impl Iterator<Item = &Package> {
         self.list.iter().filter(|package| !pins.has(package))
+    }
+
+    /// Whether they are all that there is to have, in the pinned versions.
+    fn are_pinned(&self, pins: &Pins) -> bool {
+        let has = |wanted: &str| self.list.iter().any(|package| package.name == wanted);
+        let is_whole =
+            OTHERS.into_iter().all(has) && self.list.iter().any(|package| is_kernel(&package.name));
+        is_whole && self.unpinned(pins).next().is_none()
     }
 
     /// What reports tell of them.
@@ -242,6 +250,17 @@ mod tests {
         assert!(wanted.are(&[package("y", "23cd"), package("x", "01ab")]));
         assert!(!wanted.are(&[package("y", "23cd"), package("x", "01ac")]));
         assert!(!wanted.are(&[package("y", "23cd")]));
+    }
+
+    #[test]
+    fn a_cache_that_lacks_a_package_is_not_what_is_pinned() {
+        let names = ["busybox-static", "libc6", "libgcc-s1", "linux-image-6.1.0-56-arm64"];
+        let list: Vec<_> = names.map(|name| package(name, &"ab".repeat(32))).into();
+        let pins = Pins::of(&list).unwrap();
+        let packages = |list: &[Package]| Packages { folder: PathBuf::new(), list: list.to_vec() };
+        assert!(packages(&list).are_pinned(&pins));
+        assert!(!packages(&list[1..]).are_pinned(&pins) && !packages(&list[..3]).are_pinned(&pins));
+        assert!(!packages(&list).are_pinned(&Pins::default()));
     }
 
     #[test]
