@@ -23,6 +23,7 @@
 //! # Ok::<(), kernels::Unsupported>(())
 //! ```
 
+mod aligned;
 mod layout;
 mod network;
 mod plan;

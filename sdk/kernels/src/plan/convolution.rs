@@ -4,25 +4,16 @@
 use std::num::NonZero;
 use std::ops::Range;
 
-use super::weights;
+use super::costs::Costs;
+use super::{Machine, weights};
 use crate::layout::{BLOCK, View};
 use crate::network::{Convolution, Windows};
 use crate::simd::direct::{Direct, Run};
 use crate::simd::tile::Tap;
 use crate::simd::winograd::{self, Filtering, GROUP, LargeStride1, Scheme as _, Stride1, Stride2, Winograd};
 
-/// Floats of an item's data that stay in L2 beside the rest: 384 KB of 512.
-const CACHE: usize = 96 * 1024;
-/// Fewest tiles of an item, so that weights are used often enough for each time they are read.
-const MIN_TILES: usize = 18;
 /// What is left to one of several threads is divided by it for the next item, if the image is large enough.
 const SHARES: usize = 3;
-/// What a product of Winograd's filtering costs against one of a direct convolution, transforms included.
-const OVERHEAD: f64 = 1.5;
-/// The same of large tiles, whose weights and patches are nearly twice as many: *measured* on Zen 3, they pay by 1 to 14 % at 160 rows
-/// and more of a YOLOv5, would cost 3 to 30 % at 80 rows and below, where many reach over the border, and make no difference worth
-/// telling where smaller images are multiples of six.
-const OVERHEAD_LARGE: f64 = 1.8;
 /// Most blocks of input channels for which it is no more.
 const MAX_BLOCKS_LARGE: usize = 4;
 /// Fewest tiles for which the many weights of stride 2 are worth reading.
@@ -45,14 +36,15 @@ pub fn plan(
     input: View,
     output: View,
     plus: Option<View>,
-    threads: NonZero<usize>,
+    Machine { isa, threads }: Machine,
 ) -> Planned {
-    match filtering(conv, input, output) {
+    let costs = Costs::of(isa);
+    match filtering(conv, input, output, &costs) {
         Some(filtering) => Planned::Winograd(Winograd {
             input,
             output,
             plus,
-            weights: weights::winograd(conv, input.shape.channels, filtering),
+            weights: weights::winograd(conv, input.shape.channels, filtering).into(),
             bias: weights::bias(conv),
             activation: conv.activation,
             filtering,
@@ -61,15 +53,16 @@ pub fn plan(
                 tiles(output, filtering.tile()),
                 filtering.positions(),
                 (input.blocks() + output.blocks().min(GROUP)) * BLOCK,
+                &costs,
                 threads,
             ),
         }),
-        None => Planned::Direct(direct(conv, input, output, plus, threads)),
+        None => Planned::Direct(direct(conv, input, output, plus, Machine { isa, threads })),
     }
 }
 
 /// The minimal filtering that pays, if any.
-fn filtering(conv: &Convolution, input: View, output: View) -> Option<Filtering> {
+fn filtering(conv: &Convolution, input: View, output: View, costs: &Costs) -> Option<Filtering> {
     if conv.windows.kernel != [3, 3] {
         return None;
     }
@@ -80,7 +73,7 @@ fn filtering(conv: &Convolution, input: View, output: View) -> Option<Filtering>
         [2, 2] if large && input.shape.blocks() >= MIN_BLOCKS_STRIDE_2 => &[Filtering::Stride2],
         _ => &[],
     };
-    let costs = candidates.iter().map(|&filtering| (filtering.cost(output), filtering));
+    let costs = candidates.iter().map(|&filtering| (filtering.cost(output, costs), filtering));
     let (cost, filtering) = costs.min_by(|a, b| a.0.total_cmp(&b.0))?;
     #[expect(clippy::cast_precision_loss, reason = "counts of pixels are small")]
     let pays = cost < (output.shape.pixels() * 9) as f64;
@@ -93,8 +86,14 @@ pub fn tiles(output: View, side: usize) -> usize {
 }
 
 /// First tiles of items, and the end of the last; a position of a tile takes so many floats.
-pub fn tile_bounds(tiles: usize, positions: usize, position: usize, threads: NonZero<usize>) -> Vec<usize> {
-    divide(tiles, CACHE / (positions * position), MIN_TILES, threads)
+pub fn tile_bounds(
+    tiles: usize,
+    positions: usize,
+    position: usize,
+    costs: &Costs,
+    threads: NonZero<usize>,
+) -> Vec<usize> {
+    divide(tiles, costs.filtered / (positions * position), costs.min_tiles, threads)
 }
 
 /// Bounds of parts of `total`, as much in all for each thread: at most `most` each, and of several threads each time a part of what is
@@ -145,8 +144,12 @@ impl Filtering {
     }
 
     /// Products of a direct convolution that take as long, for each input and output channel.
-    fn cost(self, output: View) -> f64 {
-        let overhead = if self == Self::LargeStride1 { OVERHEAD_LARGE } else { OVERHEAD };
+    fn cost(self, output: View, costs: &Costs) -> f64 {
+        let overhead = match self {
+            Self::Stride1 => costs.stride_1,
+            Self::LargeStride1 => costs.large_stride_1,
+            Self::Stride2 => costs.stride_2,
+        };
         #[expect(clippy::cast_precision_loss, reason = "counts of pixels are small")]
         let products = (tiles(output, self.tile()) * self.positions()) as f64;
         products * overhead
@@ -160,19 +163,13 @@ pub fn scratch(conv: &Winograd) -> usize {
     winograd::scratch(conv.filtering.positions(), tiles, inputs, outputs)
 }
 
-fn direct(
-    conv: &Convolution,
-    input: View,
-    output: View,
-    plus: Option<View>,
-    threads: NonZero<usize>,
-) -> Direct {
-    let (taps, items) = items(conv.windows, input, output, threads);
+fn direct(conv: &Convolution, input: View, output: View, plus: Option<View>, machine: Machine) -> Direct {
+    let (taps, items) = items(conv.windows, input, output, machine);
     Direct {
         input,
         output,
         plus,
-        weights: weights::direct(conv, input.shape.channels),
+        weights: weights::direct(conv, input.shape.channels).into(),
         bias: weights::bias(conv),
         activation: conv.activation,
         kernel: conv.windows.taps(),
@@ -189,18 +186,19 @@ pub fn items(
     windows: Windows,
     input: View,
     output: View,
-    threads: NonZero<usize>,
+    Machine { isa, threads }: Machine,
 ) -> (Vec<TapSet>, Vec<Vec<Run>>) {
+    let cache = Costs::of(isa).direct;
     let mut taps = TapSets { windows, input, sets: Vec::new() };
     let channels = input.pixel() + output.pixel();
     let items = if windows == Windows::POINT {
         taps.set([0..1, 0..1]);
-        let bounds = divide(output.shape.pixels(), CACHE / channels, 24, threads);
+        let bounds = divide(output.shape.pixels(), cache / channels, 24, threads);
         bounds.windows(2).map(|pair| vec![points(input, output, pair[0]..pair[1])]).collect()
     } else {
         let [rows, columns] = windows.stride;
         let row = output.shape.width * (channels + input.pixel() * (rows * columns - 1));
-        let bounds = divide(output.shape.height, CACHE / row, 2, threads);
+        let bounds = divide(output.shape.height, cache / row, 2, threads);
         bounds.windows(2).map(|pair| runs(&mut taps, output, pair[0]..pair[1])).collect()
     };
     (taps.sets, items)

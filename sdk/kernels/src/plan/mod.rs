@@ -1,6 +1,7 @@
 //! From a network to steps over one piece of memory, and running them. What a step does on vectors stands in `simd`.
 
 mod convolution;
+mod costs;
 mod emit;
 mod fuse;
 mod image;
@@ -14,6 +15,7 @@ use std::mem;
 use std::num::NonZero;
 
 use crate::Unsupported;
+use crate::aligned::{self, Aligned};
 use crate::layout::{Kind, Shape};
 use crate::network::Network;
 use crate::simd::Isa;
@@ -51,7 +53,7 @@ pub struct Plan {
 /// where another thread runs; between runs they sleep. From the second run on a thread, nothing is allocated.
 #[derive(Debug)]
 pub struct Workspace {
-    floats: Vec<f32>,
+    floats: Aligned<f32>,
     /// Memory for the list of outputs, empty between runs.
     wanted: Vec<Wanted<'static>>,
     team: Team,
@@ -70,12 +72,18 @@ impl Plan {
         let steps = step::steps(&network, &places, Machine { isa, threads })?;
         let scratch = steps.iter().map(Step::scratch).max().unwrap_or(0);
         let items = steps.iter().map(Step::items).collect();
-        Ok(Self { steps, isa, threads, inputs, outputs, items, images: places.floats, scratch })
+        // What a worker has for itself begins with a cache line, too.
+        let [images, scratch] = [places.floats, scratch].map(aligned::whole_lines);
+        Ok(Self { steps, isa, threads, inputs, outputs, items, images, scratch })
     }
 
     /// Memory for runs.
     pub fn workspace(&self) -> Workspace {
-        Workspace { floats: vec![0.0; self.floats()], wanted: Vec::new(), team: Team::new(self.threads) }
+        Workspace {
+            floats: Aligned::zeroed(self.floats()),
+            wanted: Vec::new(),
+            team: Team::new(self.threads),
+        }
     }
 
     /// Floats of a workspace.

@@ -96,7 +96,7 @@ fn step(
     let plus = || node.inputs.get(1).map(|&value: &Value| places.view(value)).transpose();
     Ok(Some(match &node.operator {
         Operator::Convolution(conv) => {
-            Step::Convolution(convolution::plan(conv, view(0)?, output, plus()?, machine.threads))
+            Step::Convolution(convolution::plan(conv, view(0)?, output, plus()?, machine))
         }
         Operator::Add => Step::Elementwise(Elementwise { plus: Some(view(1)?), ..copy(view(0)?, output) }),
         Operator::Activate(activation) => {

@@ -32,6 +32,7 @@ impl<D: Beside> Simd for Avx2<D> {
     type W = <D::Wide as Wide>::W;
 
     const CHAINS: usize = D::Wide::CHAINS;
+    const BLOCKS: usize = D::Wide::BLOCKS;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -128,8 +129,10 @@ impl<D: Beside> Simd for Avx2<D> {
 
     #[inline(always)]
     fn prefetch(self, address: *const f32) {
-        // SAFETY: a hint, for which any address will do.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        if D::Wide::PREFETCHES {
+            // SAFETY: a hint, for which any address will do.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
     }
 
     #[inline(always)]
@@ -152,6 +155,11 @@ impl<D: Beside> Simd for Avx2<D> {
     #[inline(always)]
     fn fma_wide(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W {
         self.0.wide().fma(a, b, c)
+    }
+
+    #[inline(always)]
+    fn settle(self, wide: Self::W) -> Self::W {
+        self.0.wide().settle(wide)
     }
 
     #[inline(always)]

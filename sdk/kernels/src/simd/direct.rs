@@ -7,8 +7,9 @@
 //! Zen 3: 3×3 of stride 2 does 83 to 88 % of the FMA peak; see `tile` for 1×1.
 
 use super::memory::Memory;
-use super::tile::{self, Double, End, Job, Plus, Row, Single, Start, Tap};
+use super::tile::{self, Double, End, Job, Plus, Quadruple, Row, Single, Start, Tap};
 use super::{BLOCK, Kernel, Simd};
+use crate::aligned::Aligned;
 use crate::layout::View;
 use crate::network::Activation;
 
@@ -42,7 +43,7 @@ pub struct Direct {
     /// What is added behind the activation.
     pub plus: Option<View>,
     /// Packed by [`crate::plan::weights::direct`].
-    pub weights: Vec<f32>,
+    pub weights: Aligned<f32>,
     /// One for each lane of the output's blocks.
     pub bias: Vec<f32>,
     /// What follows the sums.
@@ -72,12 +73,15 @@ impl Kernel for Item<'_> {
     fn run<S: Simd>(self, simd: S) {
         let conv = self.conv;
         let blocks = conv.output.shape.blocks();
-        for block in (0..blocks).step_by(2) {
-            if block + 1 < blocks {
-                self.slabs::<S, Double>(simd, block);
-            } else {
-                self.slabs::<S, Single>(simd, block);
+        let mut block = 0;
+        while block < blocks {
+            let now = tile::blocks::<S>(blocks - block);
+            match now {
+                4 if S::BLOCKS == 4 => self.slabs::<S, Quadruple>(simd, block),
+                2 => self.slabs::<S, Double>(simd, block),
+                _ => self.slabs::<S, Single>(simd, block),
             }
+            block += now;
         }
     }
 }
@@ -88,9 +92,9 @@ impl Item<'_> {
     fn slabs<S: Simd, R: Row>(&self, simd: S, block: usize) {
         let conv = self.conv;
         let blocks = conv.input.shape.blocks();
-        let weight_block = conv.kernel * BLOCK * BLOCK * R::BLOCKS;
+        let weight_block = conv.kernel * BLOCK * BLOCK * R::PACKED;
         let weights = conv.weights[block * blocks * conv.kernel * BLOCK * BLOCK..].as_ptr();
-        let slabs = (blocks * weight_block).div_ceil(SLAB).min(blocks);
+        let slabs = (blocks * conv.kernel * BLOCK * BLOCK * R::BLOCKS).div_ceil(SLAB).min(blocks);
         for slab in 0..slabs {
             let [first, end] = [slab, slab + 1].map(|slab| slab * blocks / slabs);
             for run in &conv.items[self.item] {
@@ -101,6 +105,7 @@ impl Item<'_> {
                     input_pixel: run.input_pixel,
                     taps: &conv.taps[run.taps],
                     weights: weights.wrapping_add(first * weight_block),
+                    weight_pair: blocks * weight_block,
                     weight_block,
                     output: self.memory.at(self.output.block(block) + run.output),
                     output_block: self.output.block_stride,

@@ -46,6 +46,8 @@ pub trait Simd: Integers {
 
     /// Into how many sums, which do not wait for each other, a tile divides each of its own: enough to keep the unit busy.
     const CHAINS: usize = 1;
+    /// Most blocks of output channels that a tile of six pixels has registers for, and still some for weights: two or four.
+    const BLOCKS: usize = 2;
 
     /// `value` in every lane.
     fn splat(self, value: f32) -> Self::V;
@@ -101,6 +103,11 @@ pub trait Simd: Integers {
     fn add_wide(self, a: Self::W, b: Self::W) -> Self::W;
     /// `a · b + c`, fused where the unit can.
     fn fma_wide(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W;
+    /// `wide`, which the compiler takes to be made here, before memory is read again: where it first reads all that an unrolled
+    /// loop needs, registers do not suffice.
+    fn settle(self, wide: Self::W) -> Self::W {
+        wide
+    }
     /// The eight of one, then the eight of the other.
     fn join(self, halves: [Self::V; 2]) -> Self::W;
     /// The first eight and the last.
@@ -193,6 +200,15 @@ impl Isa {
             Self::Neon(_) => "neon",
             #[cfg(target_arch = "aarch64")]
             Self::NeonDot(_) => "neon with sdot",
+        }
+    }
+
+    /// Whether sixteen floats are one register.
+    pub fn has_wide_registers(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) | Self::Avx512Vnni(_) => true,
+            _ => false,
         }
     }
 

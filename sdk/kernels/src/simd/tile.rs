@@ -8,9 +8,12 @@
 //! example `profile`: 1×1 convolutions of 128 and more channels do 86 to 92 % of the 103 GFLOP/s that [`super::peak`] does,
 //! of 16 to 64 channels, which end before they have begun, 56 to 83 %.
 
+mod row;
+
 use super::epilogue::activate;
 use super::{BLOCK, Simd};
 use crate::network::Activation;
+pub use row::{Double, Quadruple, Row, Single};
 
 /// Most pixels of a tile.
 pub const PIXELS: usize = 6;
@@ -56,7 +59,7 @@ pub struct Plus {
     pub block_stride: usize,
 }
 
-/// A run of pixels to compute for one or two blocks of output channels. Strides are in floats.
+/// A run of pixels to compute for one, two or four blocks of output channels. Strides are in floats.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// The first tap of the first pixel, in the first block of input channels.
@@ -69,8 +72,10 @@ pub struct Job<'a> {
     pub input_pixel: usize,
     /// Which pixels and weights meet.
     pub taps: &'a [Tap],
-    /// For each block of input channels and tap: eight rows of as many floats as there are output channels.
+    /// For each block of input channels and tap: eight rows of as many floats as there are output channels in a pair of blocks.
     pub weights: *const f32,
+    /// From the weights of a pair of blocks of output channels to those of the next.
+    pub weight_pair: usize,
     /// From the weights of a block of input channels to those of the next.
     pub weight_block: usize,
     /// The first output pixel.
@@ -85,110 +90,10 @@ pub struct Job<'a> {
     pub end: End,
 }
 
-/// Output channels of a tile, in registers.
-pub trait Row {
-    /// How many blocks.
-    const BLOCKS: usize;
-    /// The floats of a pixel.
-    type V<S: Simd>: Copy;
-
-    /// `value` in every lane.
-    fn splat<S: Simd>(simd: S, value: f32) -> Self::V<S>;
-
-    /// Reads as many floats.
-    ///
-    /// # Safety
-    /// `from` must be valid for reading them.
-    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> Self::V<S>;
-
-    /// `a + b`.
-    fn add<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
-    /// `a · b + c`.
-    fn fma<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
-    /// A row of `BLOCKS` blocks: the second is left out where there is one.
-    fn join<S: Simd>(simd: S, blocks: [S::V; 2]) -> Self::V<S>;
-    /// The blocks of a row: the first twice where there is one.
-    fn blocks<S: Simd>(simd: S, row: Self::V<S>) -> [S::V; 2];
-}
-
-/// One block.
-pub struct Single;
-
-/// Two blocks.
-pub struct Double;
-
-impl Row for Single {
-    const BLOCKS: usize = 1;
-    type V<S: Simd> = S::V;
-
-    #[inline(always)]
-    fn splat<S: Simd>(simd: S, value: f32) -> S::V {
-        simd.splat(value)
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::V {
-        // SAFETY: the caller vouches for a block.
-        unsafe { simd.load(from) }
-    }
-
-    #[inline(always)]
-    fn add<S: Simd>(simd: S, a: S::V, b: S::V) -> S::V {
-        simd.add(a, b)
-    }
-
-    #[inline(always)]
-    fn fma<S: Simd>(simd: S, a: S::V, b: S::V, c: S::V) -> S::V {
-        simd.fma(a, b, c)
-    }
-
-    #[inline(always)]
-    fn join<S: Simd>(_: S, blocks: [S::V; 2]) -> S::V {
-        blocks[0]
-    }
-
-    #[inline(always)]
-    fn blocks<S: Simd>(_: S, row: S::V) -> [S::V; 2] {
-        [row; 2]
-    }
-}
-
-impl Row for Double {
-    const BLOCKS: usize = 2;
-    type V<S: Simd> = S::W;
-
-    #[inline(always)]
-    fn splat<S: Simd>(simd: S, value: f32) -> S::W {
-        simd.splat_wide(value)
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::W {
-        // SAFETY: the caller vouches for two blocks.
-        unsafe { simd.load_wide(from) }
-    }
-
-    #[inline(always)]
-    fn add<S: Simd>(simd: S, a: S::W, b: S::W) -> S::W {
-        simd.add_wide(a, b)
-    }
-
-    #[inline(always)]
-    fn fma<S: Simd>(simd: S, a: S::W, b: S::W, c: S::W) -> S::W {
-        simd.fma_wide(a, b, c)
-    }
-
-    #[inline(always)]
-    fn join<S: Simd>(simd: S, blocks: [S::V; 2]) -> S::W {
-        simd.join(blocks)
-    }
-
-    #[inline(always)]
-    fn blocks<S: Simd>(simd: S, row: S::W) -> [S::V; 2] {
-        simd.halves(row)
-    }
+/// Blocks of output channels of a tile where so many are left.
+#[inline(always)]
+pub fn blocks<S: Simd>(left: usize) -> usize {
+    if left < 4 { left.min(2) } else { S::BLOCKS }
 }
 
 /// Computes `pixels` pixels of `job` for the blocks of output channels of `R`.
@@ -233,14 +138,14 @@ unsafe fn compute<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, first
         let mut weights = job.weights;
         for _ in 0..job.blocks {
             for tap in job.taps {
-                let weights = weights.add(tap.weights * BLOCK * BLOCK * R::BLOCKS);
+                let weights = weights.add(tap.weights * BLOCK * BLOCK * R::PACKED);
                 let input = input.add(tap.input);
-                [sums, others] = accumulate::<S, R, P>(simd, [sums, others], input, job.input_pixel, weights);
+                [sums, others] = accumulate::<S, R, P>(simd, job, [sums, others], input, weights);
             }
             input = input.add(job.input_block);
             weights = weights.add(job.weight_block);
         }
-        if S::CHAINS > 1 {
+        if chains::<S, R>() > 1 {
             for (sum, other) in sums.iter_mut().zip(others) {
                 *sum = R::add(simd, *sum, other);
             }
@@ -249,26 +154,59 @@ unsafe fn compute<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, first
     }
 }
 
+/// Into how many sums a tile divides each of its own.
+#[inline(always)]
+const fn chains<S: Simd, R: Row>() -> usize {
+    if R::BLOCKS > 2 { 1 } else { S::CHAINS }
+}
+
 /// Adds the products of eight input channels; those of every second one to the second sums, where the unit wants that.
 ///
 /// # Safety
-/// `input` must hold `P` blocks, `pixel` apart, and `weights` eight rows.
+/// `input` must hold a block of each of `P` pixels of the job, and `weights` eight rows.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, R: Row, const P: usize>(
     simd: S,
-    mut sums: [[R::V<S>; P]; 2],
+    job: &Job<'_>,
+    sums: [[R::V<S>; P]; 2],
     input: *const f32,
-    pixel: usize,
     weights: *const f32,
 ) -> [[R::V<S>; P]; 2] {
-    for channel in 0..BLOCK {
+    let [mut even, mut odd] = sums;
+    for channel in (0..BLOCK).step_by(2) {
+        let weights = weights.wrapping_add(channel * R::PACKED * BLOCK);
         // SAFETY: within the eight rows and the blocks that the caller vouches for.
         unsafe {
-            let row = R::load(simd, weights.add(channel * R::BLOCKS * BLOCK));
-            for (p, sum) in sums[channel % S::CHAINS].iter_mut().enumerate() {
-                let value = R::splat(simd, *input.add(p * pixel + channel));
-                *sum = R::fma(simd, value, row, *sum);
+            even = add_channel::<S, R, P>(simd, job, even, input.add(channel), weights);
+            let (input, weights) = (input.add(channel + 1), weights.add(R::PACKED * BLOCK));
+            if chains::<S, R>() > 1 {
+                odd = add_channel::<S, R, P>(simd, job, odd, input, weights);
+            } else {
+                even = add_channel::<S, R, P>(simd, job, even, input, weights);
             }
+        }
+    }
+    [even, odd]
+}
+
+/// Adds the products of an input channel.
+///
+/// # Safety
+/// `input` must hold a float of each of `P` pixels of the job, and `weights` a row.
+#[inline(always)]
+unsafe fn add_channel<S: Simd, R: Row, const P: usize>(
+    simd: S,
+    job: &Job<'_>,
+    mut sums: [R::V<S>; P],
+    input: *const f32,
+    weights: *const f32,
+) -> [R::V<S>; P] {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        let row = R::load(simd, weights, job.weight_pair);
+        for (p, sum) in sums.iter_mut().enumerate() {
+            let value = R::splat(simd, *input.add(p * job.input_pixel));
+            *sum = R::settle(simd, R::fma(simd, value, row, *sum));
         }
     }
     sums
@@ -282,7 +220,7 @@ unsafe fn accumulate<S: Simd, R: Row, const P: usize>(
 unsafe fn begin<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, output: *const f32) -> [R::V<S>; P] {
     let mut sums = [R::splat(simd, 0.0); P];
     for (p, sum) in sums.iter_mut().enumerate() {
-        let mut blocks = [simd.splat(0.0); 2];
+        let mut blocks = [simd.splat(0.0); row::MOST];
         for (number, block) in blocks.iter_mut().enumerate().take(R::BLOCKS) {
             // SAFETY: the caller vouches for a bias for each channel, and for the output.
             unsafe {

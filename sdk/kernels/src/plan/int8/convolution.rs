@@ -8,6 +8,7 @@ use crate::layout::{Kind, View};
 use crate::network::{Codes, Ending, IntegerConvolution, Quant};
 use crate::plan::Machine;
 use crate::plan::convolution::{items, tile_bounds, tiles};
+use crate::plan::costs::Costs;
 use crate::simd::int8::direct::{Direct, Taps};
 use crate::simd::int8::tile::{Channels, HALF, QUAD};
 use crate::simd::int8::winograd::{self, LIMIT, POSITIONS, TILE, Winograd};
@@ -32,16 +33,16 @@ pub fn plan(conv: &IntegerConvolution, input: View, output: View, Machine { isa,
         return Step::Winograd(Winograd {
             input,
             output,
-            weights: weights::winograd(conv, input.shape.channels, output.shape.channels),
+            weights: weights::winograd(conv, input.shape.channels, output.shape.channels).into(),
             bias: bias(conv, channels, &[0..3, 0..3], bytes.offset),
             ending,
             pad: conv.windows.pad,
             border: bytes.byte(conv.zero_point),
             channels: winograd::channels(input.blocks()),
-            bounds: tile_bounds(tiles(output, TILE), POSITIONS, position, threads),
+            bounds: tile_bounds(tiles(output, TILE), POSITIONS, position, &Costs::of(isa), threads),
         });
     }
-    let (sets, items) = items(conv.windows, input, output, threads);
+    let (sets, items) = items(conv.windows, input, output, Machine { isa, threads });
     let (weights, split) = weights::direct(conv, channels, bytes.limit);
     let arrangement =
         Arrangement { input, outputs: output.shape.channels.div_ceil(LANES), kernel: conv.windows.taps() };
@@ -52,7 +53,15 @@ pub fn plan(conv: &IntegerConvolution, input: View, output: View, Machine { isa,
         bias: bias(conv, channels, &range, bytes.offset),
     });
     let taps = taps.collect();
-    Step::Direct(Direct { input, output, weights, ending, kernel: conv.windows.taps(), taps, items })
+    Step::Direct(Direct {
+        input,
+        output,
+        weights: weights.into(),
+        ending,
+        kernel: conv.windows.taps(),
+        taps,
+        items,
+    })
 }
 
 /// How values and weights of a convolution lie.

@@ -11,6 +11,7 @@
 use super::epilogue::{Ending, Target};
 use super::tile::{self, Channels, Finish, Job, Quads, Start};
 use super::{LANES, PER_FLOAT};
+use crate::aligned::Aligned;
 use crate::layout::{Kind, View};
 use crate::simd::direct::Run;
 use crate::simd::memory::Memory;
@@ -37,7 +38,7 @@ pub struct Direct {
     /// What is written.
     pub output: View,
     /// Packed by [`crate::plan::int8::weights::direct`].
-    pub weights: Vec<i8>,
+    pub weights: Aligned<i8>,
     /// What becomes of sums.
     pub ending: Ending,
     /// Taps of the whole kernel.

@@ -15,6 +15,7 @@ use super::LANES;
 use super::direct::target;
 use super::epilogue::{self, Ending};
 use super::tile::{self, Channels, Job, Pairs, Start, Store};
+use crate::aligned::Aligned;
 use crate::layout::{BLOCK, Kind, Shape, View};
 use crate::simd::memory::Memory;
 use crate::simd::winograd::{PANEL, tiles_of};
@@ -46,7 +47,7 @@ pub struct Winograd {
     /// What is written.
     pub output: View,
     /// Packed by [`crate::plan::int8::weights::winograd`].
-    pub weights: Vec<i16>,
+    pub weights: Aligned<i16>,
     /// For each lane of the output's blocks.
     pub bias: Vec<i32>,
     /// What becomes of sums.

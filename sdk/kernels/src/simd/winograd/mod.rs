@@ -15,8 +15,9 @@ pub use scheme::{LargeStride1, Scheme, Stride1, Stride2};
 
 use super::epilogue::activate;
 use super::memory::Memory;
-use super::tile::{self, Double, End, Job, POINT, Single, Start};
+use super::tile::{self, Double, End, Job, POINT, Quadruple, Single, Start};
 use super::{BLOCK, Kernel, Simd};
+use crate::aligned::Aligned;
 use crate::layout::{Shape, View};
 use crate::network::Activation;
 
@@ -46,7 +47,7 @@ pub struct Winograd {
     /// What is added behind the activation.
     pub plus: Option<View>,
     /// Packed by [`crate::plan::weights::winograd`].
-    pub weights: Vec<f32>,
+    pub weights: Aligned<f32>,
     /// One for each lane of the output's blocks.
     pub bias: Vec<f32>,
     /// What follows the sums.
@@ -228,9 +229,9 @@ impl Item<'_> {
     ) {
         let (blocks, positions) = (patches.blocks, patches.positions);
         let panels = tiles.div_ceil(PANEL);
-        for block in group.clone().step_by(2) {
-            let wide = block + 1 < group.end;
-            let width = if wide { 2 } else { 1 };
+        let mut block = group.start;
+        while block < group.end {
+            let width = tile::blocks::<S>(group.end - block);
             let size = blocks * BLOCK * BLOCK * width;
             let pair = group.start * positions + position * group.len() + block - group.start;
             let weights = self.conv.weights[pair * blocks * BLOCK * BLOCK..].as_ptr();
@@ -239,6 +240,7 @@ impl Item<'_> {
                 simd.prefetch(weights.wrapping_add(size + line));
             }
             for panel in 0..panels {
+                let packed = BLOCK * BLOCK * width.min(2);
                 let job = Job {
                     input: patches.at(panel, 0, position),
                     blocks,
@@ -246,7 +248,8 @@ impl Item<'_> {
                     input_pixel: BLOCK,
                     taps: &POINT,
                     weights,
-                    weight_block: BLOCK * BLOCK * width,
+                    weight_pair: blocks * packed,
+                    weight_block: packed,
                     output: products.at(panel, block - group.start, position),
                     output_block: positions * PANEL * BLOCK,
                     output_pixel: BLOCK,
@@ -256,13 +259,14 @@ impl Item<'_> {
                 let pixels = tiles_of(panel, panels, tiles).len();
                 // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
                 unsafe {
-                    if wide {
-                        tile::run::<S, Double>(simd, &job, pixels);
-                    } else {
-                        tile::run::<S, Single>(simd, &job, pixels);
+                    match width {
+                        4 if S::BLOCKS == 4 => tile::run::<S, Quadruple>(simd, &job, pixels),
+                        2 => tile::run::<S, Double>(simd, &job, pixels),
+                        _ => tile::run::<S, Single>(simd, &job, pixels),
                     }
                 }
             }
+            block += width;
         }
     }
 
