@@ -2,6 +2,7 @@
 
 mod beside;
 mod integers;
+mod whole;
 mod wide;
 
 use std::arch::x86_64::*;

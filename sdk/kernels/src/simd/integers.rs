@@ -5,6 +5,10 @@
 //! values themselves, twice as many in an instruction; each unit says what it adds to a stored value to make a byte of it, and
 //! which weights it multiplies without saturating.
 
+mod sixteen;
+
+pub use sixteen::{Halves, Sixteen};
+
 /// How bytes of a vector unit stand for stored values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes {
@@ -45,6 +49,9 @@ pub trait Integers: Copy {
     type P: Copy;
     /// Eight quads of bytes.
     type Q: Copy;
+
+    /// Sixteen sums, in as few registers as the unit has.
+    type Sixteen: Sixteen<Self>;
 
     /// How its bytes stand for stored values.
     const BYTES: Bytes;

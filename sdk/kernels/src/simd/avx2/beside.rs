@@ -6,8 +6,10 @@ use std::arch::x86_64::*;
 use std::fmt::Debug;
 
 use super::Avx2;
+use super::whole::Whole;
 use super::wide::{One, Two, Wide};
 use crate::simd::Kernel;
+use crate::simd::integers::{Halves, Sixteen};
 
 /// What a processor with AVX2 and FMA has beside. A value is proof that it has all of them.
 pub trait Beside: Copy + Debug {
@@ -20,6 +22,8 @@ pub trait Beside: Copy + Debug {
 
     /// Sixteen floats.
     type Wide: Wide;
+    /// Sixteen sums of integers.
+    type Sixteen: Sixteen<Avx2<Self>>;
 
     /// Arithmetic of those.
     fn wide(self) -> Self::Wide;
@@ -60,6 +64,7 @@ impl Beside for Multiply {
     const PAIR_COST: usize = 2;
 
     type Wide = Two;
+    type Sixteen = Halves;
 
     #[inline(always)]
     fn wide(self) -> Two {
@@ -141,6 +146,7 @@ impl Beside for Avx512 {
     const PAIR_COST: usize = Multiply::PAIR_COST;
 
     type Wide = One;
+    type Sixteen = Halves;
 
     #[inline(always)]
     fn wide(self) -> One {
@@ -182,6 +188,7 @@ impl Beside for Avx512Vnni {
     const PAIR_COST: usize = 1;
 
     type Wide = One;
+    type Sixteen = Whole;
 
     #[inline(always)]
     fn wide(self) -> One {
@@ -221,6 +228,7 @@ impl Beside for AvxVnni {
     const PAIR_COST: usize = 1;
 
     type Wide = Two;
+    type Sixteen = Halves;
 
     #[inline(always)]
     fn wide(self) -> Two {

@@ -148,7 +148,7 @@ impl Wide for One {
     #[inline(always)]
     fn settle(self, wide: __m512) -> __m512 {
         // SAFETY: `self` is proof of AVX-512F.
-        unsafe { settle(wide) }
+        unsafe { _mm512_castsi512_ps(settle(_mm512_castps_si512(wide))) }
     }
 
     #[inline(always)]
@@ -170,11 +170,13 @@ impl Wide for One {
     }
 }
 
-/// As [`crate::simd::Simd::settle`].
+/// `register`, which the compiler takes to be made here: see [`crate::simd::Simd::settle`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn settle(mut wide: __m512) -> __m512 {
+pub fn settle(mut register: __m512i) -> __m512i {
     // SAFETY: no instruction.
-    unsafe { asm!("/* {wide} */", wide = inout(zmm_reg) wide, options(nomem, nostack, preserves_flags)) };
-    wide
+    unsafe {
+        asm!("/* {} */", inout(zmm_reg) register, options(nomem, nostack, preserves_flags));
+    }
+    register
 }

@@ -14,6 +14,7 @@ use super::{LANES, PER_FLOAT};
 use crate::aligned::Aligned;
 use crate::layout::{Kind, View};
 use crate::simd::direct::Run;
+use crate::simd::integers::Sixteen;
 use crate::simd::memory::Memory;
 use crate::simd::{Kernel, Simd};
 
@@ -64,31 +65,47 @@ pub struct Item<'a> {
 impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        let blocks = self.conv.output.shape.channels.div_ceil(LANES);
+        let mut block = 0;
+        while block < blocks {
+            let now = tile::blocks::<S>(blocks - block);
+            match now {
+                2 if S::Sixteen::BLOCKS == 2 => self.runs(simd, [block, block + 1]),
+                _ => self.runs(simd, [block]),
+            }
+            block += now;
+        }
+    }
+}
+
+impl Item<'_> {
+    /// Some of the output's blocks, one after the other.
+    #[inline(always)]
+    fn runs<S: Simd, const B: usize>(&self, simd: S, blocks: [usize; B]) {
         let conv = self.conv;
         let size = conv.input.blocks() * conv.kernel * LANES * LANES;
-        for block in 0..conv.output.shape.channels.div_ceil(LANES) {
-            for run in &conv.items[self.item] {
-                let taps = &conv.taps[run.taps];
-                let job = Job {
-                    factors: Quads {
-                        single: &taps.single[block],
-                        rest: taps.rest[block].each_ref().map(Vec::as_slice),
-                        weights: conv.weights.as_ptr(),
-                    },
-                    input: self.memory.at(conv.input.offset + run.input).cast_const().cast(),
-                    input_pixel: PER_FLOAT * run.input_pixel,
-                    channels: &taps.channels,
-                    weights: conv.weights[block * size..].as_ptr(),
-                    start: Start::Bias(taps.bias[block * LANES..].as_ptr()),
-                    end: Finish {
-                        ending: &conv.ending,
-                        block,
-                        to: target(self.memory, self.output, block, run.output, run.output_pixel),
-                    },
-                };
-                // SAFETY: views and runs lie in the memory and weights are packed for them, which the plan sees to; items have pixels of their own, and no step writes what another of the same time reads.
-                unsafe { tile::run(simd, &job, run.pixels) };
-            }
+        for run in &conv.items[self.item] {
+            let taps = &conv.taps[run.taps];
+            let job = Job {
+                factors: blocks.map(|block| Quads {
+                    single: &taps.single[block],
+                    rest: taps.rest[block].each_ref().map(Vec::as_slice),
+                    weights: conv.weights.as_ptr(),
+                }),
+                input: self.memory.at(conv.input.offset + run.input).cast_const().cast(),
+                input_pixel: PER_FLOAT * run.input_pixel,
+                channels: &taps.channels,
+                weights: conv.weights[blocks[0] * size..].as_ptr(),
+                weight_block: size,
+                start: Start::Bias(taps.bias[blocks[0] * LANES..].as_ptr()),
+                ends: blocks.map(|block| Finish {
+                    ending: &conv.ending,
+                    block,
+                    to: target(self.memory, self.output, block, run.output, run.output_pixel),
+                }),
+            };
+            // SAFETY: views and runs lie in the memory and weights are packed for them, which the plan sees to; items have pixels of their own, and no step writes what another of the same time reads.
+            unsafe { tile::run(simd, &job, run.pixels) };
         }
     }
 }

@@ -17,6 +17,7 @@ use super::epilogue::{self, Ending};
 use super::tile::{self, Channels, Job, Pairs, Start, Store};
 use crate::aligned::Aligned;
 use crate::layout::{BLOCK, Kind, Shape, View};
+use crate::simd::integers::Sixteen;
 use crate::simd::memory::Memory;
 use crate::simd::winograd::{PANEL, tiles_of};
 use crate::simd::{Kernel, Simd};
@@ -98,12 +99,18 @@ struct Panels<T> {
     blocks: usize,
 }
 
-impl<T> Panels<T> {
+impl<T: Copy> Panels<T> {
     /// The first value of a position.
     #[inline(always)]
     fn at(self, panel: usize, block: usize, position: usize) -> *mut T {
         let index = ((panel * self.blocks + block) * POSITIONS + position) * PANEL * LANES;
         self.start.wrapping_add(index)
+    }
+
+    /// The same from another block on.
+    #[inline(always)]
+    fn behind(self, block: usize) -> Self {
+        Self { start: self.at(0, block, 0), ..self }
     }
 }
 
@@ -204,29 +211,52 @@ impl Item<'_> {
         products: Panels<i32>,
         tiles: usize,
     ) {
-        let blocks = patches.blocks;
-        let panels = tiles.div_ceil(PANEL);
-        let size = blocks * LANES * LANES;
-        for block in group.clone() {
+        let mut block = group.start;
+        while block < group.end {
+            let now = tile::blocks::<S>(group.end - block);
             let place = group.start * POSITIONS + position * group.len() + block - group.start;
-            let weights = self.conv.weights[place * size..].as_ptr();
-            // Each is read once for a few panels only, so the next has to be on its way.
-            for line in (0..size).step_by(2 * LANES) {
-                simd.prefetch(weights.wrapping_add(size + line).cast());
+            let products = Panels { start: products.at(0, block - group.start, position), ..products };
+            let input = Panels { start: patches.at(0, 0, position), ..patches };
+            match now {
+                2 if S::Sixteen::BLOCKS == 2 => {
+                    self.products(simd, place, input, [products, products.behind(1)], tiles)
+                }
+                _ => self.products(simd, place, input, [products], tiles),
             }
-            for panel in 0..panels {
-                let job = Job {
-                    factors: Pairs,
-                    input: patches.at(panel, 0, position),
-                    input_pixel: LANES,
-                    channels: &self.conv.channels,
-                    weights,
-                    start: Start::Zero,
-                    end: Store(products.at(panel, block - group.start, position)),
-                };
-                // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
-                unsafe { tile::run(simd, &job, tiles_of(panel, panels, tiles).len()) };
-            }
+            block += now;
+        }
+    }
+
+    /// The products of one position for some blocks, the weights of the first being number `place`.
+    #[inline(always)]
+    fn products<S: Simd, const B: usize>(
+        &self,
+        simd: S,
+        place: usize,
+        patches: Panels<i16>,
+        products: [Panels<i32>; B],
+        tiles: usize,
+    ) {
+        let panels = tiles.div_ceil(PANEL);
+        let size = patches.blocks * LANES * LANES;
+        let weights = self.conv.weights[place * size..].as_ptr();
+        // Each is read once for a few panels only, so the next has to be on its way.
+        for line in (0..B * size).step_by(2 * LANES) {
+            simd.prefetch(weights.wrapping_add(B * size + line).cast());
+        }
+        for panel in 0..panels {
+            let job = Job {
+                factors: [Pairs; B],
+                input: patches.at(panel, 0, 0),
+                input_pixel: LANES,
+                channels: &self.conv.channels,
+                weights,
+                weight_block: size,
+                start: Start::Zero,
+                ends: products.map(|products| Store(products.at(panel, 0, 0))),
+            };
+            // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
+            unsafe { tile::run(simd, &job, tiles_of(panel, panels, tiles).len()) };
         }
     }
 
