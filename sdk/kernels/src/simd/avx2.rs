@@ -8,9 +8,10 @@ mod wide;
 use std::arch::x86_64::*;
 
 pub use beside::{Avx512, Avx512Vnni, AvxVnni, Beside, Multiply};
-use wide::Wide;
+use wide::Registers;
 
-use super::{Kernel, Simd};
+use super::reals::Reals;
+use super::{Kernel, Simd, Wide};
 
 /// Proof that this processor has AVX2, FMA and the instructions of `D`.
 #[derive(Debug, Clone, Copy)]
@@ -28,12 +29,8 @@ impl<D: Beside> Avx2<D> {
     }
 }
 
-impl<D: Beside> Simd for Avx2<D> {
+impl<D: Beside> Reals for Avx2<D> {
     type V = __m256;
-    type W = <D::Wide as Wide>::W;
-
-    const CHAINS: usize = D::Wide::CHAINS;
-    const BLOCKS: usize = D::Wide::BLOCKS;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -107,6 +104,33 @@ impl<D: Beside> Simd for Avx2<D> {
     }
 
     #[inline(always)]
+    fn ratio(self, a: __m256, b: __m256) -> __m256 {
+        self.0.ratio(a, b)
+    }
+}
+
+impl<D: Beside> Simd for Avx2<D> {
+    type Wide = D::Wide;
+
+    const CHAINS: usize = D::Wide::CHAINS;
+    const BLOCKS: usize = D::Wide::BLOCKS;
+
+    #[inline(always)]
+    fn wide(self) -> D::Wide {
+        D::wide(self)
+    }
+
+    #[inline(always)]
+    fn join(self, halves: [__m256; 2]) -> Wide<Self> {
+        D::Wide::join(halves)
+    }
+
+    #[inline(always)]
+    fn halves(self, wide: Wide<Self>) -> [__m256; 2] {
+        D::Wide::halves(wide)
+    }
+
+    #[inline(always)]
     fn zip(self, a: __m256, b: __m256) -> [__m256; 2] {
         // SAFETY: `self` is proof of AVX.
         unsafe {
@@ -134,42 +158,5 @@ impl<D: Beside> Simd for Avx2<D> {
             // SAFETY: a hint, for which any address will do.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         }
-    }
-
-    #[inline(always)]
-    fn splat_wide(self, value: f32) -> Self::W {
-        self.0.wide().splat(value)
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_wide(self, from: *const f32) -> Self::W {
-        // SAFETY: the caller vouches for sixteen floats.
-        unsafe { self.0.wide().load(from) }
-    }
-
-    #[inline(always)]
-    fn add_wide(self, a: Self::W, b: Self::W) -> Self::W {
-        self.0.wide().add(a, b)
-    }
-
-    #[inline(always)]
-    fn fma_wide(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W {
-        self.0.wide().fma(a, b, c)
-    }
-
-    #[inline(always)]
-    fn settle(self, wide: Self::W) -> Self::W {
-        self.0.wide().settle(wide)
-    }
-
-    #[inline(always)]
-    fn join(self, halves: [__m256; 2]) -> Self::W {
-        self.0.wide().join(halves)
-    }
-
-    #[inline(always)]
-    fn halves(self, wide: Self::W) -> [__m256; 2] {
-        self.0.wide().halves(wide)
     }
 }

@@ -1,7 +1,8 @@
 //! What happens to sums on their way to memory: activation, then the sum with another image. Done on registers, so that
 //! an image is written once and not read again.
 
-use super::{ROUND, Simd};
+use super::ROUND;
+use super::reals::Reals;
 use crate::network::Activation;
 
 /// Largest magnitude whose sigmoid differs from that of this one by more than f32 can tell.
@@ -12,7 +13,7 @@ const EXP2: [f32; 6] =
 
 /// 1 + e⁻ˣ within a few units of the last place, for |x| ≤ [`SIGMOID_MAX`]: as 2ⁿ · 2ʳ with a whole n.
 #[inline(always)]
-fn one_plus_exp<S: Simd>(simd: S, x: S::V) -> S::V {
+fn one_plus_exp<S: Reals>(simd: S, x: S::V) -> S::V {
     let minus_log2_e = simd.splat(-std::f32::consts::LOG2_E);
     let shifted = simd.fma(x, minus_log2_e, simd.splat(ROUND));
     let whole = simd.sub(shifted, simd.splat(ROUND));
@@ -26,7 +27,7 @@ fn one_plus_exp<S: Simd>(simd: S, x: S::V) -> S::V {
 
 /// `activation` of each lane.
 #[inline(always)]
-pub fn activate<S: Simd>(simd: S, activation: Activation, x: S::V) -> S::V {
+pub fn activate<S: Reals>(simd: S, activation: Activation, x: S::V) -> S::V {
     let zero = simd.splat(0.0);
     match activation {
         Activation::None => x,
@@ -34,7 +35,7 @@ pub fn activate<S: Simd>(simd: S, activation: Activation, x: S::V) -> S::V {
         Activation::Leaky(slope) => simd.fma(simd.min(x, zero), simd.splat(slope), simd.max(x, zero)),
         Activation::Silu => {
             let bounded = simd.max(simd.min(x, simd.splat(SIGMOID_MAX)), simd.splat(-SIGMOID_MAX));
-            simd.div(x, one_plus_exp(simd, bounded))
+            simd.ratio(x, one_plus_exp(simd, bounded))
         }
     }
 }
@@ -42,7 +43,7 @@ pub fn activate<S: Simd>(simd: S, activation: Activation, x: S::V) -> S::V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{BLOCK, Isa, Kernel};
+    use crate::simd::{BLOCK, Isa, Kernel, Simd};
 
     struct Apply<'a>(&'a [f32; BLOCK], Activation, &'a mut [f32; BLOCK]);
 

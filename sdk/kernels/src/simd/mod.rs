@@ -25,61 +25,35 @@ pub mod pixel;
 pub mod pool;
 #[cfg(feature = "portable")]
 mod portable;
+pub mod reals;
 pub mod tile;
 pub mod upsample;
 pub mod winograd;
 
 pub use crate::layout::BLOCK;
 use integers::{Bytes, Integers};
+use reals::Reals;
 
 /// Adding and subtracting it rounds floats below 2²² in magnitude to whole numbers, halves to even, without a call. Between the two
 /// the last bits are that number.
 const ROUND: f32 = 12_582_912.0;
 
+/// Sixteen floats.
+pub type Wide<S> = <<S as Simd>::Wide as Reals>::V;
+
 /// A vector unit, seen as lanes for one block of channels: eight floats, in as many registers as that takes. A value of
 /// such a type is proof that the processor has the unit.
-pub trait Simd: Integers {
-    /// Eight floats.
-    type V: Copy;
+pub trait Simd: Reals + Integers {
     /// Sixteen floats, in as few registers as the unit has.
-    type W: Copy;
+    type Wide: Reals;
 
     /// Into how many sums, which do not wait for each other, a tile divides each of its own: enough to keep the unit busy.
     const CHAINS: usize = 1;
     /// Most blocks of output channels that a tile of six pixels has registers for, and still some for weights: two or four.
     const BLOCKS: usize = 2;
 
-    /// `value` in every lane.
-    fn splat(self, value: f32) -> Self::V;
-
-    /// Reads eight floats.
-    ///
-    /// # Safety
-    /// `from` must be valid for reading eight floats.
-    unsafe fn load(self, from: *const f32) -> Self::V;
-
-    /// Writes eight floats.
-    ///
-    /// # Safety
-    /// `to` must be valid for writing eight floats.
-    unsafe fn store(self, to: *mut f32, value: Self::V);
-
-    /// `a + b`.
-    fn add(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a − b`.
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a · b`.
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a / b`.
-    fn div(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The greater.
-    fn max(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The smaller.
-    fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// `a · b + c`, fused where the unit can.
-    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// `a` times 2 to the power of n, where `shifted` is 1.5 · 2²³ + n and the result is a normal number.
-    fn scale(self, a: Self::V, shifted: Self::V) -> Self::V;
+    /// Arithmetic of sixteen floats.
+    fn wide(self) -> Self::Wide;
 
     /// The lanes of both in turn, the first eight of them and the last.
     fn zip(self, a: Self::V, b: Self::V) -> [Self::V; 2];
@@ -90,28 +64,10 @@ pub trait Simd: Integers {
     /// large.
     fn nearest(self, values: Self::V) -> Self::I;
 
-    /// `value` in sixteen lanes.
-    fn splat_wide(self, value: f32) -> Self::W;
-
-    /// Reads sixteen floats.
-    ///
-    /// # Safety
-    /// `from` must be valid for reading sixteen floats.
-    unsafe fn load_wide(self, from: *const f32) -> Self::W;
-
-    /// `a + b`.
-    fn add_wide(self, a: Self::W, b: Self::W) -> Self::W;
-    /// `a · b + c`, fused where the unit can.
-    fn fma_wide(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W;
-    /// `wide`, which the compiler takes to be made here, before memory is read again: where it first reads all that an unrolled
-    /// loop needs, registers do not suffice.
-    fn settle(self, wide: Self::W) -> Self::W {
-        wide
-    }
     /// The eight of one, then the eight of the other.
-    fn join(self, halves: [Self::V; 2]) -> Self::W;
+    fn join(self, halves: [Self::V; 2]) -> Wide<Self>;
     /// The first eight and the last.
-    fn halves(self, wide: Self::W) -> [Self::V; 2];
+    fn halves(self, wide: Wide<Self>) -> [Self::V; 2];
 
     /// Asks for the cache line at `address`, which need not be valid, to be brought close.
     fn prefetch(self, _address: *const f32) {}

@@ -7,7 +7,8 @@ use std::arch::aarch64::*;
 
 pub use dot::{Dot, DotProduct, Multiply};
 
-use super::{BLOCK, Kernel, Simd};
+use super::reals::{Pair, Reals};
+use super::{Kernel, Simd};
 
 /// NEON, which every aarch64 processor that Rust targets has, and proof that this one has the instructions of `D`.
 #[derive(Debug, Clone, Copy)]
@@ -36,28 +37,27 @@ impl Neon<Multiply> {
 }
 
 /// A block of channels.
-pub type Pair = [float32x4_t; 2];
+pub type Lanes = [float32x4_t; 2];
 
-impl<D: Dot> Simd for Neon<D> {
-    type V = Pair;
-    type W = [Pair; 2];
+impl<D: Dot> Reals for Neon<D> {
+    type V = Lanes;
 
     #[inline(always)]
-    fn splat(self, value: f32) -> Pair {
+    fn splat(self, value: f32) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vdupq_n_f32(value); 2] }
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> Pair {
+    unsafe fn load(self, from: *const f32) -> Lanes {
         // SAFETY: aarch64 has NEON, and the caller vouches for eight floats.
         unsafe { [vld1q_f32(from), vld1q_f32(from.add(4))] }
     }
 
     // SAFETY: the caller keeps the trait's promise about `to`.
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: Pair) {
+    unsafe fn store(self, to: *mut f32, value: Lanes) {
         // SAFETY: aarch64 has NEON, and the caller vouches for eight floats.
         unsafe {
             vst1q_f32(to, value[0]);
@@ -66,105 +66,92 @@ impl<D: Dot> Simd for Neon<D> {
     }
 
     #[inline(always)]
-    fn add(self, a: Pair, b: Pair) -> Pair {
+    fn add(self, a: Lanes, b: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vaddq_f32(a[0], b[0]), vaddq_f32(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn sub(self, a: Pair, b: Pair) -> Pair {
+    fn sub(self, a: Lanes, b: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vsubq_f32(a[0], b[0]), vsubq_f32(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn mul(self, a: Pair, b: Pair) -> Pair {
+    fn mul(self, a: Lanes, b: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vmulq_f32(a[0], b[0]), vmulq_f32(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn div(self, a: Pair, b: Pair) -> Pair {
+    fn div(self, a: Lanes, b: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vdivq_f32(a[0], b[0]), vdivq_f32(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn max(self, a: Pair, b: Pair) -> Pair {
+    fn max(self, a: Lanes, b: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vmaxq_f32(a[0], b[0]), vmaxq_f32(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn min(self, a: Pair, b: Pair) -> Pair {
+    fn min(self, a: Lanes, b: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vminq_f32(a[0], b[0]), vminq_f32(a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
+    fn fma(self, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [vfmaq_f32(c[0], a[0], b[0]), vfmaq_f32(c[1], a[1], b[1])] }
     }
 
     #[inline(always)]
-    fn scale(self, a: Pair, shifted: Pair) -> Pair {
+    fn scale(self, a: Lanes, shifted: Lanes) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { [scale(a[0], shifted[0]), scale(a[1], shifted[1])] }
     }
+}
+
+impl<D: Dot> Simd for Neon<D> {
+    type Wide = Pair<Self>;
 
     #[inline(always)]
-    fn zip(self, a: Pair, b: Pair) -> [Pair; 2] {
+    fn wide(self) -> Pair<Self> {
+        Pair(self)
+    }
+
+    #[inline(always)]
+    fn zip(self, a: Lanes, b: Lanes) -> [Lanes; 2] {
         // SAFETY: aarch64 has NEON.
         unsafe { [0, 1].map(|half| [vzip1q_f32(a[half], b[half]), vzip2q_f32(a[half], b[half])]) }
     }
 
     #[inline(always)]
-    fn real(self, sums: integers::Sums) -> Pair {
+    fn real(self, sums: integers::Sums) -> Lanes {
         // SAFETY: aarch64 has NEON.
         unsafe { sums.map(|half| vcvtq_f32_s32(half)) }
     }
 
     #[inline(always)]
-    fn nearest(self, values: Pair) -> integers::Sums {
+    fn nearest(self, values: Lanes) -> integers::Sums {
         // SAFETY: aarch64 has NEON.
         unsafe { values.map(|half| vcvtnq_s32_f32(half)) }
     }
 
     #[inline(always)]
-    fn splat_wide(self, value: f32) -> [Pair; 2] {
-        [self.splat(value); 2]
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_wide(self, from: *const f32) -> [Pair; 2] {
-        // SAFETY: the caller vouches for sixteen floats.
-        unsafe { [self.load(from), self.load(from.add(BLOCK))] }
-    }
-
-    #[inline(always)]
-    fn add_wide(self, a: [Pair; 2], b: [Pair; 2]) -> [Pair; 2] {
-        [self.add(a[0], b[0]), self.add(a[1], b[1])]
-    }
-
-    #[inline(always)]
-    fn fma_wide(self, a: [Pair; 2], b: [Pair; 2], c: [Pair; 2]) -> [Pair; 2] {
-        [self.fma(a[0], b[0], c[0]), self.fma(a[1], b[1], c[1])]
-    }
-
-    #[inline(always)]
-    fn join(self, halves: [Pair; 2]) -> [Pair; 2] {
+    fn join(self, halves: [Lanes; 2]) -> [Lanes; 2] {
         halves
     }
 
     #[inline(always)]
-    fn halves(self, wide: [Pair; 2]) -> [Pair; 2] {
+    fn halves(self, wide: [Lanes; 2]) -> [Lanes; 2] {
         wide
     }
 }
 
-/// One half of [`Simd::scale`].
+/// One half of [`Reals::scale`].
 // SAFETY: aarch64 has NEON.
 #[inline(always)]
 unsafe fn scale(a: float32x4_t, shifted: float32x4_t) -> float32x4_t {

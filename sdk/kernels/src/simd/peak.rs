@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use super::reals::Reals;
 use super::{Isa, Kernel, Simd};
 use crate::layout::BLOCK;
 
@@ -41,11 +42,11 @@ struct Peak<'a> {
 impl Kernel for Peak<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let (factor, term) = (simd.splat_wide(black_box(0.999)), simd.splat_wide(black_box(0.001)));
-        let mut sums = [simd.splat_wide(*self.result); SUMS * MOST_CHAINS];
+        let (factor, term) = (simd.wide().splat(black_box(0.999)), simd.wide().splat(black_box(0.001)));
+        let mut sums = [simd.wide().splat(*self.result); SUMS * MOST_CHAINS];
         for _ in 0..ROUNDS {
             for sum in sums.iter_mut().take(SUMS * S::CHAINS) {
-                *sum = simd.fma_wide(*sum, factor, term);
+                *sum = simd.wide().fma(*sum, factor, term);
             }
         }
         let mut total = [0.0; BLOCK];

@@ -2,6 +2,7 @@
 
 mod integers;
 
+use super::reals::{Pair, Reals};
 use super::{BLOCK, ROUND, Simd};
 
 /// Any processor.
@@ -16,9 +17,8 @@ fn zip(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
     std::array::from_fn(|lane| f(a[lane], b[lane]))
 }
 
-impl Simd for Portable {
+impl Reals for Portable {
     type V = Lanes;
-    type W = [Lanes; 2];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Lanes {
@@ -79,6 +79,15 @@ impl Simd for Portable {
     fn scale(self, a: Lanes, shifted: Lanes) -> Lanes {
         zip(a, shifted, |a, shifted| f32::from_bits(a.to_bits().wrapping_add(shifted.to_bits() << 23)))
     }
+}
+
+impl Simd for Portable {
+    type Wide = Pair<Self>;
+
+    #[inline(always)]
+    fn wide(self) -> Pair<Self> {
+        Pair(self)
+    }
 
     #[inline(always)]
     fn zip(self, a: Lanes, b: Lanes) -> [Lanes; 2] {
@@ -96,28 +105,6 @@ impl Simd for Portable {
     #[expect(clippy::cast_possible_truncation, reason = "whole numbers within bounds, as stated")]
     fn nearest(self, values: Lanes) -> [i32; BLOCK] {
         values.map(|value| (value + ROUND - ROUND) as i32)
-    }
-
-    #[inline(always)]
-    fn splat_wide(self, value: f32) -> [Lanes; 2] {
-        [self.splat(value); 2]
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load_wide(self, from: *const f32) -> [Lanes; 2] {
-        // SAFETY: the caller vouches for sixteen floats.
-        unsafe { [self.load(from), self.load(from.add(BLOCK))] }
-    }
-
-    #[inline(always)]
-    fn add_wide(self, a: [Lanes; 2], b: [Lanes; 2]) -> [Lanes; 2] {
-        [self.add(a[0], b[0]), self.add(a[1], b[1])]
-    }
-
-    #[inline(always)]
-    fn fma_wide(self, a: [Lanes; 2], b: [Lanes; 2], c: [Lanes; 2]) -> [Lanes; 2] {
-        [self.fma(a[0], b[0], c[0]), self.fma(a[1], b[1], c[1])]
     }
 
     #[inline(always)]

@@ -10,7 +10,6 @@
 
 mod row;
 
-use super::epilogue::activate;
 use super::{BLOCK, Simd};
 use crate::network::Activation;
 pub use row::{Double, Quadruple, Row, Single};
@@ -244,17 +243,17 @@ unsafe fn begin<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, output:
 /// As [`run`].
 #[inline(always)]
 unsafe fn finish<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, sums: [R::V<S>; P], first: usize) {
-    for (p, sum) in sums.into_iter().enumerate() {
+    for (p, mut sum) in sums.into_iter().enumerate() {
+        if let End::Activate { activation, .. } = job.end {
+            sum = R::activate(simd, activation, sum);
+        }
         let pixel = (first + p) * job.output_pixel;
         for (number, mut block) in R::blocks(simd, sum).into_iter().enumerate().take(R::BLOCKS) {
             // SAFETY: pixels of the job's output, for which the caller vouches; the image to add has its pixels and blocks.
             unsafe {
-                if let End::Activate { activation, plus } = job.end {
-                    block = activate(simd, activation, block);
-                    if let Some(plus) = plus {
-                        let other = simd.load(plus.start.add(pixel + number * plus.block_stride));
-                        block = simd.add(block, other);
-                    }
+                if let End::Activate { plus: Some(plus), .. } = job.end {
+                    let other = simd.load(plus.start.add(pixel + number * plus.block_stride));
+                    block = simd.add(block, other);
                 }
                 simd.store(job.output.add(pixel + number * job.output_block), block);
             }

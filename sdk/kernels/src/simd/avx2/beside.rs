@@ -7,9 +7,10 @@ use std::fmt::Debug;
 
 use super::Avx2;
 use super::whole::Whole;
-use super::wide::{One, Two, Wide};
+use super::wide::{One, Registers};
 use crate::simd::Kernel;
 use crate::simd::integers::{Halves, Sixteen};
+use crate::simd::reals::Pair;
 
 /// What a processor with AVX2 and FMA has beside. A value is proof that it has all of them.
 pub trait Beside: Copy + Debug {
@@ -21,12 +22,15 @@ pub trait Beside: Copy + Debug {
     const PAIR_COST: usize;
 
     /// Sixteen floats.
-    type Wide: Wide;
+    type Wide: Registers;
     /// Sixteen sums of integers.
     type Sixteen: Sixteen<Avx2<Self>>;
 
     /// Arithmetic of those.
-    fn wide(self) -> Self::Wide;
+    fn wide(simd: Avx2<Self>) -> Self::Wide;
+
+    /// As [`crate::simd::reals::Reals::ratio`].
+    fn ratio(self, a: __m256, b: __m256) -> __m256;
 
     /// The proof, where the processor has them.
     fn detect() -> Option<Self>;
@@ -63,13 +67,18 @@ impl Beside for Multiply {
     const QUAD_COST: usize = 3;
     const PAIR_COST: usize = 2;
 
-    type Wide = Two;
+    type Wide = Pair<Avx2<Self>>;
     type Sixteen = Halves;
 
     #[inline(always)]
-    fn wide(self) -> Two {
-        // SAFETY: `self` is proof of AVX2 and FMA.
-        unsafe { Two::new() }
+    fn wide(simd: Avx2<Self>) -> Self::Wide {
+        Pair(simd)
+    }
+
+    #[inline(always)]
+    fn ratio(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` is proof of AVX.
+        unsafe { _mm256_div_ps(a, b) }
     }
 
     fn detect() -> Option<Self> {
@@ -149,9 +158,15 @@ impl Beside for Avx512 {
     type Sixteen = Halves;
 
     #[inline(always)]
-    fn wide(self) -> One {
-        // SAFETY: `self` is proof of AVX-512.
+    fn wide(_: Avx2<Self>) -> One {
+        // SAFETY: an `Avx2` of this is proof of AVX-512.
         unsafe { One::new() }
+    }
+
+    #[inline(always)]
+    fn ratio(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` is proof of AVX-512.
+        unsafe { ratio(a, b) }
     }
 
     fn detect() -> Option<Self> {
@@ -191,9 +206,15 @@ impl Beside for Avx512Vnni {
     type Sixteen = Whole;
 
     #[inline(always)]
-    fn wide(self) -> One {
-        // SAFETY: `self` is proof of AVX-512.
+    fn wide(_: Avx2<Self>) -> One {
+        // SAFETY: an `Avx2` of this is proof of AVX-512.
         unsafe { One::new() }
+    }
+
+    #[inline(always)]
+    fn ratio(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` is proof of AVX-512.
+        unsafe { ratio(a, b) }
     }
 
     fn detect() -> Option<Self> {
@@ -227,13 +248,18 @@ impl Beside for AvxVnni {
     const QUAD_COST: usize = 1;
     const PAIR_COST: usize = 1;
 
-    type Wide = Two;
+    type Wide = Pair<Avx2<Self>>;
     type Sixteen = Halves;
 
     #[inline(always)]
-    fn wide(self) -> Two {
-        // SAFETY: `self` is proof of AVX2 and FMA.
-        unsafe { Two::new() }
+    fn wide(simd: Avx2<Self>) -> Self::Wide {
+        Pair(simd)
+    }
+
+    #[inline(always)]
+    fn ratio(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` is proof of AVX.
+        unsafe { _mm256_div_ps(a, b) }
     }
 
     fn detect() -> Option<Self> {
@@ -260,4 +286,13 @@ impl Beside for AvxVnni {
         // SAFETY: as above.
         unsafe { _mm256_dpbusd_avx_epi32(sum, bytes, weights) }
     }
+}
+
+/// A division takes as long as five products.
+#[inline]
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
+fn ratio(a: __m256, b: __m256) -> __m256 {
+    let guess = _mm256_rcp14_ps(b);
+    let inverse = _mm256_mul_ps(guess, _mm256_fnmadd_ps(b, guess, _mm256_set1_ps(2.0)));
+    _mm256_mul_ps(a, inverse)
 }

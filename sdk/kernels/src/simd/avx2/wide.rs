@@ -2,15 +2,12 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::fmt::Debug;
 
-use crate::layout::BLOCK;
+use super::{Avx2, Beside};
+use crate::simd::reals::{Pair, Reals};
 
-/// Arithmetic of sixteen floats. A value is proof that the processor has AVX2, FMA and what else it takes.
-pub trait Wide: Copy + Debug {
-    /// Sixteen floats.
-    type W: Copy;
-
+/// The registers of sixteen floats, and what pays with them.
+pub trait Registers: Reals {
     /// As [`crate::simd::Simd::CHAINS`].
     const CHAINS: usize;
     /// As [`crate::simd::Simd::BLOCKS`].
@@ -18,107 +15,64 @@ pub trait Wide: Copy + Debug {
     /// Whether asking for memory early pays.
     const PREFETCHES: bool;
 
-    /// `value` in every lane.
-    fn splat(self, value: f32) -> Self::W;
-
-    /// Reads sixteen floats.
-    ///
-    /// # Safety
-    /// `from` must be valid for reading sixteen floats.
-    unsafe fn load(self, from: *const f32) -> Self::W;
-
-    /// `a + b`.
-    fn add(self, a: Self::W, b: Self::W) -> Self::W;
-    /// `a · b + c`, fused.
-    fn fma(self, a: Self::W, b: Self::W, c: Self::W) -> Self::W;
-    /// As [`crate::simd::Simd::settle`].
-    fn settle(self, wide: Self::W) -> Self::W {
-        wide
-    }
     /// The eight of one, then the eight of the other.
-    fn join(self, halves: [__m256; 2]) -> Self::W;
+    fn join(halves: [__m256; 2]) -> Self::V;
     /// The first eight and the last.
-    fn halves(self, wide: Self::W) -> [__m256; 2];
+    fn halves(wide: Self::V) -> [__m256; 2];
 }
 
-/// Two registers of AVX2.
-#[derive(Debug, Clone, Copy)]
-pub struct Two(());
-
-/// One register of AVX-512.
-#[derive(Debug, Clone, Copy)]
-pub struct One(());
-
-impl Two {
-    /// # Safety
-    /// The processor must have AVX2 and FMA.
-    #[inline(always)]
-    pub const unsafe fn new() -> Self {
-        Self(())
-    }
-}
-
-impl One {
-    /// # Safety
-    /// The processor must have AVX-512F.
-    #[inline(always)]
-    pub const unsafe fn new() -> Self {
-        Self(())
-    }
-}
-
-impl Wide for Two {
-    type W = [__m256; 2];
-
+impl<D: Beside> Registers for Pair<Avx2<D>> {
     const CHAINS: usize = 1;
     const BLOCKS: usize = 2;
     const PREFETCHES: bool = true;
 
     #[inline(always)]
-    fn splat(self, value: f32) -> [__m256; 2] {
-        // SAFETY: `self` is proof of AVX.
-        unsafe { [_mm256_set1_ps(value); 2] }
-    }
-
-    // SAFETY: the caller keeps the trait's promise about `from`.
-    #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> [__m256; 2] {
-        // SAFETY: `self` is proof of AVX, and the caller vouches for sixteen floats.
-        unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(BLOCK))] }
-    }
-
-    #[inline(always)]
-    fn add(self, a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-        // SAFETY: `self` is proof of AVX.
-        unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
-    }
-
-    #[inline(always)]
-    fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
-        // SAFETY: `self` is proof of FMA.
-        unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
-    }
-
-    #[inline(always)]
-    fn join(self, halves: [__m256; 2]) -> [__m256; 2] {
+    fn join(halves: [__m256; 2]) -> [__m256; 2] {
         halves
     }
 
     #[inline(always)]
-    fn halves(self, wide: [__m256; 2]) -> [__m256; 2] {
+    fn halves(wide: [__m256; 2]) -> [__m256; 2] {
         wide
     }
 }
 
-impl Wide for One {
-    type W = __m512;
+/// One register of AVX-512.
+#[derive(Debug, Clone, Copy)]
+pub struct One(());
 
+impl One {
+    /// # Safety
+    /// The processor must have AVX-512 F and DQ.
+    #[inline(always)]
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Registers for One {
     /// Six sums of a tile would leave two units of four cycles waiting.
     const CHAINS: usize = 2;
     const BLOCKS: usize = 4;
     /// *Measured* on Emerald Rapids, where it costs a Winograd convolution 5 to 10 %: weights lie in order, and the processor
     /// sees them coming.
     const PREFETCHES: bool = false;
+
+    #[inline(always)]
+    fn join([low, high]: [__m256; 2]) -> __m512 {
+        // SAFETY: only a processor with AVX-512 has a `One`, whose vectors these are.
+        unsafe { _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high) }
+    }
+
+    #[inline(always)]
+    fn halves(wide: __m512) -> [__m256; 2] {
+        // SAFETY: as above.
+        unsafe { [_mm512_castps512_ps256(wide), _mm512_extractf32x8_ps::<1>(wide)] }
+    }
+}
+
+impl Reals for One {
+    type V = __m512;
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -133,10 +87,47 @@ impl Wide for One {
         unsafe { _mm512_loadu_ps(from) }
     }
 
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: __m512) {
+        // SAFETY: `self` is proof of AVX-512F, and the caller vouches for sixteen floats.
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: `self` is proof of AVX-512F.
         unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512F.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512F.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512F.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512F.
+        unsafe { _mm512_min_ps(a, b) }
     }
 
     #[inline(always)]
@@ -146,31 +137,33 @@ impl Wide for One {
     }
 
     #[inline(always)]
-    fn settle(self, wide: __m512) -> __m512 {
+    fn scale(self, a: __m512, shifted: __m512) -> __m512 {
         // SAFETY: `self` is proof of AVX-512F.
-        unsafe { _mm512_castsi512_ps(settle(_mm512_castps_si512(wide))) }
+        unsafe {
+            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), exponent))
+        }
     }
 
+    /// A division takes as long as eight products.
     #[inline(always)]
-    fn join(self, [low, high]: [__m256; 2]) -> __m512 {
-        // SAFETY: `self` is proof of AVX-512F; halves are moved as doubles, whose bits stay what they are.
+    fn ratio(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512F.
         unsafe {
-            let low = _mm512_castpd256_pd512(_mm256_castps_pd(low));
-            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high)))
+            let guess = _mm512_rcp14_ps(b);
+            let inverse = _mm512_mul_ps(guess, _mm512_fnmadd_ps(b, guess, _mm512_set1_ps(2.0)));
+            _mm512_mul_ps(a, inverse)
         }
     }
 
     #[inline(always)]
-    fn halves(self, wide: __m512) -> [__m256; 2] {
-        // SAFETY: as above.
-        unsafe {
-            let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(wide));
-            [_mm512_castps512_ps256(wide), _mm256_castpd_ps(high)]
-        }
+    fn settle(self, value: __m512) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512F.
+        unsafe { _mm512_castsi512_ps(settle(_mm512_castps_si512(value))) }
     }
 }
 
-/// `register`, which the compiler takes to be made here: see [`crate::simd::Simd::settle`].
+/// `register`, which the compiler takes to be made here: see [`Reals::settle`].
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub fn settle(mut register: __m512i) -> __m512i {

@@ -1,6 +1,9 @@
 //! The output channels of a tile, in registers: one block, two, or four.
 
-use crate::simd::Simd;
+use crate::network::Activation;
+use crate::simd::epilogue::activate;
+use crate::simd::reals::Reals;
+use crate::simd::{Simd, Wide};
 
 /// Most blocks of a row.
 pub const MOST: usize = 4;
@@ -27,8 +30,10 @@ pub trait Row {
     fn add<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>) -> Self::V<S>;
     /// `a · b + c`.
     fn fma<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>, c: Self::V<S>) -> Self::V<S>;
-    /// As [`Simd::settle`].
+    /// As [`Reals::settle`].
     fn settle<S: Simd>(simd: S, row: Self::V<S>) -> Self::V<S>;
+    /// `activation` of each lane.
+    fn activate<S: Simd>(simd: S, activation: Activation, row: Self::V<S>) -> Self::V<S>;
     /// A row of the first blocks of these.
     fn join<S: Simd>(simd: S, blocks: [S::V; MOST]) -> Self::V<S>;
     /// The blocks of a row first.
@@ -77,6 +82,11 @@ impl Row for Single {
     }
 
     #[inline(always)]
+    fn activate<S: Simd>(simd: S, activation: Activation, row: S::V) -> S::V {
+        activate(simd, activation, row)
+    }
+
+    #[inline(always)]
     fn join<S: Simd>(_: S, blocks: [S::V; MOST]) -> S::V {
         blocks[0]
     }
@@ -90,42 +100,47 @@ impl Row for Single {
 impl Row for Double {
     const BLOCKS: usize = 2;
     const PACKED: usize = 2;
-    type V<S: Simd> = S::W;
+    type V<S: Simd> = Wide<S>;
 
     #[inline(always)]
-    fn splat<S: Simd>(simd: S, value: f32) -> S::W {
-        simd.splat_wide(value)
+    fn splat<S: Simd>(simd: S, value: f32) -> Wide<S> {
+        simd.wide().splat(value)
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32, _: usize) -> S::W {
+    unsafe fn load<S: Simd>(simd: S, from: *const f32, _: usize) -> Wide<S> {
         // SAFETY: the caller vouches for two blocks.
-        unsafe { simd.load_wide(from) }
+        unsafe { simd.wide().load(from) }
     }
 
     #[inline(always)]
-    fn add<S: Simd>(simd: S, a: S::W, b: S::W) -> S::W {
-        simd.add_wide(a, b)
+    fn add<S: Simd>(simd: S, a: Wide<S>, b: Wide<S>) -> Wide<S> {
+        simd.wide().add(a, b)
     }
 
     #[inline(always)]
-    fn fma<S: Simd>(simd: S, a: S::W, b: S::W, c: S::W) -> S::W {
-        simd.fma_wide(a, b, c)
+    fn fma<S: Simd>(simd: S, a: Wide<S>, b: Wide<S>, c: Wide<S>) -> Wide<S> {
+        simd.wide().fma(a, b, c)
     }
 
     #[inline(always)]
-    fn settle<S: Simd>(simd: S, row: S::W) -> S::W {
-        simd.settle(row)
+    fn settle<S: Simd>(simd: S, row: Wide<S>) -> Wide<S> {
+        simd.wide().settle(row)
     }
 
     #[inline(always)]
-    fn join<S: Simd>(simd: S, [first, second, ..]: [S::V; MOST]) -> S::W {
+    fn activate<S: Simd>(simd: S, activation: Activation, row: Wide<S>) -> Wide<S> {
+        activate(simd.wide(), activation, row)
+    }
+
+    #[inline(always)]
+    fn join<S: Simd>(simd: S, [first, second, ..]: [S::V; MOST]) -> Wide<S> {
         simd.join([first, second])
     }
 
     #[inline(always)]
-    fn blocks<S: Simd>(simd: S, row: S::W) -> [S::V; MOST] {
+    fn blocks<S: Simd>(simd: S, row: Wide<S>) -> [S::V; MOST] {
         let [first, second] = simd.halves(row);
         [first, second, first, second]
     }
@@ -134,42 +149,47 @@ impl Row for Double {
 impl Row for Quadruple {
     const BLOCKS: usize = 4;
     const PACKED: usize = 2;
-    type V<S: Simd> = [S::W; 2];
+    type V<S: Simd> = [Wide<S>; 2];
 
     #[inline(always)]
-    fn splat<S: Simd>(simd: S, value: f32) -> [S::W; 2] {
-        [simd.splat_wide(value); 2]
+    fn splat<S: Simd>(simd: S, value: f32) -> [Wide<S>; 2] {
+        [simd.wide().splat(value); 2]
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32, pair: usize) -> [S::W; 2] {
+    unsafe fn load<S: Simd>(simd: S, from: *const f32, pair: usize) -> [Wide<S>; 2] {
         // SAFETY: the caller vouches for two pairs of blocks.
-        unsafe { [simd.load_wide(from), simd.load_wide(from.add(pair))] }
+        unsafe { [simd.wide().load(from), simd.wide().load(from.add(pair))] }
     }
 
     #[inline(always)]
-    fn add<S: Simd>(simd: S, a: [S::W; 2], b: [S::W; 2]) -> [S::W; 2] {
-        [simd.add_wide(a[0], b[0]), simd.add_wide(a[1], b[1])]
+    fn add<S: Simd>(simd: S, a: [Wide<S>; 2], b: [Wide<S>; 2]) -> [Wide<S>; 2] {
+        [simd.wide().add(a[0], b[0]), simd.wide().add(a[1], b[1])]
     }
 
     #[inline(always)]
-    fn fma<S: Simd>(simd: S, a: [S::W; 2], b: [S::W; 2], c: [S::W; 2]) -> [S::W; 2] {
-        [simd.fma_wide(a[0], b[0], c[0]), simd.fma_wide(a[1], b[1], c[1])]
+    fn fma<S: Simd>(simd: S, a: [Wide<S>; 2], b: [Wide<S>; 2], c: [Wide<S>; 2]) -> [Wide<S>; 2] {
+        [simd.wide().fma(a[0], b[0], c[0]), simd.wide().fma(a[1], b[1], c[1])]
     }
 
     #[inline(always)]
-    fn settle<S: Simd>(simd: S, row: [S::W; 2]) -> [S::W; 2] {
-        [simd.settle(row[0]), simd.settle(row[1])]
+    fn settle<S: Simd>(simd: S, row: [Wide<S>; 2]) -> [Wide<S>; 2] {
+        [simd.wide().settle(row[0]), simd.wide().settle(row[1])]
     }
 
     #[inline(always)]
-    fn join<S: Simd>(simd: S, [first, second, third, fourth]: [S::V; MOST]) -> [S::W; 2] {
+    fn activate<S: Simd>(simd: S, activation: Activation, row: [Wide<S>; 2]) -> [Wide<S>; 2] {
+        [activate(simd.wide(), activation, row[0]), activate(simd.wide(), activation, row[1])]
+    }
+
+    #[inline(always)]
+    fn join<S: Simd>(simd: S, [first, second, third, fourth]: [S::V; MOST]) -> [Wide<S>; 2] {
         [simd.join([first, second]), simd.join([third, fourth])]
     }
 
     #[inline(always)]
-    fn blocks<S: Simd>(simd: S, row: [S::W; 2]) -> [S::V; MOST] {
+    fn blocks<S: Simd>(simd: S, row: [Wide<S>; 2]) -> [S::V; MOST] {
         let ([first, second], [third, fourth]) = (simd.halves(row[0]), simd.halves(row[1]));
         [first, second, third, fourth]
     }
