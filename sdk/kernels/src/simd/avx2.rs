@@ -111,6 +111,7 @@ impl<D: Beside> Reals for Avx2<D> {
 
 impl<D: Beside> Simd for Avx2<D> {
     type Wide = D::Wide;
+    type Sixteen = D::Sixteen;
 
     const CHAINS: usize = D::Wide::CHAINS;
     const BLOCKS: usize = D::Wide::BLOCKS;

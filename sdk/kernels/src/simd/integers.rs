@@ -50,9 +50,6 @@ pub trait Integers: Copy {
     /// Eight quads of bytes.
     type Q: Copy;
 
-    /// Sixteen sums, in as few registers as the unit has.
-    type Sixteen: Sixteen<Self>;
-
     /// How its bytes stand for stored values.
     const BYTES: Bytes;
 

@@ -31,7 +31,7 @@ pub mod upsample;
 pub mod winograd;
 
 pub use crate::layout::BLOCK;
-use integers::{Bytes, Integers};
+use integers::{Bytes, Integers, Sixteen};
 use reals::Reals;
 
 /// Adding and subtracting it rounds floats below 2²² in magnitude to whole numbers, halves to even, without a call. Between the two
@@ -46,6 +46,8 @@ pub type Wide<S> = <<S as Simd>::Wide as Reals>::V;
 pub trait Simd: Reals + Integers {
     /// Sixteen floats, in as few registers as the unit has.
     type Wide: Reals;
+    /// Sixteen sums of integers, likewise.
+    type Sixteen: Sixteen<Self>;
 
     /// Into how many sums, which do not wait for each other, a tile divides each of its own: enough to keep the unit busy.
     const CHAINS: usize = 1;

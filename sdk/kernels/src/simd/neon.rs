@@ -7,6 +7,7 @@ use std::arch::aarch64::*;
 
 pub use dot::{Dot, DotProduct, Multiply};
 
+use super::integers::Halves;
 use super::reals::{Pair, Reals};
 use super::{Kernel, Simd};
 
@@ -116,6 +117,7 @@ impl<D: Dot> Reals for Neon<D> {
 
 impl<D: Dot> Simd for Neon<D> {
     type Wide = Pair<Self>;
+    type Sixteen = Halves;
 
     #[inline(always)]
     fn wide(self) -> Pair<Self> {

@@ -2,6 +2,7 @@
 
 mod integers;
 
+use super::integers::Halves;
 use super::reals::{Pair, Reals};
 use super::{BLOCK, ROUND, Simd};
 
@@ -83,6 +84,7 @@ impl Reals for Portable {
 
 impl Simd for Portable {
     type Wide = Pair<Self>;
+    type Sixteen = Halves;
 
     #[inline(always)]
     fn wide(self) -> Pair<Self> {

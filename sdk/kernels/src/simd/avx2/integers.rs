@@ -10,7 +10,6 @@ impl<D: Beside> Integers for Avx2<D> {
     type H = __m256i;
     type P = __m256i;
     type Q = __m256i;
-    type Sixteen = D::Sixteen;
 
     /// The instructions multiply bytes without a sign by bytes with one.
     const BYTES: Bytes =

@@ -39,6 +39,40 @@ impl Sixteen<Avx2<Avx512Vnni>> for Whole {
         unsafe { _mm512_storeu_si512(to.cast(), sums) }
     }
 
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store_saturated(_: Avx2<Avx512Vnni>, to: *mut u8, values: __m512i) {
+        // SAFETY: the unit is proof of AVX-512F, and the caller vouches for sixteen bytes.
+        unsafe {
+            let positive = _mm512_max_epi32(values, _mm512_setzero_si512());
+            _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(positive));
+        }
+    }
+
+    #[inline(always)]
+    fn add(_: Avx2<Avx512Vnni>, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the unit is proof of AVX-512F.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(_: Avx2<Avx512Vnni>, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the unit is proof of AVX-512F.
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn real(_: Avx2<Avx512Vnni>, sums: __m512i) -> __m512 {
+        // SAFETY: the unit is proof of AVX-512F.
+        unsafe { _mm512_cvtepi32_ps(sums) }
+    }
+
+    #[inline(always)]
+    fn nearest(_: Avx2<Avx512Vnni>, values: __m512) -> __m512i {
+        // SAFETY: the unit is proof of AVX-512F; rounding is to nearest, as Rust asks of the environment.
+        unsafe { _mm512_cvtps_epi32(values) }
+    }
+
     #[inline(always)]
     fn join(_: Avx2<Avx512Vnni>, [low, high]: [__m256i; 2]) -> __m512i {
         // SAFETY: the unit is proof of AVX-512F.

@@ -3,8 +3,10 @@
 //! is fused, and bounds are whole numbers, so that saturating before rounding gives the same as after it, as bytes are stored.
 
 use super::LANES;
-use crate::layout::BLOCK;
-use crate::simd::Simd;
+use super::tile::Sums;
+use crate::simd::integers::Sixteen;
+use crate::simd::reals::Reals;
+use crate::simd::{Simd, Wide};
 
 /// What becomes of sums; vectors have an entry for each lane of the output's blocks.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ pub unsafe fn finish<S: Simd, const P: usize>(
     simd: S,
     ending: &Ending,
     block: usize,
-    sums: [[S::I; 2]; P],
+    sums: [Sums<S>; P],
     to: Target,
 ) {
     // SAFETY: the caller vouches for the pixels and for entries of the block.
@@ -91,17 +93,17 @@ pub unsafe fn finish<S: Simd, const P: usize>(
 #[inline(always)]
 unsafe fn store_codes<S: Simd, const P: usize>(
     simd: S,
-    factors: [S::V; 2],
+    factors: Wide<S>,
     bounds: Option<[f32; 2]>,
     zero: i32,
-    sums: [[S::I; 2]; P],
+    sums: [Sums<S>; P],
     to: Target,
 ) {
-    let zero = simd.splat_i32(zero);
+    let zero = S::Sixteen::splat(simd, zero);
     for (p, sums) in sums.into_iter().enumerate() {
-        let bytes = steps(simd, sums, factors, bounds).map(|steps| simd.add_i32(steps, zero));
+        let bytes = S::Sixteen::add(simd, steps(simd, sums, factors, bounds), zero);
         // SAFETY: the caller vouches for the pixels.
-        unsafe { simd.store_saturated(to.start.add(p * to.pixel).cast(), bytes) };
+        unsafe { S::Sixteen::store_saturated(simd, to.start.add(p * to.pixel).cast(), bytes) };
     }
 }
 
@@ -112,16 +114,16 @@ unsafe fn store_codes<S: Simd, const P: usize>(
 #[inline(always)]
 unsafe fn store_entries<S: Simd, const P: usize>(
     simd: S,
-    factors: [S::V; 2],
+    factors: Wide<S>,
     bounds: [i32; 2],
     entries: &[u8],
-    sums: [[S::I; 2]; P],
+    sums: [Sums<S>; P],
     to: Target,
 ) {
-    let first = simd.splat_i32(bounds[0]);
+    let first = S::Sixteen::splat(simd, bounds[0]);
     for (p, sums) in sums.into_iter().enumerate() {
         let steps = steps(simd, sums, factors, Some(bounds.map(exact)));
-        let places = steps.map(|steps| simd.sub_i32(steps, first));
+        let places = S::Sixteen::sub(simd, steps, first);
         // SAFETY: the caller vouches for the pixels, and for the table: no step is beyond its bounds.
         unsafe { look_up(simd, entries, places, to.start.add(p * to.pixel).cast()) };
     }
@@ -134,21 +136,20 @@ unsafe fn store_entries<S: Simd, const P: usize>(
 #[inline(always)]
 unsafe fn store_reals<S: Simd, const P: usize>(
     simd: S,
-    scales: [S::V; 2],
-    bias: [S::V; 2],
-    sums: [[S::I; 2]; P],
+    scales: Wide<S>,
+    bias: Wide<S>,
+    sums: [Sums<S>; P],
     to: Target,
 ) {
+    let wide = simd.wide();
     for (p, sums) in sums.into_iter().enumerate() {
-        let mut reals = [simd.splat(0.0); 2];
-        for (half, real) in reals.iter_mut().enumerate() {
-            *real = simd.add(simd.mul(simd.real(sums[half]), scales[half]), bias[half]);
-        }
+        let scaled = wide.mul(S::Sixteen::real(simd, sums), scales);
+        let [first, last] = simd.halves(wide.add(scaled, bias));
         // SAFETY: the caller vouches for the pixels.
         unsafe {
-            simd.store(to.start.add(p * to.pixel), reals[0]);
+            simd.store(to.start.add(p * to.pixel), first);
             if let Some(second) = to.second {
-                simd.store(second.add(p * to.pixel), reals[1]);
+                simd.store(second.add(p * to.pixel), last);
             }
         }
     }
@@ -165,26 +166,20 @@ fn exact(steps: i32) -> f32 {
 /// # Safety
 /// There must be as many.
 #[inline(always)]
-unsafe fn lanes<S: Simd>(simd: S, values: &[f32], block: usize) -> [S::V; 2] {
+unsafe fn lanes<S: Simd>(simd: S, values: &[f32], block: usize) -> Wide<S> {
     // SAFETY: the caller vouches for sixteen entries from here on.
-    unsafe {
-        let values = values.as_ptr().add(block * LANES);
-        [simd.load(values), simd.load(values.add(BLOCK))]
-    }
+    unsafe { simd.wide().load(values.as_ptr().add(block * LANES)) }
 }
 
 /// Sums as steps, within bounds.
 #[inline(always)]
-fn steps<S: Simd>(simd: S, sums: [S::I; 2], factors: [S::V; 2], bounds: Option<[f32; 2]>) -> [S::I; 2] {
-    let mut steps = sums;
-    for (half, steps) in steps.iter_mut().enumerate() {
-        let mut scaled = simd.mul(simd.real(sums[half]), factors[half]);
-        if let Some([low, high]) = bounds {
-            scaled = simd.min(simd.max(scaled, simd.splat(low)), simd.splat(high));
-        }
-        *steps = simd.nearest(scaled);
+fn steps<S: Simd>(simd: S, sums: Sums<S>, factors: Wide<S>, bounds: Option<[f32; 2]>) -> Sums<S> {
+    let wide = simd.wide();
+    let mut scaled = wide.mul(S::Sixteen::real(simd, sums), factors);
+    if let Some([low, high]) = bounds {
+        scaled = wide.min(wide.max(scaled, wide.splat(low)), wide.splat(high));
     }
-    steps
+    S::Sixteen::nearest(simd, scaled)
 }
 
 /// Stores what `entries` has at `places`.
@@ -192,12 +187,11 @@ fn steps<S: Simd>(simd: S, sums: [S::I; 2], factors: [S::V; 2], bounds: Option<[
 /// # Safety
 /// `to` must be valid for writing sixteen bytes, and places must be those of entries.
 #[inline(always)]
-unsafe fn look_up<S: Simd>(simd: S, entries: &[u8], places: [S::I; 2], to: *mut [u8; LANES]) {
+unsafe fn look_up<S: Simd>(simd: S, entries: &[u8], places: Sums<S>, to: *mut [u8; LANES]) {
     let (mut lanes, mut bytes) = ([0_i32; LANES], [0_u8; LANES]);
     // SAFETY: arrays of sixteen, and the caller vouches for the rest.
     unsafe {
-        simd.store_i32(lanes.as_mut_ptr(), places[0]);
-        simd.store_i32(lanes.as_mut_ptr().add(BLOCK), places[1]);
+        S::Sixteen::store(simd, lanes.as_mut_ptr(), places);
         for (byte, place) in bytes.iter_mut().zip(lanes) {
             *byte = *entries.get_unchecked(place.cast_unsigned() as usize);
         }

@@ -17,10 +17,10 @@ pub use factors::{Factors, HALF, Pairs, QUAD, Quads};
 
 use super::LANES;
 use crate::simd::Simd;
-use crate::simd::integers::{Integers, Sixteen};
+use crate::simd::integers::Sixteen;
 
 /// Sixteen sums.
-pub type Sums<S> = <<S as Integers>::Sixteen as Sixteen<S>>::Sums;
+pub type Sums<S> = <<S as Simd>::Sixteen as Sixteen<S>>::Sums;
 
 /// What sums begin with.
 #[derive(Clone, Copy)]

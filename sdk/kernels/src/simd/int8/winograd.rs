@@ -303,7 +303,7 @@ impl Item<'_> {
         let columns = (shape.width - column * TILE).min(TILE);
         let bias = conv.bias[block * LANES..].as_ptr();
         // SAFETY: the bias has as many entries as the output has lanes.
-        let bias = unsafe { [simd.load_i32(bias), simd.load_i32(bias.add(BLOCK))] };
+        let bias = unsafe { S::Sixteen::load(simd, bias) };
         let [low, high] = halves;
         for (y, (low, high)) in low.into_iter().zip(high).enumerate().take(rows) {
             let floats = conv.output.kind.floats();
@@ -311,7 +311,7 @@ impl Item<'_> {
             let to = target(self.memory, conv.output, block, pixel, floats);
             let mut sums = [bias; TILE];
             for (sums, (low, high)) in sums.iter_mut().zip(low.into_iter().zip(high)) {
-                *sums = [simd.add_i32(sums[0], low), simd.add_i32(sums[1], high)];
+                *sums = S::Sixteen::add(simd, *sums, S::Sixteen::join(simd, [low, high]));
             }
             // SAFETY: pixels inside the output.
             unsafe {

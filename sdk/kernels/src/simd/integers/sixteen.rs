@@ -1,10 +1,10 @@
 //! Sixteen sums at a time: two registers of eight, or one.
 
-use super::Integers;
 use crate::layout::BLOCK;
+use crate::simd::{Simd, Wide};
 
 /// The sums of a block of output channels, and what is multiplied for them.
-pub trait Sixteen<S: Integers>: Copy {
+pub trait Sixteen<S: Simd>: Copy {
     /// Sixteen i32.
     type Sums: Copy;
     /// Sixteen pairs of i16.
@@ -32,6 +32,21 @@ pub trait Sixteen<S: Integers>: Copy {
     /// `to` must be valid for writing them.
     unsafe fn store(simd: S, to: *mut i32, sums: Self::Sums);
 
+    /// Writes them as bytes: as [`super::Integers::store_saturated`].
+    ///
+    /// # Safety
+    /// `to` must be valid for writing sixteen bytes.
+    unsafe fn store_saturated(simd: S, to: *mut u8, values: Self::Sums);
+
+    /// `a + b`.
+    fn add(simd: S, a: Self::Sums, b: Self::Sums) -> Self::Sums;
+    /// `a − b`.
+    fn sub(simd: S, a: Self::Sums, b: Self::Sums) -> Self::Sums;
+    /// As [`Simd::real`].
+    fn real(simd: S, sums: Self::Sums) -> Wide<S>;
+    /// As [`Simd::nearest`].
+    fn nearest(simd: S, values: Wide<S>) -> Self::Sums;
+
     /// The eight of one, then the eight of the other.
     fn join(simd: S, halves: [S::I; 2]) -> Self::Sums;
     /// The first eight and the last.
@@ -49,7 +64,7 @@ pub trait Sixteen<S: Integers>: Copy {
     /// `from` must be valid for reading two i16.
     unsafe fn splat_pair(simd: S, from: *const i16) -> Self::Pairs;
 
-    /// As [`Integers::dot`].
+    /// As [`super::Integers::dot`].
     fn dot(simd: S, sums: Self::Sums, a: Self::Pairs, b: Self::Pairs) -> Self::Sums;
 
     /// Reads sixteen quads of weights, one after the other.
@@ -64,7 +79,7 @@ pub trait Sixteen<S: Integers>: Copy {
     /// `from` must be valid for reading four bytes.
     unsafe fn splat_quad(simd: S, from: *const u8) -> Self::Quads;
 
-    /// As [`Integers::dot_quads`].
+    /// As [`super::Integers::dot_quads`].
     fn dot_quads(simd: S, sums: Self::Sums, bytes: Self::Quads, weights: Self::Quads) -> Self::Sums;
 }
 
@@ -72,7 +87,7 @@ pub trait Sixteen<S: Integers>: Copy {
 #[derive(Debug, Clone, Copy)]
 pub struct Halves;
 
-impl<S: Integers> Sixteen<S> for Halves {
+impl<S: Simd> Sixteen<S> for Halves {
     type Sums = [S::I; 2];
     type Pairs = [S::P; 2];
     type Quads = [S::Q; 2];
@@ -101,6 +116,34 @@ impl<S: Integers> Sixteen<S> for Halves {
             simd.store_i32(to, sums[0]);
             simd.store_i32(to.add(BLOCK), sums[1]);
         }
+    }
+
+    // SAFETY: the caller keeps the trait's promise about `to`.
+    #[inline(always)]
+    unsafe fn store_saturated(simd: S, to: *mut u8, values: [S::I; 2]) {
+        // SAFETY: the caller vouches for sixteen bytes.
+        unsafe { simd.store_saturated(to, values) }
+    }
+
+    #[inline(always)]
+    fn add(simd: S, a: [S::I; 2], b: [S::I; 2]) -> [S::I; 2] {
+        [simd.add_i32(a[0], b[0]), simd.add_i32(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn sub(simd: S, a: [S::I; 2], b: [S::I; 2]) -> [S::I; 2] {
+        [simd.sub_i32(a[0], b[0]), simd.sub_i32(a[1], b[1])]
+    }
+
+    #[inline(always)]
+    fn real(simd: S, sums: [S::I; 2]) -> Wide<S> {
+        simd.join([simd.real(sums[0]), simd.real(sums[1])])
+    }
+
+    #[inline(always)]
+    fn nearest(simd: S, values: Wide<S>) -> [S::I; 2] {
+        let [low, high] = simd.halves(values);
+        [simd.nearest(low), simd.nearest(high)]
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::{Dot, Neon};
-use crate::simd::integers::{Bytes, Halves, Integers};
+use crate::simd::integers::{Bytes, Integers};
 
 /// Half of a block's sums.
 pub type Sums = [int32x4_t; 2];
@@ -19,7 +19,6 @@ impl<D: Dot> Integers for Neon<D> {
     type H = Codes;
     type P = Pairs;
     type Q = Quads;
-    type Sixteen = Halves;
 
     const BYTES: Bytes = Bytes { offset: 0, limit: D::LIMIT, quad_cost: 2 * D::COST, pair_cost: 4 };
 

@@ -2,7 +2,7 @@
 
 use super::Portable;
 use crate::simd::BLOCK;
-use crate::simd::integers::{Bytes, Halves, Integers};
+use crate::simd::integers::{Bytes, Integers};
 
 /// Sums of half a block of stored values.
 pub type Sums = [i32; BLOCK];
@@ -19,7 +19,6 @@ impl Integers for Portable {
     type H = Codes;
     type P = Codes;
     type Q = [i8; 4 * BLOCK];
-    type Sixteen = Halves;
 
     const BYTES: Bytes = Bytes::EXACT;
 

@@ -46,12 +46,6 @@ impl End for Finish<'_> {
     #[inline(always)]
     unsafe fn take<S: Simd, const P: usize>(self, simd: S, first: usize, sums: [Sums<S>; P]) {
         // SAFETY: the caller vouches for the pixels, and the plan for entries of the block.
-        unsafe {
-            let mut halves = [S::Sixteen::halves(simd, sums[0]); P];
-            for (halves, sums) in halves.iter_mut().zip(sums) {
-                *halves = S::Sixteen::halves(simd, sums);
-            }
-            epilogue::finish(simd, self.ending, self.block, halves, self.to.from(first));
-        }
+        unsafe { epilogue::finish(simd, self.ending, self.block, sums, self.to.from(first)) }
     }
 }
