@@ -10,6 +10,7 @@ use crate::plan::Machine;
 use crate::plan::convolution::{items, tile_bounds, tiles};
 use crate::plan::costs::Costs;
 use crate::simd::int8::direct::{Direct, Taps};
+use crate::simd::int8::epilogue::BEHIND;
 use crate::simd::int8::tile::{Channels, HALF, QUAD};
 use crate::simd::int8::winograd::{self, LIMIT, POSITIONS, TILE, Winograd};
 use crate::simd::int8::{LANES, PER_FLOAT, epilogue};
@@ -202,7 +203,7 @@ fn ending(ending: &Ending, output: View, bytes: Bytes) -> epilogue::Ending {
             epilogue::Ending::Table {
                 multipliers: filled(multipliers.clone()),
                 bounds: [*first, first + count - 1],
-                entries: entries.iter().map(|&entry| bytes.byte(entry)).collect(),
+                entries: entries.iter().map(|&entry| bytes.byte(entry)).chain([0; BEHIND]).collect(),
             }
         }
         Ending::Real { scales, bias } => {

@@ -8,6 +8,9 @@ use crate::simd::integers::Sixteen;
 use crate::simd::reals::Reals;
 use crate::simd::{Simd, Wide};
 
+/// Bytes that must be readable behind a table: units may read four at a time.
+pub const BEHIND: usize = 3;
+
 /// What becomes of sums; vectors have an entry for each lane of the output's blocks.
 #[derive(Debug)]
 pub enum Ending {
@@ -26,7 +29,7 @@ pub enum Ending {
         multipliers: Vec<f32>,
         /// Steps of the first and the last entry.
         bounds: [i32; 2],
-        /// The bytes that are stored.
+        /// The bytes that are stored, and [`BEHIND`] others.
         entries: Vec<u8>,
     },
     /// Real values, in blocks of floats.
@@ -125,7 +128,7 @@ unsafe fn store_entries<S: Simd, const P: usize>(
         let steps = steps(simd, sums, factors, Some(bounds.map(exact)));
         let places = S::Sixteen::sub(simd, steps, first);
         // SAFETY: the caller vouches for the pixels, and for the table: no step is beyond its bounds.
-        unsafe { look_up(simd, entries, places, to.start.add(p * to.pixel).cast()) };
+        unsafe { S::Sixteen::look_up(simd, entries.as_ptr(), places, to.start.add(p * to.pixel).cast()) };
     }
 }
 
@@ -180,21 +183,4 @@ fn steps<S: Simd>(simd: S, sums: Sums<S>, factors: Wide<S>, bounds: Option<[f32;
         scaled = wide.min(wide.max(scaled, wide.splat(low)), wide.splat(high));
     }
     S::Sixteen::nearest(simd, scaled)
-}
-
-/// Stores what `entries` has at `places`.
-///
-/// # Safety
-/// `to` must be valid for writing sixteen bytes, and places must be those of entries.
-#[inline(always)]
-unsafe fn look_up<S: Simd>(simd: S, entries: &[u8], places: Sums<S>, to: *mut [u8; LANES]) {
-    let (mut lanes, mut bytes) = ([0_i32; LANES], [0_u8; LANES]);
-    // SAFETY: arrays of sixteen, and the caller vouches for the rest.
-    unsafe {
-        S::Sixteen::store(simd, lanes.as_mut_ptr(), places);
-        for (byte, place) in bytes.iter_mut().zip(lanes) {
-            *byte = *entries.get_unchecked(place.cast_unsigned() as usize);
-        }
-        to.write_unaligned(bytes);
-    }
 }

@@ -38,6 +38,13 @@ pub trait Sixteen<S: Simd>: Copy {
     /// `to` must be valid for writing sixteen bytes.
     unsafe fn store_saturated(simd: S, to: *mut u8, values: Self::Sums);
 
+    /// Writes the bytes that `table` has at `places`.
+    ///
+    /// # Safety
+    /// `to` must be valid for writing sixteen bytes, and `table` for reading at the places and
+    /// [`BEHIND`](crate::simd::int8::epilogue::BEHIND) more.
+    unsafe fn look_up(simd: S, table: *const u8, places: Self::Sums, to: *mut u8);
+
     /// `a + b`.
     fn add(simd: S, a: Self::Sums, b: Self::Sums) -> Self::Sums;
     /// `a − b`.
@@ -123,6 +130,20 @@ impl<S: Simd> Sixteen<S> for Halves {
     unsafe fn store_saturated(simd: S, to: *mut u8, values: [S::I; 2]) {
         // SAFETY: the caller vouches for sixteen bytes.
         unsafe { simd.store_saturated(to, values) }
+    }
+
+    // SAFETY: the caller keeps the trait's promise.
+    #[inline(always)]
+    unsafe fn look_up(simd: S, table: *const u8, places: [S::I; 2], to: *mut u8) {
+        let (mut lanes, mut bytes) = ([0_i32; 2 * BLOCK], [0_u8; 2 * BLOCK]);
+        // SAFETY: arrays of sixteen, and the caller vouches for the rest.
+        unsafe {
+            Self::store(simd, lanes.as_mut_ptr(), places);
+            for (byte, place) in bytes.iter_mut().zip(lanes) {
+                *byte = *table.add(place.cast_unsigned() as usize);
+            }
+            to.cast::<[u8; 2 * BLOCK]>().write_unaligned(bytes);
+        }
     }
 
     #[inline(always)]
