@@ -11,9 +11,9 @@ use crate::cross::pinned::{self, Pinned};
 use crate::cross::rust::Rust;
 use crate::cross::{self, Toolchain};
 use crate::flash::Usb;
-use crate::system::{COMPILER, E2FSPROGS, GENIMAGE, LIBCLANG, Need, PIP, SSH, SSHD, VENV};
+use crate::system::{COMPILER, LIBCLANG, Need, PIP, SSH, SSHD, VENV};
 use crate::workspace::{Workspace, succeeds};
-use crate::{aarch64, cargo_deb, headers, libtorch, python, test_board};
+use crate::{aarch64, cargo_deb, headers, image, libtorch, python, test_board};
 
 /// Arguments of `cargo xtask doctor`.
 #[derive(Debug, clap::Args)]
@@ -122,7 +122,7 @@ fn of_machine(workspace: &Workspace) -> Result<Vec<Finding>> {
     findings.push(packer());
     findings.push(of_need(&aarch64::EMULATOR));
     findings.extend(needs_of_emulating());
-    findings.extend([SSH, SSHD, GENIMAGE, E2FSPROGS].iter().map(of_need));
+    findings.extend([SSH, SSHD].iter().chain(&image::TOOLS).map(of_need));
     Ok(findings)
 }
 
@@ -182,7 +182,7 @@ fn of_board(workspace: &Workspace, board: &Board) -> BoardReport {
 
 /// What `build-board --image` needs beside that.
 fn needs_of_images(board: &Board) -> Vec<Finding> {
-    let tools: &[Need] = if board.flash.layout.is_some() { &[GENIMAGE, E2FSPROGS] } else { &[] };
+    let tools: &[Need] = if board.flash.layout.is_some() { &image::TOOLS } else { &[] };
     tools.iter().map(of_need).collect()
 }
 
@@ -263,8 +263,9 @@ mod tests {
                 ("headers of V4L2", true),
                 (cargo_deb::NAME, true),
                 ("rknn-toolkit2", build_board::needs_compiler(&board)),
-                (GENIMAGE.name, flash.layout.is_some()),
-                (E2FSPROGS.name, flash.layout.is_some()),
+                ("genimage", flash.layout.is_some()),
+                ("mke2fs and debugfs", flash.layout.is_some()),
+                ("fakeroot", flash.layout.is_some()),
                 (SSH.name, flash.methods.contains(&Method::Ssh)),
                 ("USB", flash.methods.contains(&Method::Usb)),
                 (test_board::EMULATOR.name, name == "qemu-virt"),

@@ -64,7 +64,7 @@ const NEEDS: [(Need, &str); 15] = [
     (Need::Chromium, "chromium"),
     (Need::Ffprobe, "ffprobe"),
     (Need::Mosquitto, "mosquitto"),
-    (Need::ImageTools, "genimage and e2fsprogs"),
+    (Need::ImageTools, "genimage, e2fsprogs and fakeroot"),
     (Need::Sshd, "sshd of openssh-server"),
     (Need::Time, "the time of cargo xtask test --long"),
 ];

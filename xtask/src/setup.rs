@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 
 use crate::cross::zig;
-use crate::system::{self, COMPILER, E2FSPROGS, GENIMAGE, SSH, SSHD};
+use crate::system::{self, COMPILER, SSH, SSHD};
 use crate::workspace::Workspace;
-use crate::{aarch64, armhf, cargo_deb, debian, headers, libtorch, python, test_board, x86_64};
+use crate::{aarch64, armhf, cargo_deb, debian, headers, image, libtorch, python, test_board, x86_64};
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, clap::Args)]
@@ -81,7 +81,7 @@ impl Part {
             Self::X86 => x86_64::set_up(workspace),
             Self::Deb => cargo_deb::provide(workspace),
             Self::Zig => zig::provide(workspace).map(drop),
-            Self::Flash => system::provide_optional(&[GENIMAGE, E2FSPROGS, SSH, SSHD]),
+            Self::Flash => system::provide_optional(&[&image::TOOLS[..], &[SSH, SSHD]].concat()),
             Self::Qemu => test_board::renew(),
             Self::Pins => debian::renew(workspace),
             Self::Rknn => python::RKNN.provide(workspace).map(drop),

@@ -71,6 +71,14 @@ pub const E2FSPROGS: Need = Need {
     is_met: || ["mke2fs", "debugfs", "dumpe2fs", "e2fsck"].iter().all(|name| program(name).is_ok()),
 };
 
+/// fakeroot, which shows a program owners and devices that only root could make.
+pub const FAKEROOT: Need = Need {
+    name: "fakeroot",
+    package: "fakeroot",
+    purpose: "owners and devices in disk images",
+    is_met: || program("fakeroot").is_ok(),
+};
+
 /// An ssh client.
 pub const SSH: Need = Need {
     name: "ssh",

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -116,6 +116,24 @@ impl Content {
                 Ok(bytes.into())
             }
         }
+    }
+
+    /// Writes them to a new file of the host.
+    ///
+    /// # Errors
+    /// When the host's file cannot be read, or the new one not written.
+    pub fn write_to(&self, place: &Path) -> Result<()> {
+        let mut file = File::create_new(place)?;
+        match self {
+            Self::Bytes(bytes) => file.write_all(bytes)?,
+            Self::Path(path) => {
+                let mut source =
+                    File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+                io::copy(&mut source, &mut file)
+                    .with_context(|| format!("cannot copy {}", path.display()))?;
+            }
+        }
+        Ok(())
     }
 
     fn digest(&self) -> Result<Digest> {
@@ -253,10 +271,9 @@ impl Tree {
         for (path, node) in self.nodes() {
             let place = folder.join(path);
             let done = match &node.kind {
-                Kind::Folder => fs::create_dir(&place),
-                Kind::File(Content::Bytes(bytes)) => fs::write(&place, bytes),
-                Kind::File(Content::Path(file)) => fs::copy(file, &place).map(drop),
-                Kind::Symlink(target) => symlink(target, &place),
+                Kind::Folder => fs::create_dir(&place).map_err(Into::into),
+                Kind::File(content) => content.write_to(&place),
+                Kind::Symlink(target) => symlink(target, &place).map_err(Into::into),
                 other => bail!("{path} is {other:?}: it is not written into folders of this machine"),
             };
             done.with_context(|| format!("cannot make {}", place.display()))?;

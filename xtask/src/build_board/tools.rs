@@ -14,7 +14,7 @@ use crate::system;
 use crate::workspace::capture;
 
 /// Programs that make disk images.
-const IMAGE_MAKERS: [&str; 3] = ["genimage", "mke2fs", "debugfs"];
+const IMAGE_MAKERS: [&str; 4] = ["genimage", "mke2fs", "debugfs", "fakeroot"];
 
 /// A program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

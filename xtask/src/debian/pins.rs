@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::cross::gcc::{CROSS_COMPILER, CROSS_LIBC};
     use crate::cross::rust::DEBIAN_PACKAGES;
-    use crate::system::{E2FSPROGS, GENIMAGE};
+    use crate::image;
 
     #[test]
     fn the_pinned_version_is_accepted_as_the_pinned_file_alone() {
@@ -260,7 +260,7 @@ mod tests {
     fn whatever_makes_products_is_pinned() {
         let pins = Pins::read(&Workspace::find().unwrap()).unwrap();
         let gcc = [&CROSS_COMPILER, &CROSS_LIBC].map(|need| need.package);
-        let makers = [GENIMAGE, E2FSPROGS].map(|need| need.package);
+        let makers = image::TOOLS.map(|need| need.package);
         let rust = ["libstd-rust-web-dev:arm64"].into_iter().chain(DEBIAN_PACKAGES);
         for name in rust.chain(gcc).chain(makers) {
             assert!(pins.cover(name), "{FILE} does not pin {name}");

@@ -1,18 +1,18 @@
-//! Writes a tree as an ext4 filesystem with mke2fs and debugfs: no root, no mount, and the same bytes on every machine.
-//! `mke2fs -d` would copy when the host last changed and read each file, which nobody can set, and would need fakeroot for owners;
-//! so debugfs fills it, in name order. Nothing but the tree and the options goes in: no clock, no host's configuration.
+//! Writes a tree as an ext4 filesystem: no root, no mount, and the same bytes on every machine. `mke2fs -d` fills it, in name order,
+//! and copies when the host last changed and read each file, which nobody can set; so debugfs dates all of it afterwards.
+//! Nothing but the tree and the options goes in: no clock, no host's configuration.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Path, absolute};
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::identity::Uuid;
+use super::staging::Staging;
 use crate::system;
-use crate::tree::{Content, Device, Kind, Node, Tree};
+use crate::tree::{Kind, Tree};
 
 /// Every time in a filesystem, in seconds since 1970: the first of 2020. Clocks of boards start before it or run after.
 const EPOCH_S: u64 = 1_577_836_800;
@@ -98,19 +98,22 @@ impl Ext4<'_> {
             self.bytes / MIB,
             self.label
         );
-        self.make_empty(count, out, scratch)?;
-        let script = scratch.join(format!("{}.debugfs", self.label));
-        fs::write(&script, script_of(tree, scratch)?)?;
-        fill(out, &script, self.label)?;
-        check(out, self.label)
-    }
-
-    fn make_empty(&self, names: u64, out: &Path, scratch: &Path) -> Result<()> {
+        // Programs run in other folders.
+        let (out, scratch) = (absolute(out)?, absolute(scratch)?);
         let configuration = scratch.join("mke2fs.conf");
         fs::write(&configuration, self.configuration())?;
+        self.fill(&Staging::of(tree, &scratch)?, &configuration, count, &out)?;
+        let script = scratch.join(format!("{}.debugfs", self.label));
+        fs::write(&script, dates(tree)?)?;
+        date(&out, &script, self.label)?;
+        check(&out, self.label)
+    }
+
+    /// Makes the filesystem with everything of the tree in it, dated as the host's files are.
+    fn fill(&self, staging: &Staging, configuration: &Path, names: u64, out: &Path) -> Result<()> {
         let inodes = (names + names / 4 + 256).max(self.bytes / 16384);
-        let mut command = Command::new(system::program("mke2fs")?);
-        command.env("MKE2FS_CONFIG", &configuration).env("E2FSPROGS_FAKE_TIME", EPOCH_S.to_string());
+        let mut command = staging.command(&system::program("mke2fs")?)?;
+        command.env("MKE2FS_CONFIG", configuration).env("E2FSPROGS_FAKE_TIME", EPOCH_S.to_string());
         command.args(["-q", "-F", "-t", "ext4", "-m", "0", "-L", self.label]);
         command.args(["-U", &self.uuid.to_string(), "-N", &inodes.to_string()]);
         command.args([
@@ -120,7 +123,7 @@ impl Ext4<'_> {
         if self.reader == Reader::Kernel {
             command.args(["-J", if self.bytes < 256 * MIB { "size=4" } else { "size=16" }]);
         }
-        command.arg(out).arg(format!("{}K", self.bytes / 1024));
+        command.arg("-d").arg(staging.root()).arg(out).arg(format!("{}K", self.bytes / 1024));
         let output = outcome(&mut command)?;
         ensure!(
             output.status.success(),
@@ -178,102 +181,18 @@ fn parse_used(listing: &str) -> Result<Vec<Blocks>> {
     Ok(used)
 }
 
-/// The commands with which debugfs fills an empty filesystem.
-fn script_of(tree: &Tree, scratch: &Path) -> Result<String> {
-    let mut script = Script { text: String::new(), folder: None };
-    let mut links: BTreeMap<&str, u32> = BTreeMap::new();
-    for (at, (path, node)) in tree.nodes().enumerate() {
-        if let Kind::HardLink(target) = &node.kind {
-            let is_file = tree.get(target).is_some_and(|node| matches!(node.kind, Kind::File(_)));
-            ensure!(is_file, "{path} is a second name of {target}, which is no file of the tree");
-            *links.entry(target).or_insert(1) += 1;
-        } else {
-            script.add(path, node, &scratch.join(format!("content-{at}")))?;
+/// The commands with which debugfs dates all that is in a filesystem. When each was made, mke2fs writes as it is told.
+fn dates(tree: &Tree) -> Result<String> {
+    let mut script = String::new();
+    let own = tree.nodes().filter(|(_, node)| !matches!(node.kind, Kind::HardLink(_)));
+    for path in [""].into_iter().chain(own.map(|(path, _)| path)) {
+        let path = quoted(&format!("/{path}"))?;
+        for time in ["atime", "ctime", "mtime"] {
+            // Writing to a string cannot fail.
+            let _ = writeln!(script, "set_inode_field {path} {time} @{EPOCH_S}");
         }
     }
-    for (path, node) in tree.nodes() {
-        if let Kind::HardLink(target) = &node.kind {
-            script.link(path, target)?;
-        }
-    }
-    for (target, count) in links {
-        script.line(&format!("sif {} links_count {count}", quoted(&format!("/{target}"))?));
-    }
-    Ok(script.text)
-}
-
-/// A debugfs script, and the folder that it stands in: most commands take a name, not a path.
-struct Script {
-    text: String,
-    folder: Option<String>,
-}
-
-impl Script {
-    fn add(&mut self, path: &str, node: &Node, spool: &Path) -> Result<()> {
-        let name = self.enter(path)?;
-        let kind_bits = match &node.kind {
-            Kind::Folder => {
-                self.line(&format!("mkdir {name}"));
-                0o040_000
-            }
-            Kind::File(content) => {
-                let source = source_of(content, spool)?;
-                let source = source.to_str().context("a file with a name that is not UTF-8")?;
-                self.line(&format!("write {} {name}", quoted(source)?));
-                0o100_000
-            }
-            Kind::Symlink(target) => {
-                self.line(&format!("symlink {name} {}", quoted(target)?));
-                0o120_000
-            }
-            Kind::Device(device) => {
-                let (what, bits) = match device {
-                    Device::Character(major, minor) => (format!("c {major} {minor}"), 0o020_000),
-                    Device::Block(major, minor) => (format!("b {major} {minor}"), 0o060_000),
-                    Device::Pipe => ("p".to_owned(), 0o010_000),
-                };
-                self.line(&format!("mknod {name} {what}"));
-                bits
-            }
-            Kind::HardLink(_) => bail!("{path} is a second name and has no mode of its own"),
-        };
-        self.line(&format!("sif {name} mode 0{:o}", kind_bits | node.mode));
-        self.line(&format!("sif {name} uid {}", node.uid));
-        self.line(&format!("sif {name} gid {}", node.gid));
-        Ok(())
-    }
-
-    fn link(&mut self, path: &str, target: &str) -> Result<()> {
-        let name = self.enter(path)?;
-        self.line(&format!("ln {} {name}", quoted(&format!("/{target}"))?));
-        Ok(())
-    }
-
-    /// Goes to the folder of a path and gives back the name in it.
-    fn enter(&mut self, path: &str) -> Result<String> {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if self.folder.as_deref() != Some(folder) {
-            self.line(&format!("cd {}", quoted(&format!("/{folder}"))?));
-            self.folder = Some(folder.to_owned());
-        }
-        quoted(name)
-    }
-
-    fn line(&mut self, line: &str) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "{line}");
-    }
-}
-
-/// The file of the host that holds a content.
-fn source_of(content: &Content, spool: &Path) -> Result<PathBuf> {
-    match content {
-        Content::Path(path) => Ok(std::path::absolute(path)?),
-        Content::Bytes(bytes) => {
-            fs::write(spool, bytes).with_context(|| format!("cannot write {}", spool.display()))?;
-            Ok(spool.to_owned())
-        }
-    }
+    Ok(script)
 }
 
 /// A word as debugfs reads it.
@@ -283,7 +202,7 @@ fn quoted(word: &str) -> Result<String> {
     Ok(format!("\"{}\"", word.replace('"', "\"\"")))
 }
 
-fn fill(image: &Path, script: &Path, label: &str) -> Result<()> {
+fn date(image: &Path, script: &Path, label: &str) -> Result<()> {
     let mut command = Command::new(system::program("debugfs")?);
     command.env("E2FSPROGS_FAKE_TIME", EPOCH_S.to_string()).arg("-w").arg("-f").arg(script).arg(image);
     let output = outcome(&mut command)?;
@@ -291,7 +210,7 @@ fn fill(image: &Path, script: &Path, label: &str) -> Result<()> {
     let errors: Vec<_> = said(&output).lines().skip(1).map(str::to_owned).collect();
     ensure!(
         output.status.success() && errors.is_empty(),
-        "debugfs cannot fill the {label} partition: {}",
+        "debugfs cannot date the files of the {label} partition: {}",
         errors.join("; ")
     );
     Ok(())
@@ -304,12 +223,17 @@ fn check(image: &Path, label: &str) -> Result<()> {
     Ok(())
 }
 
-fn outcome(command: &mut Command) -> Result<Output> {
+/// Runs a program in no language but its own, and waits for what it says.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn outcome(command: &mut Command) -> Result<Output> {
     let shown = crate::workspace::display(command);
     command.env("LC_ALL", "C").output().with_context(|| format!("cannot start `{shown}`"))
 }
 
-fn said(output: &Output) -> String {
+/// What a program said on standard error.
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
 

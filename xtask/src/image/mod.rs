@@ -4,8 +4,11 @@
 pub mod archive;
 mod disk;
 mod ext4;
+#[cfg(test)]
+mod ext4_tests;
 mod identity;
 mod parts;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -16,11 +19,11 @@ use anyhow::{Context, Result, ensure};
 use boards::{Board, Method};
 
 use crate::bmap::{self, Bmap};
-use crate::system::{E2FSPROGS, GENIMAGE, Need};
+use crate::system::{E2FSPROGS, FAKEROOT, GENIMAGE, Need};
 pub use parts::Sources;
 
 /// What disk images are made with.
-pub const TOOLS: [Need; 2] = [GENIMAGE, E2FSPROGS];
+pub const TOOLS: [Need; 3] = [GENIMAGE, E2FSPROGS, FAKEROOT];
 
 /// What a disk image is for. Both are laid out as the board's file says; they differ in how they get there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -113,7 +113,7 @@ fn cut(image: &Path, partition: &gptman::GPTPartitionEntry, to: &Path) {
 }
 
 #[test]
-#[ignore = "needs genimage and e2fsprogs"]
+#[ignore = "needs genimage, e2fsprogs and fakeroot"]
 fn every_byte_is_where_the_layout_says() {
     let bench = Bench::new();
     let built = bench.build("out").unwrap();
@@ -178,7 +178,7 @@ fn uuid_of(b: [u8; 16]) -> String {
 }
 
 #[test]
-#[ignore = "needs genimage and e2fsprogs"]
+#[ignore = "needs genimage, e2fsprogs and fakeroot"]
 fn the_same_parts_give_the_same_bytes() {
     let (first, second) = (Bench::new(), Bench::new());
     // Another order of making, other times, and a folder of another filesystem where there is one.
@@ -199,7 +199,7 @@ fn the_same_parts_give_the_same_bytes() {
 }
 
 #[test]
-#[ignore = "needs genimage and e2fsprogs"]
+#[ignore = "needs genimage, e2fsprogs and fakeroot"]
 fn what_the_map_leaves_out_may_hold_anything() {
     let bench = Bench::new();
     let built = bench.build("out").unwrap();
@@ -227,7 +227,7 @@ fn what_the_map_leaves_out_may_hold_anything() {
 }
 
 #[test]
-#[ignore = "needs genimage and e2fsprogs"]
+#[ignore = "needs genimage, e2fsprogs and fakeroot"]
 fn a_tar_keeps_owners_devices_and_second_names() {
     let bench = Bench::new();
     let mut tar = tar::Builder::new(fs::File::create(bench.folder.path().join("rootfs.tar")).unwrap());
@@ -405,7 +405,7 @@ fn a_loader_that_runs_into_the_next_part_is_refused() {
 }
 
 #[test]
-#[ignore = "needs genimage and e2fsprogs"]
+#[ignore = "needs genimage, e2fsprogs and fakeroot"]
 fn files_that_do_not_fit_are_refused_before_anything_is_written() {
     let bench = Bench::new();
     let mut noise = vec![0; 9 << 20];

@@ -9,11 +9,12 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::machine::QEMU;
+use crate::debian::{self, Pins};
 use crate::system::{self, Need, on_path};
-use crate::workspace::{capture, run};
+use crate::workspace::{Workspace, capture, run};
 
 const PACKAGE: &str = "qemu-system-arm";
-const INSTALL: [&str; 3] = ["install", "--no-install-recommends", PACKAGE];
+const INSTALL: [&str; 2] = ["install", "--no-install-recommends"];
 
 /// The emulator of whole machines.
 pub const EMULATOR: Need =
@@ -30,10 +31,21 @@ pub fn provide() -> Result<()> {
     ensure!(system::may_install(), "{}", system::install_hint(&[EMULATOR]));
     eprintln!("installing: {}", system::install_hint(&[EMULATOR]));
     run(&mut system::apt_get(&["update"]))?;
-    let simulated = simulate(&[])?;
+    let pins = Pins::read(&Workspace::find()?)?;
+    let pinned = debian::in_pinned_versions(&pins, &[PACKAGE])?;
+    // What is pinned may not go with what is installed, which stays: then what apt chooses, if that does.
+    if simulate(&[], &pinned).is_ok_and(|simulated| removals(&simulated).is_empty()) {
+        return install(&[], &pinned);
+    }
+    let plain = [PACKAGE.into()];
+    let simulated = simulate(&[], &plain)?;
     let removed = removals(&simulated);
     if removed.is_empty() {
-        return run(system::apt_get(&["--yes"]).args(INSTALL));
+        eprintln!(
+            "installing the {PACKAGE} that apt chooses: what {} pins does not fit what is here",
+            debian::FILE
+        );
+        return install(&[], &plain);
     }
     eprintln!("the release's {PACKAGE} conflicts with {}: asking its backports", removed.join(", "));
     from_backports()
@@ -45,19 +57,24 @@ fn from_backports() -> Result<()> {
     let source = format!("Dir::Etc::SourceList={}", list.path.display());
     let options = ["-o", &source, "-t", &suite];
     run(&mut system::apt_get(&["-o", &source, "update"]))?;
-    let simulated = simulate(&options)?;
+    let packages = [PACKAGE.into()];
+    let simulated = simulate(&options, &packages)?;
     let removed = removals(&simulated);
     ensure!(
         removed.is_empty(),
         "{PACKAGE} of {suite} would remove {}: install a {QEMU} that fits them and put it on the PATH",
         removed.join(", ")
     );
-    run(system::apt_get(&["--yes"]).args(options).args(INSTALL))
+    install(&options, &packages)
+}
+
+fn install(options: &[&str], packages: &[String]) -> Result<()> {
+    run(system::apt_get(&["--yes", "--no-remove"]).args(options).args(INSTALL).args(packages))
 }
 
 /// What apt-get would do.
-fn simulate(options: &[&str]) -> Result<String> {
-    capture(system::apt_get(&["--simulate"]).args(options).args(INSTALL))
+fn simulate(options: &[&str], packages: &[String]) -> Result<String> {
+    capture(system::apt_get(&["--simulate"]).args(options).args(INSTALL).args(packages))
 }
 
 /// The packages that an installation would remove.
@@ -121,6 +138,18 @@ pub fn version() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_parts_of_qemu_are_pinned_in_one_version() {
+        let pins = Pins::read(&Workspace::find().unwrap()).unwrap();
+        let version = pins.version(PACKAGE, "amd64").unwrap();
+        assert_eq!(
+            pins.version("qemu-system-common", "amd64"),
+            Some(version),
+            "apt takes no other for {PACKAGE}"
+        );
+        assert!(pins.cover("qemu-system-data"));
+    }
 
     #[test]
     fn removals_are_seen() {

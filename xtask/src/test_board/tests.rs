@@ -132,7 +132,7 @@ fn package() -> Tree {
 }
 
 #[test]
-#[ignore = "needs qemu-system-aarch64 of cargo xtask setup qemu, genimage and e2fsprogs"]
+#[ignore = "needs qemu-system-aarch64 of cargo xtask setup qemu, and genimage, e2fsprogs and fakeroot"]
 fn a_disk_image_boots_with_its_package_in_service_and_stays_as_it_was() {
     let (workspace, board) = (Workspace::find().unwrap(), Board::find(BOARD).unwrap());
     let folder = tempfile::tempdir().unwrap();
