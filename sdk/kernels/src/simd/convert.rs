@@ -71,9 +71,11 @@ impl PackItem<'_> {
         for pair in 0..BLOCK / 2 {
             let channel = block * BLOCK + 2 * pair;
             let (pairs, rest) = self.source(channel / 4, row * 2 + channel / 2 % 2).as_chunks::<2>();
-            let rest = rest.iter().map(|&last| [last, 0.0]);
-            let values = pairs.iter().copied().chain(rest).chain(std::iter::repeat([0.0; 2]));
-            for (pixel, values) in pixels.iter_mut().zip(values) {
+            let rest = rest.iter().map(|&last| [last, 0.0]).chain(std::iter::repeat([0.0; 2]));
+            for (pixel, values) in pixels.iter_mut().zip(pairs) {
+                pixel[2 * pair..2 * pair + 2].copy_from_slice(values);
+            }
+            for (pixel, values) in pixels.iter_mut().skip(pairs.len()).zip(rest) {
                 pixel[2 * pair..2 * pair + 2].copy_from_slice(&values);
             }
         }
