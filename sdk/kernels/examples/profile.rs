@@ -1,5 +1,6 @@
 //! Where the time of a YOLOv5 goes, step by step: `cargo run -p kernels --example profile -- WIDTH DEPTH SIDE ACTIVATION
-//! [int8]`, where 25 33 640 relu is yolov5n and 50 33 640 silu yolov5s. The best of many runs of each step, on one thread.
+//! [int8] [UNIT]`, where 25 33 640 relu is yolov5n and 50 33 640 silu yolov5s. The best of many runs of each step, on one thread, with
+//! the best unit or the one that is named, as the last line names it.
 
 use std::env;
 use std::num::NonZero;
@@ -155,15 +156,16 @@ impl Yolo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [width, depth, side, activation, int8 @ ..] = arguments.as_slice() else {
-        return Err("WIDTH DEPTH SIDE ACTIVATION [int8]".into());
+    let [width, depth, side, activation, rest @ ..] = arguments.as_slice() else {
+        return Err("WIDTH DEPTH SIDE ACTIVATION [int8] [UNIT]".into());
     };
-    let precision = if int8.is_empty() { Precision::Float } else { Precision::Int8 };
+    let is_asked = |name: &str| rest.iter().any(|argument| argument == name);
+    let precision = if is_asked("int8") { Precision::Int8 } else { Precision::Float };
     let activation = if activation == "silu" { Activation::Silu } else { Activation::Relu };
     let mut yolo =
         Yolo { network: Network::new(), width: width.parse()?, depth: depth.parse()?, activation, precision };
     yolo.build(side.parse()?)?;
-    let isa = Isa::detect();
+    let isa = Isa::available().into_iter().find(|isa| is_asked(isa.name())).unwrap_or_else(Isa::detect);
     let plan = Plan::new(yolo.network.clone(), isa, NonZero::<usize>::MIN)?;
     let mut workspace = plan.workspace();
     let images: Vec<Vec<f32>> =
