@@ -5,7 +5,8 @@ Usage: time_models.py PROGRAM ROUNDS THREADS[,THREADS] FILE.onnx...
 PROGRAM is the example `time-onnx`, which runs our kernels and plain tract. Every round runs every engine once, in an order
 that moves on, so that whatever else the machine does falls on all alike. Wall and processor time are both taken: on one
 thread the latter tells even while other programs run. Memory is the most that a process of its own holds for one run; of the
-libraries', what the interpreter and numpy held before is taken off. Where ours runs on several threads, it runs on one in the same
+libraries', what the interpreter and numpy held before is taken off. All engines have the same cores, as many as threads: one core may
+have a busier neighbor than another. Where ours runs on several threads, it runs on one in the same
 rounds, so that what the others give is a ratio of neighbours in time as well.
 """
 
@@ -299,6 +300,7 @@ def main(program, rounds, threads, *paths):
     rows = []
     threads = [int(count) for count in threads.split(",")]
     peaks = {count: peak_gflops(program, count) for count in {1, *threads}}
+    cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         sizes = sizes_mb(program, folder)
         for path in paths:
@@ -306,11 +308,13 @@ def main(program, rounds, threads, *paths):
             image = image_of(shape)
             first = first_result(program, path, specs, folder)
             for count in threads:
+                os.sched_setaffinity(0, cores[:count])
                 engines = open_all(program, path, count, image, specs, folder)
                 rows.append(row(path, count, engines, measure(engines, int(rounds)), folder, peaks[count]))
                 rows[-1] |= {"load_to_first_result_s": first, "peak_over_one_core": peaks[count] / peaks[1], "binary_mb": sizes}
                 for engine in engines.values():
                     engine.close()
+                os.sched_setaffinity(0, cores)
                 print(json.dumps(rows[-1]), file=sys.stderr)
     print(json.dumps(rows))
 
