@@ -54,7 +54,8 @@ impl Motion {
         };
         let length = length(bytes).ok_or("JPEG: the image has no end marker")?;
         sides.check(header.sides_px, length)?;
-        let mut scan = Scan::new(&header, &self.tables, &bytes[header.scan_at..length], &mut self.strips);
+        let bits = bytes.get(header.scan_at..length).unwrap_or_default();
+        let mut scan = Scan::new(&header, &self.tables, bits, &mut self.strips);
         let mut packer = Packer::new(&header, frame, &mut self.chroma);
         let decoded = scan.run(&mut self.strips, |row, strips| packer.pack(row, strips));
         decoded.map_err(|(damage, [row, rows])| {
@@ -63,7 +64,7 @@ impl Motion {
         Ok((header.sides_px, super::pack::packing(&header)))
     }
 
-    /// Decodes what is not sequential, or not in 8 bits, or sampled otherwise.
+    /// Has zune-jpeg decode what is not sequential, or not in 8 bits, or sampled otherwise, and say what is wrong with a header.
     fn decode_other(
         &mut self,
         bytes: &[u8],
