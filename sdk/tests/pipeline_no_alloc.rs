@@ -1,6 +1,6 @@
-//! Once it runs, the pipeline allocates nothing for a frame, on any of its threads and those of the NPU's cores, with sources
-//! that decode no JPEG: also with objects that come, go and are followed, the overlay drawn, and JSON lines written in place. Alone in its file, because the allocator counts for the whole process; what the
-//! stand-in allocates inside its own library does not count.
+//! Once it runs, the pipeline allocates nothing for a frame, on any of its threads and those of the NPU's cores: also with Motion JPEG,
+//! with objects that come, go and are followed, the overlay drawn, and JSON lines written in place. Alone in its file, because the
+//! allocator counts for the whole process; what the stand-in allocates inside its own library does not count.
 #![cfg(feature = "tract")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use repedge::backend::rknn::{Cores, RknnOptions};
 use repedge::frame::YuvColor;
 use repedge::pipeline::{Analyzer, Following, Overlay, Pipeline, Policy, Settings, Stop};
@@ -138,6 +139,19 @@ fn video(folder: &Path, frames: u64) -> PathBuf {
     path
 }
 
+/// A video of so many images, large enough for the file to be read on many times while it is warmed up.
+fn motion(folder: &Path, sampling: SamplingFactor, frames: usize) -> PathBuf {
+    let path = folder.join("motion.mjpeg");
+    let pixels: Vec<u8> = (0..320 * 240 * 3_u32).map(|at| (at % 1913).to_le_bytes()[0]).collect();
+    let mut image = Vec::new();
+    let mut encoder = Encoder::new(&mut image, 90);
+    encoder.set_sampling_factor(sampling);
+    encoder.encode(&pixels, 320, 240, ColorType::Rgb).unwrap();
+    assert!(image.len() > 10_000, "{}", image.len());
+    std::fs::write(&path, image.repeat(frames)).unwrap();
+    path
+}
+
 /// One test for all, because others would count along.
 #[test]
 fn nothing_is_allocated_for_a_frame() {
@@ -154,4 +168,9 @@ fn nothing_is_allocated_for_a_frame() {
     }
     let video = open_video(&path).unwrap();
     assert_eq!(allocations(video, Policy::EveryFrame, &mut blind()), 0, "a video");
+    let frames = usize::try_from(FRAMES).unwrap();
+    for sampling in [SamplingFactor::R_4_2_2, SamplingFactor::R_4_2_0, SamplingFactor::R_4_4_4] {
+        let video = open_video(&motion(folder.path(), sampling, frames)).unwrap();
+        assert_eq!(allocations(video, Policy::EveryFrame, &mut blind()), 0, "Motion JPEG, {sampling:?}");
+    }
 }

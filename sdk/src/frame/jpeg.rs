@@ -1,6 +1,15 @@
 //! JPEG decoding that refuses truncated and damaged files, which lenient decoders fill with gray; where an image begins and ends
 //! among other bytes.
 
+mod bits;
+mod header;
+mod huffman;
+mod idct;
+mod motion;
+mod pack;
+mod scan;
+mod standard;
+
 use image::metadata::Orientation;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -8,6 +17,8 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::Image;
+
+pub(crate) use motion::{Motion, Packing};
 
 /// Sides of frames of video are no longer: 7680x4320 is the largest that is made.
 const MAX_VIDEO_PX: usize = 8192;
@@ -55,7 +66,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Image, Orientation), String> {
 
 /// Decodes to RGB, into memory that is used again and does not grow for an image of other sides than those; gives width and height.
 /// As the image lies: a frame of video is not turned.
-pub(crate) fn decode_into(bytes: &[u8], sides: Sides, rgb: &mut Vec<u8>) -> Result<[usize; 2], String> {
+fn decode_into(bytes: &[u8], sides: Sides, rgb: &mut Vec<u8>) -> Result<[usize; 2], String> {
     read(bytes, sides, rgb).map(|(_, sides_px)| sides_px)
 }
 
@@ -73,33 +84,7 @@ fn read<'b>(bytes: &'b [u8], sides: Sides, rgb: &mut Vec<u8>) -> Result<(Decoder
     Ok((decoder, [width_px, height_px]))
 }
 
-/// As [`decode_into`], for an image of a camera's Motion JPEG, which may leave out the Huffman tables that all of them share; it
-/// is then put together in `scratch`.
-#[cfg(feature = "v4l2")]
-pub(crate) fn decode_motion(
-    bytes: &[u8],
-    expected_px: [usize; 2],
-    rgb: &mut Vec<u8>,
-    scratch: &mut Vec<u8>,
-) -> Result<(), String> {
-    if has_tables(bytes) {
-        return decode_into(bytes, Sides::Exactly(expected_px), rgb).map(|_| ());
-    }
-    let length = length(bytes).ok_or("JPEG: the image has no end marker")?;
-    scratch.clear();
-    for part in [&bytes[..2], &MOTION, &bytes[2..length]] {
-        scratch.extend_from_slice(part);
-    }
-    decode_into(scratch, Sides::Exactly(expected_px), rgb).map(|_| ())
-}
-
-/// The segment by which AVI files mark images that leave the tables out (Library of Congress, "MJPEG", fdd000063); the
-/// decoder then puts in those of ITU-T T.81, K.3.
-#[cfg(feature = "v4l2")]
-const MOTION: [u8; 9] = *b"\xff\xe0\x00\x07AVI1\0";
-
 /// Whether there are Huffman tables in front of the first scan.
-#[cfg(feature = "v4l2")]
 fn has_tables(bytes: &[u8]) -> bool {
     const DHT: u8 = 0xc4;
     const SOS: u8 = 0xda;
@@ -144,7 +129,7 @@ const EOI: u8 = 0xd9;
 /// The next marker and what follows it; entropy-coded bytes, `FF 00` and fill bytes are passed over.
 fn next_marker(mut bytes: &[u8]) -> Option<(u8, &[u8])> {
     loop {
-        let at = bytes.iter().position(|&b| b == 0xff)?;
+        let at = first_ff(bytes)?;
         bytes = &bytes[at + 1..];
         match *bytes.first()? {
             0 => bytes = &bytes[1..],
@@ -154,8 +139,18 @@ fn next_marker(mut bytes: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
+/// Where the first `FF` is. Most are far apart: eight bytes are looked at together.
+fn first_ff(bytes: &[u8]) -> Option<usize> {
+    let words = bytes.as_chunks().0.iter();
+    let passed = 8 * words.take_while(|word| !bits::has_ff(u64::from_be_bytes(**word))).count();
+    bytes[passed..].iter().position(|byte| *byte == 0xff).map(|at| passed + at)
+}
+
 /// Passes over a segment, whose length counts its own two bytes.
 fn skip_segment(bytes: &[u8]) -> Option<&[u8]> {
     let [high, low, ..] = bytes else { return None };
     bytes.get(usize::from(u16::from_be_bytes([*high, *low])).max(2)..)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Motion JPEG files (`.mjpeg`): JPEG images one after the other, as cameras and `ffmpeg -f mjpeg` write them. A damaged
-//! image costs itself, not those behind it, and one of other sides than the first is taken for damaged. File and picture are read into memory that is used again; what the decoder allocates for
-//! itself is bounded by `tests/jpeg_allocations.rs`.
+//! image costs itself, not those behind it, and one of other sides than the first is taken for damaged. File and pictures are read
+//! into memory that is used again.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reel::Reel;
-use super::{Arrival, Format, Rewound, Shot, Source, unreadable};
+use super::{Arrival, Rewound, Shot, Source, unpack, unreadable};
 use crate::Error;
-use crate::frame::jpeg::{self, Sides};
+use crate::frame::jpeg::{self, Motion, Sides};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
@@ -28,6 +28,7 @@ pub struct MjpegFile {
     used: usize,
     /// What images may be: as the first one that could be decoded.
     sides: Sides,
+    motion: Motion,
     is_read: bool,
     next: u64,
     reel: Reel,
@@ -40,8 +41,17 @@ impl MjpegFile {
     /// [`Error::Input`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-        let (path, pending, sides, reel) = (path.into(), Vec::new(), Sides::Video, Reel::default());
-        Ok(Self { path, file, pending, used: 0, sides, is_read: false, next: 0, reel })
+        Ok(Self {
+            path: path.into(),
+            file,
+            pending: Vec::new(),
+            used: 0,
+            sides: Sides::Video,
+            motion: Motion::default(),
+            is_read: false,
+            next: 0,
+            reel: Reel::default(),
+        })
     }
 
     /// Brings the next image to the beginning of `pending` and gives its length; none at the end of the file.
@@ -104,11 +114,9 @@ impl Source for MjpegFile {
             }
             Found::Image(length) => {
                 self.used = length;
-                Ok(match jpeg::decode_into(&self.pending[..length], self.sides, &mut shot.bytes) {
+                Ok(match unpack::decode(&mut self.motion, &self.pending[..length], self.sides, shot) {
                     Ok(sides_px) => {
                         self.sides = Sides::Exactly(sides_px);
-                        [shot.width_px, shot.height_px] = sides_px;
-                        shot.format = Format::Rgb;
                         Arrival::Frame
                     }
                     Err(reason) => Arrival::Broken(format!("frame {number}: {reason}")),

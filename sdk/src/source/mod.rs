@@ -32,7 +32,7 @@ pub use y4m::Y4mFile;
 /// Something that gives frames, one after the other.
 pub trait Source: Send {
     /// Waits for the next frame, for at most `patience`, and reads it into `shot`, whose memory is used again; not by pictures, each
-    /// of which brings its own. The decoder of Motion JPEG needs some beside it.
+    /// of which brings its own. Motion JPEG as no camera sends it, such as progressive, takes some more for each frame.
     ///
     /// # Errors
     /// [`Error::Input`] when the source cannot give another frame, now or later.

@@ -1,9 +1,10 @@
-//! Rows of a camera's buffer, where they lie and without the padding between them. Believes nobody: what a buffer does not hold is
-//! an error.
+//! What a camera's buffer holds: rows, where they lie and without the padding between them, or a compressed image. Believes nobody:
+//! what a buffer does not hold is an error.
 
 use super::{Format, Shot};
 use crate::Error;
-use crate::frame::{Plane, Samples, YuvFrame};
+use crate::frame::jpeg::{Motion, Packing, Sides};
+use crate::frame::{Matrix, Plane, Range, Samples, YuvColor, YuvFrame};
 use crate::preprocess::rga::{DmaLayout, DmaPacking};
 
 /// The pixels that lie in `bytes` as `layout` says.
@@ -47,6 +48,27 @@ pub(super) fn copy(frame: &YuvFrame<'_>, shot: &mut Shot) {
 #[cfg_attr(not(feature = "v4l2"), expect(dead_code, reason = "only cameras leave frames where they are"))]
 pub(super) fn leave(frame: &YuvFrame<'_>, shot: &mut Shot) {
     shot.make_room((frame.width_px, frame.height_px), format(frame), 0);
+}
+
+/// Decodes the image that `bytes` begin with into `shot`: as NV12 or YUYV where it is sampled alike, as RGB otherwise.
+///
+/// # Errors
+/// A sentence, when it is damaged or has other sides; what `shot` then holds is not said.
+pub(super) fn decode(
+    motion: &mut Motion,
+    bytes: &[u8],
+    sides: Sides,
+    shot: &mut Shot,
+) -> Result<[usize; 2], String> {
+    const JFIF: YuvColor = YuvColor { matrix: Matrix::Bt601, range: Range::Full };
+    let (sides_px, packing) = motion.decode(bytes, sides, &mut shot.bytes)?;
+    [shot.width_px, shot.height_px] = sides_px;
+    shot.format = match packing {
+        Packing::Rgb => Format::Rgb,
+        Packing::Nv12 => Format::Nv12(JFIF),
+        Packing::Yuyv => Format::Yuyv(JFIF),
+    };
+    Ok(sides_px)
 }
 
 fn format(frame: &YuvFrame<'_>) -> Format {

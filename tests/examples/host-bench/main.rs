@@ -1,8 +1,9 @@
 //! What the host does to a frame, beside the same work written plainly in C and beside OpenCV: a camera's 1080p into the model's
-//! input, and int8 outputs into boxes. All sides in one process, turn about; prints medians and their ratios, and fails when
+//! input, and int8 outputs into boxes; and Motion JPEG beside zune-jpeg. All sides in one process, turn about; prints medians and their ratios, and fails when
 //! the sides do not agree on the result. Asserts no times.
 
 mod ffi;
+mod motion;
 #[path = "../yolov5s/mod.rs"]
 #[allow(dead_code, reason = "shared with the other benches")]
 mod yolov5s;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use artifact::{Preprocess, Tensor, TensorData, TensorSpec};
 use ffi::{Heads, Plain, PlainBox};
+use jpeg_encoder::SamplingFactor;
 use repedge::decode::Decoder;
 use repedge::frame::YuvColor;
 use repedge::preprocess::{LetterboxMap, Preprocessor};
@@ -42,6 +44,9 @@ fn main() -> Result<()> {
         "nv12": preprocess(&plain, Camera::Nv12, rounds)?,
         "yuyv": preprocess(&plain, Camera::Yuyv, rounds)?,
         "decode": decode(&plain, rounds)?,
+        "mjpeg_422": motion::motion(SamplingFactor::F_2_1, rounds)?,
+        "mjpeg_420": motion::motion(SamplingFactor::F_2_2, rounds)?,
+        "mjpeg_444": motion::motion(SamplingFactor::F_1_1, rounds)?,
         "opencv": opencv(rounds)?,
     });
     println!("{}", serde_json::to_string_pretty(&report)?);

@@ -6,9 +6,10 @@ use std::fmt;
 use artifact::Fault;
 
 use super::offer::Code;
-use crate::frame::{Matrix, Plane, Range, Samples, YuvColor, YuvFrame, jpeg};
+use crate::frame::jpeg::{self, Motion, Sides};
+use crate::frame::{Matrix, Plane, Range, Samples, YuvColor, YuvFrame};
 use crate::preprocess::rga::{DmaLayout, DmaPacking};
-use crate::source::{Format, Shot, unpack};
+use crate::source::{Shot, unpack};
 
 /// Longest side of a frame.
 const MAX_SIDE_PX: u32 = 1 << 14;
@@ -149,7 +150,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Puts the pixels of `planes` into `shot`, with the help of `scratch`, whose memory is used again.
+    /// Puts the pixels of `planes` into `shot`; images are decoded by `motion`, whose memory is used again.
     ///
     /// # Errors
     /// A sentence, when the planes do not hold all rows, or no whole image of the camera's size.
@@ -157,7 +158,7 @@ impl Layout {
         &self,
         planes: Planes<'_>,
         shot: &mut Shot,
-        scratch: &mut Vec<u8>,
+        motion: &mut Motion,
     ) -> Result<(), String> {
         if let Some(frame) = self.look(planes)? {
             unpack::copy(&frame, shot);
@@ -165,11 +166,7 @@ impl Layout {
         }
         // Some drivers put bytes in front of an image, and all leave the rest of the buffer as it was.
         let bytes = &planes[0][jpeg::start(planes[0])..];
-        let sides_px = [self.width_px, self.height_px];
-        jpeg::decode_motion(bytes, sides_px, &mut shot.bytes, scratch)?;
-        [shot.width_px, shot.height_px] = sides_px;
-        shot.format = Format::Rgb;
-        Ok(())
+        unpack::decode(motion, bytes, Sides::Exactly([self.width_px, self.height_px]), shot).map(|_| ())
     }
 }
 
@@ -180,6 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::Format;
 
     fn format(code: Code, sides_px: [u32; 2], strides: [u32; 2]) -> DriverFormat {
         DriverFormat { code, sides_px, strides, colorspace: 0, encoding: 0, quantization: 0 }
@@ -187,7 +185,7 @@ mod tests {
 
     fn unpacked(format: DriverFormat, planes: Planes<'_>) -> Result<Shot, String> {
         let mut shot = Shot { bytes: vec![9; 3], ..Shot::default() };
-        format.layout().unwrap().unpack(planes, &mut shot, &mut Vec::new())?;
+        format.layout().unwrap().unpack(planes, &mut shot, &mut Motion::default())?;
         shot.picture().unwrap();
         Ok(shot)
     }
@@ -224,25 +222,23 @@ mod tests {
     #[test]
     fn a_shots_memory_is_used_again() {
         let layout = format(Code::NV12, [4, 2], [8, 0]).layout().unwrap();
-        let (buffer, mut shot, mut scratch) = ([7; 24], Shot::default(), Vec::new());
-        layout.unpack([&buffer, &[]], &mut shot, &mut scratch).unwrap();
+        let (buffer, mut shot, mut motion) = ([7; 24], Shot::default(), Motion::default());
+        layout.unpack([&buffer, &[]], &mut shot, &mut motion).unwrap();
         let place = shot.bytes.as_ptr();
-        layout.unpack([&buffer, &[]], &mut shot, &mut scratch).unwrap();
-        assert_eq!((shot.bytes.as_ptr(), scratch.capacity()), (place, 0));
+        layout.unpack([&buffer, &[]], &mut shot, &mut motion).unwrap();
+        assert_eq!((shot.bytes.as_ptr(), motion.capacity()), (place, 0));
     }
 
     #[test]
     fn memory_of_jpeg_is_used_again() {
         let layout = format(Code::MJPG, [16, 8], [0, 0]).layout().unwrap();
-        let (mut shot, mut scratch) = (Shot::default(), Vec::new());
+        let (mut shot, mut motion) = (Shot::default(), Motion::default());
         let (whole, bare) = (image(), without_tables(image()));
-        // Once with its tables and once without, so that both memories have their size.
-        layout.unpack([&whole, &[]], &mut shot, &mut scratch).unwrap();
-        layout.unpack([&bare, &[]], &mut shot, &mut scratch).unwrap();
-        let places = [shot.bytes.as_ptr(), scratch.as_ptr()];
+        layout.unpack([&whole, &[]], &mut shot, &mut motion).unwrap();
+        let memory = (shot.bytes.as_ptr(), motion.capacity());
         for buffer in [&whole[..], &bare, &whole[..200], &whole] {
-            let _ = layout.unpack([buffer, &[]], &mut shot, &mut scratch);
-            assert_eq!([shot.bytes.as_ptr(), scratch.as_ptr()], places);
+            let _ = layout.unpack([buffer, &[]], &mut shot, &mut motion);
+            assert_eq!((shot.bytes.as_ptr(), motion.capacity()), memory);
         }
     }
 
@@ -330,7 +326,7 @@ mod tests {
         ) {
             let Ok(layout) = format(code, sides, strides).layout() else { return Ok(()) };
             let mut shot = Shot::default();
-            if layout.unpack([&first, &second], &mut shot, &mut Vec::new()).is_ok() {
+            if layout.unpack([&first, &second], &mut shot, &mut Motion::default()).is_ok() {
                 prop_assert!(shot.picture().is_ok());
             }
         }

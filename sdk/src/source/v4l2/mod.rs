@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use super::{Arrival, Rewound, Shot, ShotDma, Source, Supply};
 use crate::Error;
 use crate::frame::YuvFrame;
+use crate::frame::jpeg::Motion;
 use find::Finder;
 use layout::Layout;
 use watch::{Taken, Watched};
@@ -94,8 +95,8 @@ pub fn first_camera() -> Result<Option<Found>, Error> {
 pub struct Camera {
     watched: Watched<Finder>,
     taken_at: Option<Duration>,
-    /// Where JPEG that comes in parts is put together.
-    scratch: Vec<u8>,
+    /// Decodes its JPEG.
+    motion: Motion,
     /// Its driver's words for what it was set to at first.
     setting: String,
 }
@@ -149,7 +150,7 @@ impl Camera {
         let stuck_after = settings.stuck_after;
         let watched = Watched::open(Finder::new(settings), stuck_after).map_err(Error::Input)?;
         let setting = watched.device().map(|node| node.format().to_string()).unwrap_or_default();
-        Ok(Self { watched, taken_at: None, scratch: Vec::new(), setting })
+        Ok(Self { watched, taken_at: None, motion: Motion::default(), setting })
     }
 
     /// As [`Source::next`], without a copy: `look` sees the frame where it lies. What it does with the DMA-BUFs must have
@@ -166,7 +167,7 @@ impl Camera {
     }
 
     fn take(&mut self, shot: &mut Shot, patience: Duration, reading: Reading) -> Arrival {
-        let Self { watched, taken_at, scratch, .. } = self;
+        let Self { watched, taken_at, motion, .. } = self;
         // The driver may need it for the next frame.
         shot.dma = None;
         watched.next(patience, &mut |taken, layout, number| {
@@ -174,7 +175,7 @@ impl Camera {
             (shot.taken_at, shot.read_from) = (moment(taken.taken_at), Some(Instant::now()));
             shot.number = number;
             shot.name.clear();
-            take_in(taken, layout, reading, shot, scratch)
+            take_in(taken, layout, reading, shot, motion)
         })
     }
 
@@ -224,12 +225,12 @@ fn take_in(
     layout: &Layout,
     reading: Reading,
     shot: &mut Shot,
-    scratch: &mut Vec<u8>,
+    motion: &mut Motion,
 ) -> Result<(), String> {
     let dma = taken.whole.zip(layout.dma()).map(|(fd, layout)| ShotDma::new(Arc::clone(fd), layout));
     match reading {
         Reading::Later if dma.is_some() => layout.leave(taken.planes, shot)?,
-        Reading::Later | Reading::Now => layout.unpack(taken.planes, shot, scratch)?,
+        Reading::Later | Reading::Now => layout.unpack(taken.planes, shot, motion)?,
     }
     shot.dma = dma;
     Ok(())
@@ -262,7 +263,7 @@ mod tests {
         let taken = Taken { sequence: 0, taken_at, state, planes, dma: [None; 2], whole };
         // What was there before must not be taken for this frame's.
         let mut shot = Shot { bytes: vec![99; 12], ..Shot::default() };
-        take_in(&taken, &layout, reading, &mut shot, &mut Vec::new()).map(|()| shot)
+        take_in(&taken, &layout, reading, &mut shot, &mut Motion::default()).map(|()| shot)
     }
 
     #[test]
