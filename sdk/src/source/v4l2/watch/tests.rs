@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::super::layout::Packing;
 use super::*;
 use crate::frame::YuvColor;
+use crate::frame::jpeg::Motion;
 use crate::source::Shot;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -131,7 +132,7 @@ fn next(watched: &mut Watched<FakeHub>, patience: Duration) -> (Arrival, u64) {
     let (mut shot, mut found) = (Shot::default(), 0);
     let arrival = watched.next(patience, &mut |taken, layout, number| {
         found = number;
-        layout.unpack(taken.planes, &mut shot, &mut Vec::new())
+        layout.unpack(taken.planes, &mut shot, &mut Motion::default())
     });
     (arrival, found)
 }
