@@ -220,9 +220,8 @@ fn pictures_look_as_another_decoder_shows_them() {
 fn nothing_of_an_image_is_left_for_the_next() {
     let recipe =
         Recipe { sides_px: [48, 32], sampling: 2, quality: 80, restart_interval: 2, seed: 7, roughness: 90 };
-    let images: Vec<_> = (0..4)
-        .map(|sampling| Recipe { sampling, seed: sampling as u32, ..recipe.clone() }.encode())
-        .collect();
+    let made = |(sampling, seed)| Recipe { sampling, seed, ..recipe.clone() }.encode();
+    let images: Vec<_> = (0..SAMPLINGS.len()).zip(0..).map(made).collect();
     let (mut motion, mut frame) = (Motion::default(), Vec::new());
     for image in images.iter().chain(images.iter().rev()) {
         let cut = [&image[..image.len() / 2], &[0xff, EOI]].concat();
