@@ -101,7 +101,6 @@ impl Table {
 
     #[cold]
     fn read_long(&self, bits: &mut Bits<'_>) -> Option<u8> {
-        #[expect(clippy::cast_possible_truncation, reason = "16 bits")]
         let next = (bits.peek() >> (64 - LONGEST)) as u32;
         let length = (LOOKAHEAD + 1..=LONGEST).find(|length| next < self.ends[*length as usize])?;
         let place = (next >> (LONGEST - length)).wrapping_add(self.offsets[length as usize]);
