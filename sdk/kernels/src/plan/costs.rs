@@ -37,7 +37,7 @@ impl Costs {
     };
 
     /// *Measured* on Emerald Rapids, whose L2 has 2 MB and whose products take half the time, while transforms and memory take as
-    /// long: filtering for stride 2 would cost 5 to 35 %, large tiles 15 to 50 %.
+    /// long: filtering for stride 2 would cost 10 to 40 %, large tiles 15 to 35 %.
     const WIDE: Self = Self {
         direct: 320 * 1024,
         filtered: 96 * 1024,

@@ -123,12 +123,12 @@ impl<D: Beside> Simd for Avx2<D> {
 
     #[inline(always)]
     fn join(self, halves: [__m256; 2]) -> Wide<Self> {
-        D::Wide::join(halves)
+        self.wide().join(halves)
     }
 
     #[inline(always)]
     fn halves(self, wide: Wide<Self>) -> [__m256; 2] {
-        D::Wide::halves(wide)
+        self.wide().halves(wide)
     }
 
     #[inline(always)]

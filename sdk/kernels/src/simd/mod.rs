@@ -162,7 +162,7 @@ impl Isa {
     }
 
     /// Whether sixteen floats are one register.
-    pub fn has_wide_registers(self) -> bool {
+    pub(crate) fn has_wide_registers(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) | Self::Avx512Vnni(_) => true,

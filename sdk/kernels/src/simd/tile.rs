@@ -6,7 +6,7 @@
 //! which they are read. With AVX-512 it is 12 registers of sixteen sums: 4 blocks of output channels a pixel, and 8 loads for
 //! 12 multiplications, or 2 blocks and two sums, so that none waits for another. Runs are cut into tiles of nearly equal length rather
 //! than sixes and a rest. *Measured* by the example `profile`: 1×1 convolutions of 128 and more channels do 86 to 92 % of the
-//! 103 GFLOP/s that [`super::peak`] does on Zen 3, and 82 to 90 % of 179 with AVX-512 on Emerald Rapids; of 16 to 64 channels, which end
+//! 103 GFLOP/s that [`super::peak`] does on Zen 3, and 81 to 90 % of 179 with AVX-512 on Emerald Rapids; of 16 to 64 channels, which end
 //! before they have begun, 56 to 83 % and 45 to 84 %.
 
 mod row;

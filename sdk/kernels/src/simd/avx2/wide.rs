@@ -16,9 +16,9 @@ pub trait Registers: Reals {
     const PREFETCHES: bool;
 
     /// The eight of one, then the eight of the other.
-    fn join(halves: [__m256; 2]) -> Self::V;
+    fn join(self, halves: [__m256; 2]) -> Self::V;
     /// The first eight and the last.
-    fn halves(wide: Self::V) -> [__m256; 2];
+    fn halves(self, wide: Self::V) -> [__m256; 2];
 }
 
 impl<D: Beside> Registers for Pair<Avx2<D>> {
@@ -27,12 +27,12 @@ impl<D: Beside> Registers for Pair<Avx2<D>> {
     const PREFETCHES: bool = true;
 
     #[inline(always)]
-    fn join(halves: [__m256; 2]) -> [__m256; 2] {
+    fn join(self, halves: [__m256; 2]) -> [__m256; 2] {
         halves
     }
 
     #[inline(always)]
-    fn halves(wide: [__m256; 2]) -> [__m256; 2] {
+    fn halves(self, wide: [__m256; 2]) -> [__m256; 2] {
         wide
     }
 }
@@ -59,13 +59,13 @@ impl Registers for One {
     const PREFETCHES: bool = false;
 
     #[inline(always)]
-    fn join([low, high]: [__m256; 2]) -> __m512 {
-        // SAFETY: only a processor with AVX-512 has a `One`, whose vectors these are.
+    fn join(self, [low, high]: [__m256; 2]) -> __m512 {
+        // SAFETY: `self` is proof of AVX-512 F and DQ.
         unsafe { _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high) }
     }
 
     #[inline(always)]
-    fn halves(wide: __m512) -> [__m256; 2] {
+    fn halves(self, wide: __m512) -> [__m256; 2] {
         // SAFETY: as above.
         unsafe { [_mm512_castps512_ps256(wide), _mm512_extractf32x8_ps::<1>(wide)] }
     }

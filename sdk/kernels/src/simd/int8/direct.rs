@@ -6,7 +6,7 @@
 //! from L2. Pixels at the border miss taps, where the input's zero point would stand: each set of taps has a bias
 //! of its own, which takes the zero point of just these taps out of the sums. *Measured* by the example `profile`, in multiplications of the
 //! FMA peak: on Zen 3, 3×3 of stride 2 does 1.55 to 1.8 times as many, 1×1 of 64 and more channels 1.4 to 1.6 times, of 16 and 32,
-//! which end before they have begun, 1.0 to 1.3 times; on Emerald Rapids, where 4.1 times would be the most, 2.7 to 3.5, 2.0 to 3.5 and
+//! which end before they have begun, 1.0 to 1.3 times; on Emerald Rapids, where 4.1 times would be the most, 2.7 to 3.3, 2.0 to 3.5 and
 //! 1.1 to 1.5 times.
 
 use super::epilogue::{Ending, Target};

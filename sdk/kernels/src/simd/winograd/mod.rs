@@ -8,7 +8,7 @@
 //! transformed back at once, from L2, through bias, activation and sum. Patches that reach over the border are copied into a
 //! patch of zeros first. *Measured* on Zen 3 by the example `profile`, counted as textbooks do: 1.8 to 2.3 times the FMA peak
 //! for stride 1 and 32 or more channels, 1.1 times for 16, and 0.9 to 1.0 times for stride 2. On Emerald Rapids, whose peak is higher
-//! and where transforms take registers of eight as well, 1.5 to 2.05 times, and 1.1 times for 16 channels.
+//! and where transforms take registers of eight as well, 1.45 to 2.05 times, and 0.8 to 1.1 times for fewer channels.
 
 mod scheme;
 
