@@ -13,6 +13,7 @@ pub mod played;
 pub mod published;
 pub mod tally;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,23 +27,28 @@ use train_host::model::{Architecture, Graph, Overrides, Role, TrainedModel, Weig
 
 /// Weights of every kind a training could reach: γ of both signs, variances from 0.1 to 10.
 pub fn random_weights(graph: &Graph, seed: u64) -> Weights {
+    weights_with_variances(graph, seed, -1.0..1.0)
+}
+
+/// Weights as [`random_weights`] draws them, with variances of 10 to a power out of `exponents`.
+fn weights_with_variances(graph: &Graph, seed: u64, exponents: Range<f32>) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut weights = Weights::default();
     for spec in graph.weight_specs() {
-        let data = (0..spec.len()).map(|_| random_value(&spec, &mut rng)).collect();
+        let data = (0..spec.len()).map(|_| random_value(&spec, &exponents, &mut rng)).collect();
         weights.insert(&spec.name, &spec.shape, data);
     }
     weights
 }
 
-fn random_value(spec: &WeightSpec, rng: &mut impl Rng) -> f32 {
+fn random_value(spec: &WeightSpec, exponents: &Range<f32>, rng: &mut impl Rng) -> f32 {
     match spec.role {
         Role::Kernel => {
             let fan_in = spec.shape[1..].iter().product::<usize>() as f32;
             rng.random_range(-1.0..1.0) * (3.0 / fan_in).sqrt()
         }
         Role::Gamma => rng.random_range(0.3..1.5) * if rng.random() { 1.0 } else { -1.0 },
-        Role::RunningVar => 10.0_f32.powf(rng.random_range(-1.0..1.0)),
+        Role::RunningVar => 10.0_f32.powf(rng.random_range(exponents.clone())),
         Role::Bias | Role::Beta | Role::RunningMean => rng.random_range(-1.0..1.0),
     }
 }
@@ -72,12 +78,13 @@ pub fn narrow_description(name: &str, overrides: &Overrides, classes: &[String])
     text
 }
 
-/// The named model with few channels and random weights.
+/// The named model with few channels and random weights. Their variances begin at a quarter: where every layer of a deep model
+/// makes its input larger, it does so to the last bits of rounding too, and what is left of a bar is chance.
 pub fn narrow_model(name: &str, overrides: &Overrides, classes: usize, imgsz: usize) -> TrainedModel {
     let classes: Vec<String> = (0..classes).map(|class| format!("class {class}")).collect();
     let text = narrow_description(name, overrides, &classes);
     let architecture = Architecture::parse(name, &text, &Overrides::default(), &classes).unwrap();
-    let weights = random_weights(&architecture.graph, 7);
+    let weights = weights_with_variances(&architecture.graph, 7, -0.6..1.0);
     TrainedModel { architecture, weights, imgsz }
 }
 
