@@ -84,6 +84,10 @@ pub(super) enum Source {
     Imported(Arc<Imported>),
 }
 
+/// How long each side waits for the other once before there is anything to wait for. A channel allocates when somebody first waits at
+/// it: else that could be for any frame.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+
 /// A frame that came back.
 pub(super) struct Done {
     pub(super) slot: Slot,
@@ -196,7 +200,7 @@ impl Worker {
         };
         self.opening = None;
         match &outcome {
-            Ok(_) => {}
+            Ok(_) => drop(self.done.recv_timeout(FIRST_WAIT)),
             Err(Error::Npu { failure: NpuFailure::Stalled { .. }, .. }) => self.abandon(),
             Err(_) => {
                 self.close(Rest::Own);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rknn_sys::{rknn_query_cmd, rknn_sdk_version, text};
 
-use super::{Done, Job, Origin, Ready, Spare, Start};
+use super::{Done, FIRST_WAIT, Job, Origin, Ready, Spare, Start};
 use crate::Error;
 use crate::backend::rknn::bench::Bench;
 use crate::backend::rknn::buffers::Home;
@@ -31,7 +31,9 @@ pub(super) struct Links {
 pub(super) fn work(start: Start, links: Links) {
     let Links { tell, inbox, outbox, home, alive, waker } = links;
     let timeout = start.limits.run;
-    let mut bench = match open(start, &home) {
+    let opened = open(start, &home);
+    let first = inbox.recv_timeout(FIRST_WAIT);
+    let mut bench = match opened {
         Ok((bench, ready)) => {
             // Where nobody waits for it any more, there are no jobs either.
             let _ = tell.send(Ok(ready));
@@ -43,7 +45,7 @@ pub(super) fn work(start: Start, links: Links) {
             return;
         }
     };
-    while let Ok(job) = inbox.recv() {
+    for job in first.into_iter().chain(inbox.iter()) {
         if home.is_abandoned() {
             continue;
         }
