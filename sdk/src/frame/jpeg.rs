@@ -106,18 +106,39 @@ pub(crate) fn start(bytes: &[u8]) -> usize {
     found.unwrap_or_else(|| bytes.len() - usize::from(bytes.last() == Some(&0xff)))
 }
 
-/// Bytes of the image that `bytes` begin with, up to its end marker; none where it is not there. Walks the segments
-/// (ITU-T T.81, B.1): a decoder does not miss the last bytes, and thumbnails have end markers of their own.
-pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes.get(2..)?;
+/// Where an image ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Behind its end marker.
+    Whole(usize),
+    /// Without one, where another image begins.
+    Cut(usize),
+    /// Not among these bytes.
+    Open,
+}
+
+/// Where the image that `bytes` begin with ends. Walks the segments (ITU-T T.81, B.1): a decoder does not miss the last bytes, and
+/// thumbnails have end markers of their own.
+pub(crate) fn end(bytes: &[u8]) -> End {
+    let mut rest = bytes.get(2..).unwrap_or_default();
     while let Some((marker, after)) = next_marker(rest) {
+        let at = bytes.len() - after.len();
         rest = match marker {
-            EOI => return Some(bytes.len() - after.len()),
+            EOI => return End::Whole(at),
+            SOI => return End::Cut(at - 2),
             RST0..=RST7 | TEM => after,
             _ => skip_segment(after).unwrap_or_default(),
         };
     }
-    None
+    End::Open
+}
+
+/// Bytes of the image that `bytes` begin with, up to its end marker; none where it is not there.
+fn length(bytes: &[u8]) -> Option<usize> {
+    match end(bytes) {
+        End::Whole(length) => Some(length),
+        End::Cut(_) | End::Open => None,
+    }
 }
 
 const TEM: u8 = 0x01;

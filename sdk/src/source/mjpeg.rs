@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::reel::Reel;
 use super::{Arrival, Rewound, Shot, Source, unpack, unreadable};
 use crate::Error;
-use crate::frame::jpeg::{self, Motion, Sides};
+use crate::frame::jpeg::{self, End, Motion, Sides};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 16;
@@ -61,15 +61,17 @@ impl MjpegFile {
         loop {
             let skipped = jpeg::start(&self.pending);
             self.pending.drain(..skipped);
-            if let Some(length) = jpeg::length(&self.pending) {
-                return Ok(Some(Found::Image(length)));
+            match jpeg::end(&self.pending) {
+                End::Whole(length) => return Ok(Some(Found::Image(length))),
+                End::Cut(length) => return Ok(Some(Found::Cut(length))),
+                End::Open => {}
             }
             if self.pending.len() > MAX_IMAGE {
                 return Ok(Some(Found::Endless));
             }
             if self.is_read {
                 // Fewer bytes than a mark are the rest of what was passed over.
-                return Ok((self.pending.len() >= 2).then_some(Found::Cut));
+                return Ok((self.pending.len() >= 2).then_some(Found::Last));
             }
             self.read_more()?;
         }
@@ -89,8 +91,10 @@ impl MjpegFile {
 enum Found {
     /// An image of so many bytes.
     Image(usize),
-    /// One that the file ends in.
-    Cut,
+    /// What is there of one, so many bytes.
+    Cut(usize),
+    /// One that does not end before the file does.
+    Last,
     /// One that does not end.
     Endless,
 }
@@ -104,8 +108,13 @@ impl Source for MjpegFile {
         self.next += 1;
         let number = shot.number;
         match found {
-            Found::Cut => {
-                self.used = self.pending.len();
+            Found::Cut(length) => {
+                self.used = length;
+                Ok(Arrival::Broken(format!("frame {number} has no end before the next one begins")))
+            }
+            Found::Last => {
+                // Where it was cut within a segment, others may have been taken for the rest of that.
+                self.used = 2 + jpeg::start(&self.pending[2..]);
                 Ok(Arrival::Broken(format!("the file ends within frame {number}")))
             }
             Found::Endless => {

@@ -173,6 +173,30 @@ fn damaged_jpegs_cost_themselves_only() {
     }
 }
 
+#[test]
+fn an_image_that_is_cut_leaves_those_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (red, blue) = (jpeg([255, 0, 0]), jpeg([0, 0, 255]));
+    let tables = red.windows(2).position(|mark| mark == [0xff, 0xdb]).unwrap();
+    let [late, early] = [red.len() - 9, tables + 20].map(|at| &red[..at]);
+    let cut = written(&folder, "a.mjpeg", &[late, &red, &blue, late, &blue].concat());
+    let (numbers, said) = play(open_video(&cut).unwrap().as_mut());
+    assert_eq!(numbers, [1, 2, 4]);
+    assert_eq!(said, [0, 3].map(|number| format!("frame {number} has no end before the next one begins")));
+    let many = written(&folder, "b.mjpeg", &[late, &blue.repeat(200)].concat());
+    let (numbers, _) = play(open_video(&many).unwrap().as_mut());
+    assert_eq!(numbers, (1..=200).collect::<Vec<_>>());
+    // The image behind it is taken for the rest of its tables, at most.
+    let within = written(&folder, "c.mjpeg", &[&red[..], early, &red, &blue].concat());
+    let (numbers, said) = play(open_video(&within).unwrap().as_mut());
+    assert_eq!((numbers.first(), numbers.last(), numbers.len() + said.len()), (Some(&0), Some(&2), 3));
+    let mut long = red.clone();
+    long[tables + 2..tables + 4].fill(0xff);
+    let beyond = written(&folder, "d.mjpeg", &[&red[..], &long, &red, &blue].concat());
+    let (numbers, said) = play(open_video(&beyond).unwrap().as_mut());
+    assert_eq!((numbers, said), (vec![0, 2, 3], vec!["the file ends within frame 1".to_owned()]));
+}
+
 /// The same image, saying that it has other sides.
 fn claiming(jpeg: &[u8], [width_px, height_px]: [u16; 2]) -> Vec<u8> {
     let mut claiming = jpeg.to_vec();

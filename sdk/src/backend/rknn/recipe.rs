@@ -91,7 +91,9 @@ impl Recipe {
         let end = after(Instant::now(), self.options.limits.open);
         loop {
             if let Some(outcome) = worker.opened(end) {
-                return Ok((worker, outcome?));
+                let ready = outcome?;
+                worker.wait_first();
+                return Ok((worker, ready));
             }
         }
     }

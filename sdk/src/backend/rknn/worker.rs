@@ -200,13 +200,18 @@ impl Worker {
         };
         self.opening = None;
         match &outcome {
-            Ok(_) => drop(self.done.recv_timeout(FIRST_WAIT)),
+            Ok(_) => {}
             Err(Error::Npu { failure: NpuFailure::Stalled { .. }, .. }) => self.abandon(),
             Err(_) => {
                 self.close(Rest::Own);
             }
         }
         Some(outcome)
+    }
+
+    /// Waits for a frame where there is none yet, for [`FIRST_WAIT`].
+    pub(super) fn wait_first(&self) {
+        drop(self.done.recv_timeout(FIRST_WAIT));
     }
 
     /// Whether the thread has ended: then it has freed everything that the runtime lets go of, or, by a panic, left what
