@@ -38,7 +38,7 @@ fn spread_boxes_are_the_same_in_floats() {
 }
 
 #[test]
-fn spread_boxes_are_stored_in_finer_steps_and_come_nearer() {
+fn spread_boxes_are_stored_in_finer_steps_and_most_come_nearer() {
     let Calibrated { model, images, observed, .. } = &calibrated("yolov5n", Activation::Silu, IMGSZ);
     let wide = spread(model, images, RULES[0]).unwrap();
     let wide_int8 = quantize(&wide, &observe(&wide, images).unwrap(), &plan(Method::Mse, RULES[0])).unwrap();
@@ -56,7 +56,7 @@ fn spread_boxes_are_stored_in_finer_steps_and_come_nearer() {
 }
 
 /// How far storing moves half of the boxes of an image at most, in logits: beside the same model whose outputs stay real,
-/// since what comes before them rounds by chance.
+/// since what comes before them rounds by chance. The few that a scale cuts off are not judged here: they move further.
 fn rounding(model: &FusedModel, images: &Images) -> f32 {
     let observed = observe(model, images).unwrap();
     let head = &model.architecture.head;
