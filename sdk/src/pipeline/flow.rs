@@ -1,5 +1,5 @@
-//! How many frames may be under way behind the source's queue: as many as keep the slowest stage busy, and no more. What is
-//! let in earlier only waits and gets old, wherever the slowest stage is.
+//! How many frames may be under way behind the source's queue. Where they get old: as many as keep the slowest stage busy, and no
+//! more. What is let in earlier only waits, wherever the slowest stage is.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,13 +14,22 @@ const MOST: f64 = 4.0;
 /// Frames beyond those that are worked on where all goes evenly, because it does not.
 const SPARE: f64 = 0.5;
 
+/// What holds frames back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// The pace of the slowest stage, with an engine that computes so many frames at the same time.
+    Pace { lanes: usize },
+    /// Only the rooms and queues that there are: the more frames wait, the longer may a stage stand for a moment before the
+    /// slowest runs dry.
+    Room,
+}
+
 /// Lets frames in.
 #[derive(Debug)]
 pub(super) struct Flow {
     state: Mutex<State>,
     changed: Condvar,
-    /// Frames that the engine computes at the same time.
-    lanes: usize,
+    bound: Bound,
 }
 
 #[derive(Debug, Default)]
@@ -33,8 +42,8 @@ struct State {
 
 impl Flow {
     /// Lets everything in until it is known how long stages take.
-    pub(super) fn new(lanes: usize) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), lanes }
+    pub(super) fn new(bound: Bound) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), bound }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -44,7 +53,7 @@ impl Flow {
     /// Waits until one frame more may be under way; says whether it may, and it is not the end.
     pub(super) fn admit(&self) -> bool {
         let mut state = self.lock();
-        while !state.is_over && state.under_way >= state.limit(self.lanes) {
+        while !state.is_over && state.under_way >= state.limit(self.bound) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.under_way += 1;
@@ -82,7 +91,8 @@ impl Flow {
 impl State {
     /// By Little's law, frames under way are the time of a frame in all stages over the time between frames, which is that of
     /// the slowest stage.
-    fn limit(&self, lanes: usize) -> usize {
+    fn limit(&self, bound: Bound) -> usize {
+        let Bound::Pace { lanes } = bound else { return usize::MAX };
         let [_, preprocess, inference, decode, sinks] = self.work_us;
         let behind = [preprocess, inference, decode, sinks];
         if behind.contains(&0.0) {
@@ -103,7 +113,7 @@ mod tests {
     use super::*;
 
     fn flow(lanes: usize, times_us: [u64; 4]) -> Flow {
-        let flow = Flow::new(lanes);
+        let flow = Flow::new(Bound::Pace { lanes });
         for (stage, us) in Stage::ALL.into_iter().skip(1).zip(times_us) {
             flow.learn(stage, Duration::from_micros(us));
         }
@@ -111,7 +121,7 @@ mod tests {
     }
 
     fn limit(lanes: usize, times_us: [u64; 4]) -> usize {
-        flow(lanes, times_us).lock().limit(lanes)
+        flow(lanes, times_us).lock().limit(Bound::Pace { lanes })
     }
 
     #[test]
@@ -120,7 +130,10 @@ mod tests {
         assert_eq!(limit(1, [10, 10, 10, 10_000]), 2, "also where a sink is slow");
         assert_eq!(limit(1, [10_000, 10_000, 10_000, 10_000]), 5);
         assert_eq!(limit(3, [2000, 15_000, 2000, 500]), 5);
-        assert_eq!(Flow::new(1).lock().limit(1), usize::MAX, "nothing is known yet");
+        let unknown = Flow::new(Bound::Pace { lanes: 1 });
+        assert_eq!(unknown.lock().limit(unknown.bound), usize::MAX, "nothing is known yet");
+        let known = flow(1, [10, 10_000, 10, 10]);
+        assert_eq!(known.lock().limit(Bound::Room), usize::MAX, "where nothing gets old");
     }
 
     #[test]
@@ -128,11 +141,11 @@ mod tests {
         for stage in [Stage::Preprocess, Stage::Decode, Stage::Sinks] {
             let flow = flow(3, [2000, 15_000, 2000, 500]);
             flow.learn(stage, Duration::from_secs(1));
-            assert_eq!(flow.lock().limit(3), 5, "{stage}");
+            assert_eq!(flow.lock().limit(flow.bound), 5, "{stage}");
             for _ in 0..100 {
                 flow.learn(stage, Duration::from_millis(100));
             }
-            assert_eq!(flow.lock().limit(3), 2, "{stage}");
+            assert_eq!(flow.lock().limit(flow.bound), 2, "{stage}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::demand::Demand;
-use super::flow::Flow;
+use super::flow::{Bound, Flow};
 use super::note::Notes;
 use super::pulse::Pulse;
 use super::queue::{Queue, QueueReport};
@@ -22,19 +22,17 @@ use crate::preprocess::LetterboxMap;
 use crate::sink::{FrameTimes, Object, Vitals, Waiting};
 use crate::source::Shot;
 
-/// Frames prepared or queued at the engine beyond those that it computes: one that waits at a lane and one that is being
-/// prepared for the next, so that none waits for the other; no more, so that no frame gets old.
-const AHEAD: usize = 2;
-
 /// Frames that go round with an engine of so many lanes. Two at work on each side of the engine, those with a room, and one in each
 /// queue: then the source, which holds the last one, never waits for a frame that somebody holds back.
 pub(crate) fn parcels(lanes: usize) -> usize {
     4 + rooms(lanes) + 3 + 1
 }
 
-/// Rooms that may be in use at a time with so many lanes.
+/// Rooms that may be in use at a time with so many lanes: at each lane a frame that it computes and one that waits, so that no
+/// lane waits for a stage that stands for a moment, and one that is being prepared. Those that only get old there are not let
+/// in: see [`Flow`].
 fn rooms(lanes: usize) -> usize {
-    lanes + AHEAD
+    2 * lanes + 1
 }
 
 /// A stage, in the order in which a frame passes them.
@@ -142,7 +140,13 @@ pub(super) struct Line {
 
 impl Line {
     /// A line for an engine of so many lanes, with all of the frames that go round.
-    pub(super) fn new(lanes: usize, demand: Demand, tally: Arc<Tally>, notes: Arc<Notes>) -> Self {
+    pub(super) fn new(
+        lanes: usize,
+        bound: Bound,
+        demand: Demand,
+        tally: Arc<Tally>,
+        notes: Arc<Notes>,
+    ) -> Self {
         let (rooms, parcels) = (rooms(lanes), parcels(lanes));
         let line = Self {
             free: Queue::new(parcels),
@@ -154,7 +158,7 @@ impl Line {
             pulses: Default::default(),
             tally,
             notes,
-            flow: Flow::new(lanes),
+            flow: Flow::new(bound),
             demand,
             temperature: Temperature::default(),
             rooms_in_use: rooms,

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Preprocess takes a frame only once the engine has room for it, and no more are under way than keep the slowest stage busy:
-//! until then the newest may still replace it.
+//! until then the newest may still replace it. Frames of files, none of which may be lost, wait in their file all the same, so
+//! that as many are under way as there is room for.
 
 mod crew;
 mod demand;
@@ -69,7 +70,7 @@ pub enum Policy {
     #[default]
     #[serde(rename = "newest")]
     NewestFrame,
-    /// The source waits: for files.
+    /// The source waits: for files. Where it does, the longest queues make it go fastest, and nothing gets old by them.
     #[serde(rename = "every")]
     EveryFrame,
 }
@@ -302,7 +303,8 @@ impl Shift {
             let demand = Demand::new(preprocess.pixels(&*engine), showing.pixels());
             (preprocess, decode, engine.lanes(), self.pinning.around(&*engine), demand)
         };
-        let line = Arc::new(Line::new(lanes, demand, Arc::clone(&self.tally), Arc::clone(&self.notes)));
+        let (bound, tally, notes) = (capture.bound(lanes), Arc::clone(&self.tally), Arc::clone(&self.notes));
+        let line = Arc::new(Line::new(lanes, bound, demand, tally, notes));
         let parts = Parts { capture, preprocess, inference: Inferring { engine }, decode, sinks: showing };
         let thermometer = Thermometer::new(Path::new("/"));
         let crew = Crew::start(parts, &line, &pinning)?;

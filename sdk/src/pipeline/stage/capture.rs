@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::Error;
 use crate::pace::Pace;
 use crate::pipeline::Policy;
+use crate::pipeline::flow::Bound;
 use crate::pipeline::line::{Line, Parcel, Stage};
 use crate::pipeline::note::Note;
 use crate::sink::{Controls, Pixels};
@@ -36,6 +37,14 @@ impl Capture {
     /// Plays `source`, with at least `interval` from one frame to the next.
     pub fn new(source: Box<dyn Source>, policy: Policy, interval: Duration, controls: Controls) -> Self {
         Self { source, policy, controls, pace: Pace::new(interval) }
+    }
+
+    /// What holds its frames back: those that wait at their source until they are taken get old nowhere else.
+    pub fn bound(&self, lanes: usize) -> Bound {
+        match (self.policy, self.source.supply()) {
+            (Policy::EveryFrame, Supply::OnDemand) => Bound::Room,
+            (Policy::NewestFrame, _) | (_, Supply::Live) => Bound::Pace { lanes },
+        }
     }
 
     /// Plays the source to its end.
@@ -166,6 +175,17 @@ fn read_time(shot: &Shot, began: Instant, now: Instant) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Pattern;
+
+    #[test]
+    fn frames_that_may_get_old_are_held_back() {
+        let bound = |policy| {
+            let (source, controls) = (Box::new(Pattern::new(64, 64)), Controls::new(0.25));
+            Capture::new(source, policy, Duration::ZERO, controls).bound(3)
+        };
+        assert_eq!(bound(Policy::EveryFrame), Bound::Room);
+        assert_eq!(bound(Policy::NewestFrame), Bound::Pace { lanes: 3 });
+    }
 
     #[test]
     fn waiting_for_a_camera_is_no_work() {
