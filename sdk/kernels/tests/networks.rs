@@ -169,6 +169,28 @@ proptest! {
     }
 
     #[test]
+    fn first_convolutions_over_planes(
+        shape in shapes(4, 60),
+        outputs in 1_usize..70,
+        rows in 1_usize..=8,
+        stride in [1_usize..=3, 1..=3],
+        pads in [0_usize..8, 0..8, 0..8, 0..8],
+        activation in activations(),
+        seed in any::<u64>(),
+    ) {
+        let mut network = Network::new();
+        let image = network.input(shape);
+        let (pad, pad_end) = ([pads[0] % rows, pads[1] % 6], [pads[2] % rows, pads[3] % 6]);
+        let windows = Windows { kernel: [rows, 6], stride, pad, pad_end };
+        let conv = convolution(shape.channels, outputs, [rows, 6], seed / 2);
+        let conv = Convolution { windows, activation, ..conv };
+        if let Ok(output) = network.node(Operator::Convolution(conv), &[image]) {
+            network.output(output);
+            check(&network, seed);
+        }
+    }
+
+    #[test]
     fn pooling_and_enlarging(
         shape in shapes(20, 20),
         kernel in [1_usize..=5, 1..=5],

@@ -300,6 +300,13 @@ impl Windows {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// The rows, or columns for `axis` 1, of the window of output `at` that lie inside of an image of `side` of them.
+    pub(crate) fn inside(&self, axis: usize, at: usize, side: usize) -> Range<usize> {
+        let (kernel, pad, first) = (self.kernel[axis], self.pad[axis], at * self.stride[axis]);
+        let end = (side + pad).saturating_sub(first).min(kernel);
+        pad.saturating_sub(first).min(end)..end
+    }
+
     /// The size of a convolution's output.
     fn output(&self, input: Shape, channels: usize, weights: usize) -> Result<Shape, Unsupported> {
         let [height, width] = self.over(input)?;

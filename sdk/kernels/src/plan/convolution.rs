@@ -98,7 +98,7 @@ pub fn tile_bounds(
 
 /// Bounds of parts of `total`, as much in all for each thread: at most `most` each, and of several threads each time a part of what is
 /// left, at least `least`. The last ones are small, because the last to finish is waited for: who is through takes one of another's.
-fn divide(total: usize, most: usize, least: usize, threads: NonZero<usize>) -> Vec<usize> {
+pub fn divide(total: usize, most: usize, least: usize, threads: NonZero<usize>) -> Vec<usize> {
     let threads = threads.get();
     let mut bounds = vec![0];
     for thread in 1..=threads {
@@ -226,10 +226,7 @@ impl TapSets {
     /// The taps along `axis` that lie inside for output `at`.
     fn inside(&self, axis: usize, at: usize) -> Range<usize> {
         let side = [self.input.shape.height, self.input.shape.width][axis];
-        let Windows { kernel, stride, pad, .. } = self.windows;
-        let (kernel, pad, first) = (kernel[axis], pad[axis], at * stride[axis]);
-        let end = (side + pad).saturating_sub(first).min(kernel);
-        pad.saturating_sub(first).min(end)..end
+        self.windows.inside(axis, at, side)
     }
 
     /// The set of `rows` and columns of taps.

@@ -3,6 +3,7 @@
 mod convolution;
 mod costs;
 mod emit;
+mod entry;
 mod fuse;
 mod image;
 pub mod int8;
@@ -21,6 +22,7 @@ use crate::network::Network;
 use crate::simd::Isa;
 use crate::simd::memory::Memory;
 use crate::team::Team;
+use costs::Costs;
 use image::{Buffers, Wanted, check, emptied};
 pub use image::{Given, Taken};
 use place::Places;
@@ -67,7 +69,7 @@ impl Plan {
     pub fn new(mut network: Network, isa: Isa, threads: NonZero<usize>) -> Result<Self, Unsupported> {
         let (inputs, outputs) = (network.input_forms(), network.output_forms());
         fuse::fuse(&mut network);
-        stem::convert_inputs(&mut network);
+        stem::convert_inputs(&mut network, &Costs::of(isa));
         let places = Places::of(&network)?;
         let steps = step::steps(&network, &places, Machine { isa, threads })?;
         let scratch = steps.iter().map(Step::scratch).max().unwrap_or(0);

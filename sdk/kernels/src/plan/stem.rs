@@ -1,7 +1,9 @@
-//! Lets every image that callers give enter through a conversion into blocks. Where its only reader is a convolution of
+//! Lets every image that callers give enter through a conversion into blocks, but one that its only reader takes as it lies. Where that is a convolution of
 //! stride 2, 2×2 pixels become channels on the way, and the convolution one of stride 1 over a quarter of the pixels: the
 //! blocks of channels are filled better, and 3×3 of it is open to Winograd's filtering.
 
+use super::costs::Costs;
+use super::entry;
 use crate::layout::Shape;
 use crate::network::{Network, Node, Operator, Value, Windows};
 
@@ -11,8 +13,12 @@ const MAX_CHANNELS: usize = 4;
 const KERNEL: usize = 3;
 
 /// Inserts the conversions.
-pub fn convert_inputs(network: &mut Network) {
+pub fn convert_inputs(network: &mut Network, costs: &Costs) {
     for input in network.inputs.clone() {
+        let reader = only_reader(network, input).filter(|_| costs.reads_planes);
+        if reader.is_some_and(|reader| entry::reads_planes(network, reader, input)) {
+            continue;
+        }
         let (entering, quantize) = match quantization(network, input) {
             Some((node, quantize)) => (network.nodes.remove(node).output, Some(quantize)),
             None => (input, None),

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::Machine;
 use super::convolution::{self, Planned};
 use super::emit::Emit;
+use super::entry;
 use super::image::{Buffers, Given, Wanted};
 use super::int8;
 use super::place::Places;
@@ -16,6 +17,7 @@ use crate::simd::elementwise::{self, Elementwise, Slice};
 use crate::simd::int8::convert::{self, Source};
 use crate::simd::int8::elementwise::Function;
 use crate::simd::pixel::{Codes, Reals};
+use crate::simd::planes::{self, FromPlanes};
 use crate::simd::pool::{self, MaxPool};
 use crate::simd::upsample::{self, Upsample};
 use crate::simd::{Isa, direct, winograd};
@@ -28,6 +30,8 @@ pub const PACKED_ROWS: usize = 16;
 pub enum Step {
     /// A caller's image, by number, into blocks.
     Pack(Pack, usize),
+    /// A convolution of a caller's image, by number.
+    FromPlanes(FromPlanes, usize),
     /// A convolution.
     Convolution(Planned),
     /// Sums, activations, copies.
@@ -92,9 +96,14 @@ fn step(
     machine: Machine,
 ) -> Result<Option<Step>, Unsupported> {
     let output = places.view(node.output)?;
+    let given = network.inputs.iter().position(|value| *value == node.inputs[0]);
     let view = |number: usize| places.view(node.inputs[number]);
     let plus = || node.inputs.get(1).map(|&value: &Value| places.view(value)).transpose();
     Ok(Some(match &node.operator {
+        Operator::Convolution(conv) if let Some(given) = given => {
+            let planned = entry::plan(conv, network.shape(node.inputs[0]), output, machine);
+            Step::FromPlanes(planned, given)
+        }
         Operator::Convolution(conv) => {
             Step::Convolution(convolution::plan(conv, view(0)?, output, plus()?, machine))
         }
@@ -123,7 +132,6 @@ fn step(
             elementwise(view(0)?, output, Function::Quantize { factor, zero_point })
         }
         Operator::Enter { factor, quantize, border } => {
-            let given = network.inputs.iter().position(|value| *value == node.inputs[0]);
             let given = given.ok_or_else(|| Unsupported::new("an entry inside a network"))?;
             let (input, factor) = (network.shape(node.inputs[0]), *factor);
             if output.kind == Kind::Real {
@@ -146,6 +154,7 @@ impl Step {
     pub fn items(&self) -> usize {
         match self {
             Self::Pack(pack, _) => pack.output.shape.height.div_ceil(PACKED_ROWS),
+            Self::FromPlanes(conv, _) => conv.items.len(),
             Self::Convolution(Planned::Direct(conv)) => conv.items.len(),
             Self::Convolution(Planned::Winograd(conv)) => conv.bounds.len() - 1,
             Self::Elementwise(step) => Slice::count(step.output.blocks()),
@@ -176,6 +185,11 @@ impl Step {
                 let rows = item * PACKED_ROWS..((item + 1) * PACKED_ROWS).min(step.output.shape.height);
                 if let Given::Real(planes) = buffers.inputs[*input] {
                     isa.run(PackItem { step, rows, planes, memory });
+                }
+            }
+            Self::FromPlanes(conv, input) => {
+                if let Given::Real(planes) = buffers.inputs[*input] {
+                    isa.run(planes::Item { conv, item, planes, memory });
                 }
             }
             Self::Convolution(Planned::Direct(conv)) => {
@@ -214,6 +228,9 @@ impl Step {
     /// Multiplications and additions of floats, counted without what is saved.
     pub fn flops(&self) -> usize {
         match self {
+            Self::FromPlanes(conv, _) => {
+                2 * conv.windows.taps() * conv.input.channels * conv.output.shape.len()
+            }
             Self::Convolution(Planned::Direct(conv)) => {
                 2 * conv.kernel * conv.input.shape.channels * conv.output.shape.len()
             }
@@ -230,6 +247,9 @@ impl Step {
     pub fn name(&self) -> String {
         let (name, view) = match self {
             Self::Pack(step, _) => ("pack", step.output),
+            Self::FromPlanes(conv, _) => {
+                return format!("direct, from planes, {} to {}", conv.input, conv.output.shape);
+            }
             Self::Convolution(Planned::Direct(conv)) => {
                 return format!(
                     "direct, {} taps, {} to {}",

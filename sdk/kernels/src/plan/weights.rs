@@ -39,6 +39,21 @@ pub fn direct(conv: &Convolution, channels: usize) -> Vec<f32> {
     packed
 }
 
+/// For [`crate::simd::planes`]: pair of blocks, row of the kernel in a plane, column, output channel.
+pub fn from_planes(conv: &Convolution, channels: usize) -> Vec<f32> {
+    let values = channels * conv.windows.taps();
+    let mut packed = Vec::new();
+    for (first, lanes) in pairs(conv.bias.len()) {
+        for value in 0..values {
+            let lanes = first..first + lanes;
+            packed.extend(
+                lanes.map(|output| conv.weights.get(output * values + value).copied().unwrap_or(0.0)),
+            );
+        }
+    }
+    packed
+}
+
 /// For [`crate::simd::winograd`]: group, position, pair of blocks, input channel, output channel.
 pub fn winograd(conv: &Convolution, channels: usize, filtering: Filtering) -> Vec<f32> {
     match filtering {

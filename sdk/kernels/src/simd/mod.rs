@@ -22,6 +22,7 @@ pub mod memory;
 mod neon;
 pub mod peak;
 pub mod pixel;
+pub mod planes;
 pub mod pool;
 #[cfg(feature = "portable")]
 mod portable;
@@ -51,7 +52,7 @@ pub trait Simd: Reals + Integers {
 
     /// Into how many sums, which do not wait for each other, a tile divides each of its own: enough to keep the unit busy.
     const CHAINS: usize = 1;
-    /// Most blocks of output channels that a tile of six pixels has registers for, and still some for weights: two or four.
+    /// Most blocks of output channels that a tile of six pixels has registers for, and still some for weights: two, four or eight.
     const BLOCKS: usize = 2;
 
     /// Arithmetic of sixteen floats.

@@ -3,8 +3,8 @@
 //! Blocking: a tile of P ≤ 6 pixels × 2 blocks of 8 output channels is held in 12 registers (24 with NEON) over all taps
 //! and input channels of the job. Each step loads the 16 weights of one input channel and spreads one float of each of the
 //! 6 pixels: 8 loads for 12 multiplications, so that two loads a cycle keep two FMA units busy. Weights lie in the order in
-//! which they are read. With AVX-512 it is 12 registers of sixteen sums: 4 blocks of output channels a pixel, and 8 loads for
-//! 12 multiplications, or 2 blocks and two sums, so that none waits for another. Runs are cut into tiles of nearly equal length rather
+//! which they are read. With AVX-512 it is up to 24 registers of sixteen sums: 8 blocks of output channels a pixel, and 10 loads for
+//! 24 multiplications, 4 blocks, or 2 blocks and two sums, so that none waits for another. Runs are cut into tiles of nearly equal length rather
 //! than sixes and a rest. *Measured* by the example `profile`: 1×1 convolutions of 128 and more channels do 86 to 92 % of the
 //! 103 GFLOP/s that [`super::peak`] does on Zen 3, and 81 to 90 % of 179 with AVX-512 on Emerald Rapids; of 16 to 64 channels, which end
 //! before they have begun, 56 to 83 % and 45 to 84 %.
@@ -13,7 +13,7 @@ mod row;
 
 use super::{BLOCK, Simd};
 use crate::network::Activation;
-pub use row::{Double, Quadruple, Row, Single};
+pub use row::{Double, Octuple, Quadruple, Row, Single};
 
 /// Most pixels of a tile.
 pub const PIXELS: usize = 6;
@@ -59,7 +59,8 @@ pub struct Plus {
     pub block_stride: usize,
 }
 
-/// A run of pixels to compute for one, two or four blocks of output channels. Strides are in floats.
+/// A run of pixels to compute for one, two, four or eight blocks of output channels. Strides are in floats. What meets weights at a tap
+/// are values side by side, so many as a job is run for: the channels of a block, or columns of a plane, which is then the one block.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     /// The first tap of the first pixel, in the first block of input channels.
@@ -72,7 +73,7 @@ pub struct Job<'a> {
     pub input_pixel: usize,
     /// Which pixels and weights meet.
     pub taps: &'a [Tap],
-    /// For each block of input channels and tap: eight rows of as many floats as there are output channels in a pair of blocks.
+    /// For each block of input channels, tap and value: a row of as many floats as there are output channels in a pair of blocks.
     pub weights: *const f32,
     /// From the weights of a pair of blocks of output channels to those of the next.
     pub weight_pair: usize,
@@ -93,15 +94,15 @@ pub struct Job<'a> {
 /// Blocks of output channels of a tile where so many are left.
 #[inline(always)]
 pub fn blocks<S: Simd>(left: usize) -> usize {
-    if left < 4 { left.min(2) } else { S::BLOCKS }
+    [8, 4, 2].into_iter().find(|&blocks| blocks <= left.min(S::BLOCKS)).unwrap_or(1)
 }
 
-/// Computes `pixels` pixels of `job` for the blocks of output channels of `R`.
+/// Computes `pixels` pixels of `job`, of `VALUES` values at a tap, which is an even number, for the blocks of output channels of `R`.
 ///
 /// # Safety
 /// Everything that `job` describes must be valid to read, and its output to write, with nobody else writing.
 #[inline(always)]
-pub unsafe fn run<S: Simd, R: Row>(simd: S, job: &Job<'_>, pixels: usize) {
+pub unsafe fn run<S: Simd, R: Row, const VALUES: usize>(simd: S, job: &Job<'_>, pixels: usize) {
     let tiles = pixels.div_ceil(PIXELS);
     let mut done = 0;
     for tile in 0..tiles {
@@ -110,12 +111,12 @@ pub unsafe fn run<S: Simd, R: Row>(simd: S, job: &Job<'_>, pixels: usize) {
         // SAFETY: pixels `done..done + now` of the job, for which the caller vouches.
         unsafe {
             match now {
-                6 => compute::<S, R, 6>(simd, job, done),
-                5 => compute::<S, R, 5>(simd, job, done),
-                4 => compute::<S, R, 4>(simd, job, done),
-                3 => compute::<S, R, 3>(simd, job, done),
-                2 => compute::<S, R, 2>(simd, job, done),
-                _ => compute::<S, R, 1>(simd, job, done),
+                6 => compute::<S, R, VALUES, 6>(simd, job, done),
+                5 => compute::<S, R, VALUES, 5>(simd, job, done),
+                4 => compute::<S, R, VALUES, 4>(simd, job, done),
+                3 => compute::<S, R, VALUES, 3>(simd, job, done),
+                2 => compute::<S, R, VALUES, 2>(simd, job, done),
+                _ => compute::<S, R, VALUES, 1>(simd, job, done),
             }
         }
         done += now;
@@ -127,7 +128,11 @@ pub unsafe fn run<S: Simd, R: Row>(simd: S, job: &Job<'_>, pixels: usize) {
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn compute<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, first: usize) {
+unsafe fn compute<S: Simd, R: Row, const VALUES: usize, const P: usize>(
+    simd: S,
+    job: &Job<'_>,
+    first: usize,
+) {
     // SAFETY: the caller vouches for all that the job describes.
     unsafe {
         let output = job.output.add(first * job.output_pixel);
@@ -138,9 +143,9 @@ unsafe fn compute<S: Simd, R: Row, const P: usize>(simd: S, job: &Job<'_>, first
         let mut weights = job.weights;
         for _ in 0..job.blocks {
             for tap in job.taps {
-                let weights = weights.add(tap.weights * BLOCK * BLOCK * R::PACKED);
+                let weights = weights.add(tap.weights * VALUES * BLOCK * R::PACKED);
                 let input = input.add(tap.input);
-                [sums, others] = accumulate::<S, R, P>(simd, job, [sums, others], input, weights);
+                [sums, others] = accumulate::<S, R, VALUES, P>(simd, job, [sums, others], input, weights);
             }
             input = input.add(job.input_block);
             weights = weights.add(job.weight_block);
@@ -160,12 +165,12 @@ const fn chains<S: Simd, R: Row>() -> usize {
     if R::BLOCKS > 2 { 1 } else { S::CHAINS }
 }
 
-/// Adds the products of eight input channels; those of every second one to the second sums, where the unit wants that.
+/// Adds the products of a tap's values; those of every second one to the second sums, where the unit wants that.
 ///
 /// # Safety
-/// `input` must hold a block of each of `P` pixels of the job, and `weights` eight rows.
+/// `input` must hold the values of each of `P` pixels of the job, and `weights` a row for each.
 #[inline(always)]
-unsafe fn accumulate<S: Simd, R: Row, const P: usize>(
+unsafe fn accumulate<S: Simd, R: Row, const VALUES: usize, const P: usize>(
     simd: S,
     job: &Job<'_>,
     sums: [[R::V<S>; P]; 2],
@@ -173,28 +178,28 @@ unsafe fn accumulate<S: Simd, R: Row, const P: usize>(
     weights: *const f32,
 ) -> [[R::V<S>; P]; 2] {
     let [mut even, mut odd] = sums;
-    for channel in (0..BLOCK).step_by(2) {
-        let weights = weights.wrapping_add(channel * R::PACKED * BLOCK);
-        // SAFETY: within the eight rows and the blocks that the caller vouches for.
+    for value in (0..VALUES).step_by(2) {
+        let weights = weights.wrapping_add(value * R::PACKED * BLOCK);
+        // SAFETY: within the rows and values that the caller vouches for.
         unsafe {
-            even = add_channel::<S, R, P>(simd, job, even, input.add(channel), weights);
-            let (input, weights) = (input.add(channel + 1), weights.add(R::PACKED * BLOCK));
+            even = add_value::<S, R, P>(simd, job, even, input.add(value), weights);
+            let (input, weights) = (input.add(value + 1), weights.add(R::PACKED * BLOCK));
             if chains::<S, R>() > 1 {
-                odd = add_channel::<S, R, P>(simd, job, odd, input, weights);
+                odd = add_value::<S, R, P>(simd, job, odd, input, weights);
             } else {
-                even = add_channel::<S, R, P>(simd, job, even, input, weights);
+                even = add_value::<S, R, P>(simd, job, even, input, weights);
             }
         }
     }
     [even, odd]
 }
 
-/// Adds the products of an input channel.
+/// Adds the products of one value of each pixel.
 ///
 /// # Safety
 /// `input` must hold a float of each of `P` pixels of the job, and `weights` a row.
 #[inline(always)]
-unsafe fn add_channel<S: Simd, R: Row, const P: usize>(
+unsafe fn add_value<S: Simd, R: Row, const P: usize>(
     simd: S,
     job: &Job<'_>,
     mut sums: [R::V<S>; P],

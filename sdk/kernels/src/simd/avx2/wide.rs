@@ -53,7 +53,7 @@ impl One {
 impl Registers for One {
     /// Six sums of a tile would leave two units of four cycles waiting.
     const CHAINS: usize = 2;
-    const BLOCKS: usize = 4;
+    const BLOCKS: usize = 8;
     /// *Measured* on Emerald Rapids, where it costs a Winograd convolution 5 to 10 %: weights lie in order, and the processor
     /// sees them coming.
     const PREFETCHES: bool = false;

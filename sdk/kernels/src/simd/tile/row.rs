@@ -1,4 +1,4 @@
-//! The output channels of a tile, in registers: one block, two, or four.
+//! The output channels of a tile, in registers: one block, or one, two or four pairs of them.
 
 use crate::network::Activation;
 use crate::simd::epilogue::activate;
@@ -6,7 +6,7 @@ use crate::simd::reals::Reals;
 use crate::simd::{Simd, Wide};
 
 /// Most blocks of a row.
-pub const MOST: usize = 4;
+pub const MOST: usize = 8;
 
 /// Output channels of a tile, in registers.
 pub trait Row {
@@ -20,7 +20,7 @@ pub trait Row {
     /// `value` in every lane.
     fn splat<S: Simd>(simd: S, value: f32) -> Self::V<S>;
 
-    /// Reads as many floats, those of a second pair of blocks `pair` floats from those of the first.
+    /// Reads as many floats, those of each pair of blocks `pair` floats from those of the one before.
     ///
     /// # Safety
     /// `from` must be valid for reading them.
@@ -46,8 +46,14 @@ pub struct Single;
 /// Two blocks.
 pub struct Double;
 
+/// Some pairs of blocks.
+pub struct Pairs<const N: usize>;
+
 /// Two pairs of blocks.
-pub struct Quadruple;
+pub type Quadruple = Pairs<2>;
+
+/// Four pairs of blocks.
+pub type Octuple = Pairs<4>;
 
 impl Row for Single {
     const BLOCKS: usize = 1;
@@ -142,55 +148,79 @@ impl Row for Double {
     #[inline(always)]
     fn blocks<S: Simd>(simd: S, row: Wide<S>) -> [S::V; MOST] {
         let [first, second] = simd.halves(row);
-        [first, second, first, second]
+        [first, second, first, second, first, second, first, second]
     }
 }
 
-impl Row for Quadruple {
-    const BLOCKS: usize = 4;
+impl<const N: usize> Row for Pairs<N> {
+    const BLOCKS: usize = 2 * N;
     const PACKED: usize = 2;
-    type V<S: Simd> = [Wide<S>; 2];
+    type V<S: Simd> = [Wide<S>; N];
 
     #[inline(always)]
-    fn splat<S: Simd>(simd: S, value: f32) -> [Wide<S>; 2] {
-        [simd.wide().splat(value); 2]
+    fn splat<S: Simd>(simd: S, value: f32) -> [Wide<S>; N] {
+        [simd.wide().splat(value); N]
     }
 
     // SAFETY: the caller keeps the trait's promise about `from`.
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32, pair: usize) -> [Wide<S>; 2] {
-        // SAFETY: the caller vouches for two pairs of blocks.
-        unsafe { [simd.wide().load(from), simd.wide().load(from.add(pair))] }
+    unsafe fn load<S: Simd>(simd: S, from: *const f32, pair: usize) -> [Wide<S>; N] {
+        let mut row = [simd.wide().splat(0.0); N];
+        for (number, floats) in row.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for all pairs of blocks.
+            *floats = unsafe { simd.wide().load(from.add(number * pair)) };
+        }
+        row
+    }
+
+    // Loops, not closures: those are functions of their own, without the unit's features.
+    #[inline(always)]
+    fn add<S: Simd>(simd: S, mut a: [Wide<S>; N], b: [Wide<S>; N]) -> [Wide<S>; N] {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = simd.wide().add(*a, b);
+        }
+        a
     }
 
     #[inline(always)]
-    fn add<S: Simd>(simd: S, a: [Wide<S>; 2], b: [Wide<S>; 2]) -> [Wide<S>; 2] {
-        [simd.wide().add(a[0], b[0]), simd.wide().add(a[1], b[1])]
+    fn fma<S: Simd>(simd: S, a: [Wide<S>; N], b: [Wide<S>; N], mut c: [Wide<S>; N]) -> [Wide<S>; N] {
+        for ((a, b), c) in a.into_iter().zip(b).zip(&mut c) {
+            *c = simd.wide().fma(a, b, *c);
+        }
+        c
     }
 
     #[inline(always)]
-    fn fma<S: Simd>(simd: S, a: [Wide<S>; 2], b: [Wide<S>; 2], c: [Wide<S>; 2]) -> [Wide<S>; 2] {
-        [simd.wide().fma(a[0], b[0], c[0]), simd.wide().fma(a[1], b[1], c[1])]
+    fn settle<S: Simd>(simd: S, mut row: [Wide<S>; N]) -> [Wide<S>; N] {
+        for floats in &mut row {
+            *floats = simd.wide().settle(*floats);
+        }
+        row
     }
 
     #[inline(always)]
-    fn settle<S: Simd>(simd: S, row: [Wide<S>; 2]) -> [Wide<S>; 2] {
-        [simd.wide().settle(row[0]), simd.wide().settle(row[1])]
+    fn activate<S: Simd>(simd: S, activation: Activation, mut row: [Wide<S>; N]) -> [Wide<S>; N] {
+        for floats in &mut row {
+            *floats = activate(simd.wide(), activation, *floats);
+        }
+        row
     }
 
     #[inline(always)]
-    fn activate<S: Simd>(simd: S, activation: Activation, row: [Wide<S>; 2]) -> [Wide<S>; 2] {
-        [activate(simd.wide(), activation, row[0]), activate(simd.wide(), activation, row[1])]
+    fn join<S: Simd>(simd: S, blocks: [S::V; MOST]) -> [Wide<S>; N] {
+        let mut row = [simd.wide().splat(0.0); N];
+        for (pair, floats) in row.iter_mut().enumerate() {
+            *floats = simd.join([blocks[2 * pair], blocks[2 * pair + 1]]);
+        }
+        row
     }
 
     #[inline(always)]
-    fn join<S: Simd>(simd: S, [first, second, third, fourth]: [S::V; MOST]) -> [Wide<S>; 2] {
-        [simd.join([first, second]), simd.join([third, fourth])]
-    }
-
-    #[inline(always)]
-    fn blocks<S: Simd>(simd: S, row: [Wide<S>; 2]) -> [S::V; MOST] {
-        let ([first, second], [third, fourth]) = (simd.halves(row[0]), simd.halves(row[1]));
-        [first, second, third, fourth]
+    fn blocks<S: Simd>(simd: S, row: [Wide<S>; N]) -> [S::V; MOST] {
+        let mut blocks = [simd.splat(0.0); MOST];
+        for (pair, floats) in row.into_iter().enumerate() {
+            [blocks[2 * pair], blocks[2 * pair + 1]] = simd.halves(floats);
+        }
+        blocks
     }
 }

@@ -16,7 +16,7 @@ pub use scheme::{LargeStride1, Scheme, Stride1, Stride2};
 
 use super::epilogue::activate;
 use super::memory::Memory;
-use super::tile::{self, Double, End, Job, POINT, Quadruple, Single, Start};
+use super::tile::{self, Double, End, Job, Octuple, POINT, Quadruple, Single, Start};
 use super::{BLOCK, Kernel, Simd};
 use crate::aligned::Aligned;
 use crate::layout::{Shape, View};
@@ -261,9 +261,10 @@ impl Item<'_> {
                 // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
                 unsafe {
                     match width {
-                        4 if S::BLOCKS == 4 => tile::run::<S, Quadruple>(simd, &job, pixels),
-                        2 => tile::run::<S, Double>(simd, &job, pixels),
-                        _ => tile::run::<S, Single>(simd, &job, pixels),
+                        8 if S::BLOCKS == 8 => tile::run::<S, Octuple, BLOCK>(simd, &job, pixels),
+                        4 if S::BLOCKS >= 4 => tile::run::<S, Quadruple, BLOCK>(simd, &job, pixels),
+                        2 => tile::run::<S, Double, BLOCK>(simd, &job, pixels),
+                        _ => tile::run::<S, Single, BLOCK>(simd, &job, pixels),
                     }
                 }
             }
