@@ -97,7 +97,7 @@ fn boards_are_data(graph: &Dependencies) -> Vec<Violation> {
 }
 
 fn kernels_are_light(graph: &Dependencies) -> Vec<Violation> {
-    beyond(graph, "kernels", &["thiserror"])
+    beyond(graph, "kernels", &["bytemuck", "memmap2", "thiserror"])
 }
 
 fn sdk_ships_alone(graph: &Dependencies) -> Vec<Violation> {
