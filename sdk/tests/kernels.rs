@@ -114,10 +114,9 @@ fn operators(between: Option<&str>) -> Vec<String> {
 #[test]
 fn a_model_that_is_ours_runs_without_tract() {
     let names = operators(None);
-    assert!(
-        names[0].starts_with("pack") && names.iter().any(|name| name.starts_with("Winograd")),
-        "{names:?}"
-    );
+    // The caller's image comes into blocks first, or is read as it lies, as the processor's unit likes it.
+    let enters = names[0].starts_with("pack") || names[0].contains("from planes");
+    assert!(enters && names.iter().any(|name| name.starts_with("Winograd")), "{names:?}");
 }
 
 #[test]
