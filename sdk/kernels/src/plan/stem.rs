@@ -1,6 +1,6 @@
-//! Lets every image that callers give enter through a conversion into blocks, but one that its only reader takes as it lies. Where that is a convolution of
-//! stride 2, 2×2 pixels become channels on the way, and the convolution one of stride 1 over a quarter of the pixels: the
-//! blocks of channels are filled better, and 3×3 of it is open to Winograd's filtering.
+//! Lets every image that callers give enter through a conversion into blocks, but one that its only reader takes as it lies.
+//! Where that reader is a convolution of stride 2, 2×2 pixels become channels on the way, and the convolution one of stride 1
+//! over a quarter of the pixels: the blocks of channels are filled better, and 3×3 of it is open to Winograd's filtering.
 
 use super::costs::Costs;
 use super::entry;

@@ -1,9 +1,10 @@
 //! Convolutions without a copy of their input: 1×1 as a matrix product, others tap by tap, any size and stride.
 //!
 //! Blocking: an item is a range of pixels (1×1) or rows (others) that is small enough to stay in L2. Within it, input
-//! channels are taken in slabs whose weights for the tile's output channels, at most 20 KB (40 KB for 64 channels, with AVX-512), stay
-//! in L1 while the range is swept; sums rest in the output between slabs. Pixels at the border miss taps: runs of pixels with the same taps are found when the
-//! plan is made, along rows in the middle and along columns at the sides, so that the kernel knows no border. *Measured*:
+//! channels are taken in slabs whose weights for the tile's output channels, at most 20 KB (40 KB for 64 channels, with
+//! AVX-512), stay in L1 while the range is swept; sums rest in the output between slabs. Pixels at the border miss taps: runs
+//! of pixels with the same taps are found when the plan is made, along rows in the middle and along columns at the sides, so
+//! that the kernel knows no border. *Measured*:
 //! 3×3 of stride 2 does 83 to 88 % of the FMA peak on Zen 3, and 78 to 88 % on Emerald Rapids; see `tile` for 1×1.
 
 use super::memory::Memory;
