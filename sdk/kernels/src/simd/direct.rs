@@ -8,7 +8,7 @@
 //! 3×3 of stride 2 does 83 to 88 % of the FMA peak on Zen 3, and 78 to 88 % on Emerald Rapids; see `tile` for 1×1.
 
 use super::memory::Memory;
-use super::tile::{self, Double, End, Job, Octuple, Plus, Quadruple, Row, Single, Start, Tap};
+use super::tile::{self, End, Job, Plus, Row, Start, Sweep, Tap};
 use super::{BLOCK, Kernel, Simd};
 use crate::aligned::Aligned;
 use crate::layout::View;
@@ -72,26 +72,13 @@ pub struct Item<'a> {
 impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let conv = self.conv;
-        let blocks = conv.output.shape.blocks();
-        let mut block = 0;
-        while block < blocks {
-            let now = tile::blocks::<S>(blocks - block);
-            match now {
-                8 if S::BLOCKS == 8 => self.slabs::<S, Octuple>(simd, block),
-                4 if S::BLOCKS >= 4 => self.slabs::<S, Quadruple>(simd, block),
-                2 => self.slabs::<S, Double>(simd, block),
-                _ => self.slabs::<S, Single>(simd, block),
-            }
-            block += now;
-        }
+        tile::sweep(simd, 0, self.conv.output.shape.blocks(), &self);
     }
 }
 
-impl Item<'_> {
-    /// The output's blocks from `block` on.
+impl Sweep for Item<'_> {
     #[inline(always)]
-    fn slabs<S: Simd, R: Row>(&self, simd: S, block: usize) {
+    fn compute<S: Simd, R: Row>(&self, simd: S, block: usize) {
         let conv = self.conv;
         let blocks = conv.input.shape.blocks();
         let weight_block = conv.kernel * BLOCK * BLOCK * R::PACKED;
@@ -127,7 +114,9 @@ impl Item<'_> {
             }
         }
     }
+}
 
+impl Item<'_> {
     #[inline(always)]
     fn end(&self, block: usize, run: &Run) -> End {
         let plus = self.conv.plus.map(|view| Plus {

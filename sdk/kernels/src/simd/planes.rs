@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::memory::Memory;
-use super::tile::{self, Double, End, Job, Octuple, Quadruple, Row, Single, Start, Tap};
+use super::tile::{self, End, Job, Row, Start, Sweep, Tap};
 use super::{BLOCK, Kernel, Simd};
 use crate::aligned::Aligned;
 use crate::layout::{Shape, View};
@@ -58,25 +58,13 @@ pub struct Item<'a> {
 impl Kernel for Item<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let blocks = self.conv.output.shape.blocks();
-        let mut block = 0;
-        while block < blocks {
-            let now = tile::blocks::<S>(blocks - block);
-            match now {
-                8 if S::BLOCKS == 8 => self.rows::<S, Octuple>(simd, block),
-                4 if S::BLOCKS >= 4 => self.rows::<S, Quadruple>(simd, block),
-                2 => self.rows::<S, Double>(simd, block),
-                _ => self.rows::<S, Single>(simd, block),
-            }
-            block += now;
-        }
+        tile::sweep(simd, 0, self.conv.output.shape.blocks(), &self);
     }
 }
 
-impl Item<'_> {
-    /// The output's blocks from `block` on.
+impl Sweep for Item<'_> {
     #[inline(always)]
-    fn rows<S: Simd, R: Row>(&self, simd: S, block: usize) {
+    fn compute<S: Simd, R: Row>(&self, simd: S, block: usize) {
         let FromPlanes { output, middle, items, .. } = self.conv;
         for y in items[self.item].clone() {
             if !middle.is_empty() {
@@ -87,7 +75,9 @@ impl Item<'_> {
             }
         }
     }
+}
 
+impl Item<'_> {
     /// The pixels of a row for which all columns lie inside.
     #[inline(always)]
     fn middle<S: Simd, R: Row>(&self, simd: S, block: usize, y: usize) {

@@ -13,7 +13,8 @@ mod row;
 
 use super::{BLOCK, Simd};
 use crate::network::Activation;
-pub use row::{Double, Octuple, Quadruple, Row, Single};
+pub use row::Row;
+use row::{Double, Octuple, Quadruple, Single};
 
 /// Most pixels of a tile.
 pub const PIXELS: usize = 6;
@@ -93,8 +94,30 @@ pub struct Job<'a> {
 
 /// Blocks of output channels of a tile where so many are left.
 #[inline(always)]
-pub fn blocks<S: Simd>(left: usize) -> usize {
+fn blocks<S: Simd>(left: usize) -> usize {
     [8, 4, 2].into_iter().find(|&blocks| blocks <= left.min(S::BLOCKS)).unwrap_or(1)
+}
+
+/// Something that computes some blocks of output channels at a time.
+pub trait Sweep {
+    /// Computes the blocks of `R` from `block` on. Implementations are `#[inline(always)]`, as kernels are.
+    fn compute<S: Simd, R: Row>(&self, simd: S, block: usize);
+}
+
+/// Computes `count` blocks of output channels from `first` on, as many at a time as the unit has registers for.
+#[inline(always)]
+pub fn sweep<S: Simd>(simd: S, first: usize, count: usize, work: &impl Sweep) {
+    let (mut block, end) = (first, first + count);
+    while block < end {
+        let now = blocks::<S>(end - block);
+        match now {
+            8 if S::BLOCKS == 8 => work.compute::<S, Octuple>(simd, block),
+            4 if S::BLOCKS >= 4 => work.compute::<S, Quadruple>(simd, block),
+            2 => work.compute::<S, Double>(simd, block),
+            _ => work.compute::<S, Single>(simd, block),
+        }
+        block += now;
+    }
 }
 
 /// Computes `pixels` pixels of `job`, of `VALUES` values at a tap, which is an even number, for the blocks of output channels of `R`.

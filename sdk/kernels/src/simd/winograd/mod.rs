@@ -16,7 +16,7 @@ pub use scheme::{LargeStride1, Scheme, Stride1, Stride2};
 
 use super::epilogue::activate;
 use super::memory::Memory;
-use super::tile::{self, Double, End, Job, Octuple, POINT, Quadruple, Single, Start};
+use super::tile::{self, End, Job, POINT, Row, Start, Sweep};
 use super::{BLOCK, Kernel, Simd};
 use crate::aligned::Aligned;
 use crate::layout::{Shape, View};
@@ -132,7 +132,9 @@ impl Item<'_> {
         for first in (0..outputs).step_by(GROUP) {
             let group = first..(first + GROUP).min(outputs);
             for position in 0..positions {
-                self.multiply(simd, position, group.clone(), patches, products, tiles);
+                let group = group.clone();
+                let work = Position { conv, position, group, patches, products, tiles };
+                tile::sweep(simd, first, work.group.len(), &work);
             }
             for panel in 0..panels {
                 self.backward::<S, F, N, T>(
@@ -217,61 +219,6 @@ impl Item<'_> {
         }
     }
 
-    /// The products of one position.
-    #[inline(always)]
-    fn multiply<S: Simd>(
-        &self,
-        simd: S,
-        position: usize,
-        group: std::ops::Range<usize>,
-        patches: Panels,
-        products: Panels,
-        tiles: usize,
-    ) {
-        let (blocks, positions) = (patches.blocks, patches.positions);
-        let panels = tiles.div_ceil(PANEL);
-        let mut block = group.start;
-        while block < group.end {
-            let width = tile::blocks::<S>(group.end - block);
-            let size = blocks * BLOCK * BLOCK * width;
-            let pair = group.start * positions + position * group.len() + block - group.start;
-            let weights = self.conv.weights[pair * blocks * BLOCK * BLOCK..].as_ptr();
-            // Each is read once for a few panels only, so the next has to be on its way.
-            for line in (0..size).step_by(2 * BLOCK) {
-                simd.prefetch(weights.wrapping_add(size + line));
-            }
-            for panel in 0..panels {
-                let packed = BLOCK * BLOCK * width.min(2);
-                let job = Job {
-                    input: patches.at(panel, 0, position),
-                    blocks,
-                    input_block: positions * PANEL * BLOCK,
-                    input_pixel: BLOCK,
-                    taps: &POINT,
-                    weights,
-                    weight_pair: blocks * packed,
-                    weight_block: packed,
-                    output: products.at(panel, block - group.start, position),
-                    output_block: positions * PANEL * BLOCK,
-                    output_pixel: BLOCK,
-                    start: Start::Zero,
-                    end: End::Store,
-                };
-                let pixels = tiles_of(panel, panels, tiles).len();
-                // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
-                unsafe {
-                    match width {
-                        8 if S::BLOCKS == 8 => tile::run::<S, Octuple, BLOCK>(simd, &job, pixels),
-                        4 if S::BLOCKS >= 4 => tile::run::<S, Quadruple, BLOCK>(simd, &job, pixels),
-                        2 => tile::run::<S, Double, BLOCK>(simd, &job, pixels),
-                        _ => tile::run::<S, Single, BLOCK>(simd, &job, pixels),
-                    }
-                }
-            }
-            block += width;
-        }
-    }
-
     /// Transforms products of a panel into outputs.
     #[inline(always)]
     fn backward<S: Simd, F: Scheme<N, T>, const N: usize, const T: usize>(
@@ -322,6 +269,52 @@ impl Item<'_> {
                     simd.store(to.add(x * BLOCK), sum);
                 }
             }
+        }
+    }
+}
+
+/// The products of one position of an item's tiles, for a group of blocks of output channels.
+struct Position<'a> {
+    conv: &'a Winograd,
+    position: usize,
+    group: std::ops::Range<usize>,
+    patches: Panels,
+    products: Panels,
+    tiles: usize,
+}
+
+impl Sweep for Position<'_> {
+    #[inline(always)]
+    fn compute<S: Simd, R: Row>(&self, simd: S, block: usize) {
+        let Self { conv, position, ref group, patches, products, tiles } = *self;
+        let (blocks, positions) = (patches.blocks, patches.positions);
+        let panels = tiles.div_ceil(PANEL);
+        let size = blocks * BLOCK * BLOCK * R::BLOCKS;
+        let pair = group.start * positions + position * group.len() + block - group.start;
+        let weights = conv.weights[pair * blocks * BLOCK * BLOCK..].as_ptr();
+        // Each is read once for a few panels only, so the next has to be on its way.
+        for line in (0..size).step_by(2 * BLOCK) {
+            simd.prefetch(weights.wrapping_add(size + line));
+        }
+        for panel in 0..panels {
+            let packed = BLOCK * BLOCK * R::PACKED;
+            let job = Job {
+                input: patches.at(panel, 0, position),
+                blocks,
+                input_block: positions * PANEL * BLOCK,
+                input_pixel: BLOCK,
+                taps: &POINT,
+                weights,
+                weight_pair: blocks * packed,
+                weight_block: packed,
+                output: products.at(panel, block - group.start, position),
+                output_block: positions * PANEL * BLOCK,
+                output_pixel: BLOCK,
+                start: Start::Zero,
+                end: End::Store,
+            };
+            // SAFETY: both lie in the worker's own memory, and weights are packed in this order.
+            unsafe { tile::run::<S, R, BLOCK>(simd, &job, tiles_of(panel, panels, tiles).len()) };
         }
     }
 }
