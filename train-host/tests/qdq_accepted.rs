@@ -23,6 +23,7 @@ use train_host::model::{Activation, Graph, Op};
 use train_host::quantize::{Method, Plan, QuantizedModel, observe, quantize, run_integer};
 
 const IMGSZ: usize = 64;
+const FIRST_LAYERS: usize = 3;
 
 /// How far onnxruntime may be from the reference, in steps of each output: anywhere, and on average.
 ///
@@ -31,15 +32,16 @@ const IMGSZ: usize = 64;
 /// value is chance, and depends on the scales, whose last bits are the calibrating processor's; layers of random weights
 /// spread a single one over all outputs, up to [`SPREAD`]. So one of [`IMAGES`] has to keep the bars: what is wrong with a
 /// model is wrong with all of them. Where onnxruntime applies SiLU to floats and we to sixteenths of a step, every sixtieth
-/// code differs by one in each layer.
+/// code differs by one in each layer, and every image's outputs are spread: the first layers are judged there.
 #[derive(Debug, Clone, Copy)]
 struct Bars {
     most: f64,
     mean: f64,
 }
 
-/// What every image has to keep.
-const SPREAD: Bars = Bars { most: 17.0, mean: 2.5 };
+/// What every image has to keep: two runs that a single code has led apart differ as the outputs of two images do, by at
+/// most 9.3 steps on average. The values of an output lie 35 to 100 steps apart.
+const SPREAD: Bars = Bars { most: 50.0, mean: 10.0 };
 
 /// The images that a model is judged by, by the seeds of their pixels.
 const IMAGES: std::ops::Range<u64> = 9..17;
@@ -78,6 +80,25 @@ fn onnxruntime_computes_the_reference_within_stated_steps() {
         let convs = model.scheme.kernels.len();
         let in_int8 = if rules.activation == Between::Stored || act == Activation::Relu { convs } else { 3 };
         assert_eq!((told.in_int8, told.convolutions), (in_int8, convs), "{name} {act:?}");
+    }
+}
+
+/// As deep as differences of one step are not yet spread.
+#[test]
+#[ignore = "needs the Python venv of cargo xtask setup"]
+fn onnxruntime_computes_the_first_layers_within_stated_steps() {
+    let calibrated = calibrated("yolov5n", Activation::Silu, IMGSZ);
+    let plan = Plan { method: Method::Mse, rules: Int8::default(), kept: BTreeMap::new() };
+    let mut model = quantize(&calibrated.model, &calibrated.observed, &plan).unwrap();
+    let graph = &mut model.architecture.graph;
+    let activations = (0..graph.nodes.len()).filter(|&id| matches!(graph.nodes[id].op, Op::Act(_)));
+    graph.outputs = activations.take(FIRST_LAYERS).collect();
+    let (onnx, _) = qdq::write_stored(&model).unwrap();
+    for seed in IMAGES {
+        let image = pixels(model.imgsz, seed);
+        let told = compare(&onnx, &image, &reference(&model, &image));
+        println!("image {seed}: {told:?}");
+        assert!(Bars { most: 4.0, mean: 0.1 }.hold(&told), "image {seed}: {told:?}");
     }
 }
 
@@ -227,10 +248,11 @@ fn reference(model: &QuantizedModel, image: &Tensor) -> Vec<Expected> {
 
 /// What onnxruntime computes of the first image that keeps the bars, those before it kept [`SPREAD`].
 fn judge(model: &QuantizedModel, bars: Bars, expected: impl Fn(&Tensor) -> Vec<Expected>) -> Verdict {
+    let onnx = qdq::write(model).unwrap();
     let mut judged = Vec::new();
     for seed in IMAGES {
         let image = pixels(model.imgsz, seed);
-        let verdict = compare(model, &image, &expected(&image));
+        let verdict = compare(&onnx, &image, &expected(&image));
         if bars.hold(&verdict) {
             return verdict;
         }
@@ -240,20 +262,20 @@ fn judge(model: &QuantizedModel, bars: Bars, expected: impl Fn(&Tensor) -> Vec<E
     panic!("no image keeps {bars:?}: {judged:?}");
 }
 
-fn compare(model: &QuantizedModel, image: &Tensor, expected: &[Expected]) -> Verdict {
+fn compare(onnx: &[u8], image: &Tensor, expected: &[Expected]) -> Verdict {
     let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, bytes: Vec<u8>| -> PathBuf {
+    let write = |name: &str, bytes: &[u8]| -> PathBuf {
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         path
     };
     let TensorData::F32(values) = &image.data else { unreachable!() };
     let mut arguments = vec![
-        write("model.onnx", qdq::write(model).unwrap()).into_os_string(),
-        write("image.f32", little_endian(values)).into_os_string(),
+        write("model.onnx", onnx).into_os_string(),
+        write("image.f32", &little_endian(values)).into_os_string(),
     ];
     for (at, (reals, scale)) in expected.iter().enumerate() {
-        arguments.push(write(&format!("output{at}.f32"), little_endian(reals)).into_os_string());
+        arguments.push(write(&format!("output{at}.f32"), &little_endian(reals)).into_os_string());
         arguments.push(scale.to_string().into());
     }
     let result = python_command("check_qdq.py").args(arguments).output().unwrap();
