@@ -208,19 +208,19 @@ impl Load for Box<dyn Session> {
     }
 }
 
-/// Frames for which there is memory at an engine of one lane: one that runs, one that is filled, and those whose outputs are read.
-const FRAMES: usize = 4;
+/// Frames for which there is memory at each lane of an engine: one that runs, one that is filled, and those whose outputs are read.
+pub(crate) const FRAMES_PER_LANE: usize = 4;
 
 impl Load for SharedEngine {
     #[cfg(feature = "tract")]
     fn on_cpu(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Self, Error> {
         let session = <Box<dyn Session> as Load>::on_cpu(bytes, payload, npu)?;
-        Ok(Arc::new(Mutex::new(InTurn::new(session, FRAMES))))
+        Ok(Arc::new(Mutex::new(InTurn::new(session, FRAMES_PER_LANE))))
     }
 
     fn on_npu(bytes: Vec<u8>, payload: &Payload, npu: &RknnOptions) -> Result<Self, Error> {
         let (input, outputs) = (payload.input.clone(), payload.outputs.clone());
-        let npu = RknnOptions { frames_per_core: npu.frames_per_core.max(FRAMES), ..npu.clone() };
+        let npu = RknnOptions { frames_per_core: npu.frames_per_core.max(FRAMES_PER_LANE), ..npu.clone() };
         Ok(Arc::new(Mutex::new(rknn::Pool::open(bytes, input, outputs, &npu)?)))
     }
 

@@ -16,7 +16,7 @@ const SPARE: f64 = 0.5;
 
 /// What holds frames back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
+pub(crate) enum Bound {
     /// The pace of the slowest stage, with an engine that computes so many frames at the same time.
     Pace { lanes: usize },
     /// Only the rooms and queues that there are: the more frames wait, the longer may a stage stand for a moment before the

@@ -16,7 +16,7 @@ use super::queue::{Queue, QueueReport};
 use super::report::Tally;
 use super::vitals::Temperature;
 use crate::Error;
-use crate::backend::{Outcome, Room};
+use crate::backend::{FRAMES_PER_LANE, Outcome, Room};
 use crate::decode::{Detection, MOST_DETECTIONS};
 use crate::preprocess::LetterboxMap;
 use crate::sink::{FrameTimes, Object, Vitals, Waiting};
@@ -24,15 +24,19 @@ use crate::source::Shot;
 
 /// Frames that go round with an engine of so many lanes. Two at work on each side of the engine, those with a room, and one in each
 /// queue: then the source, which holds the last one, never waits for a frame that somebody holds back.
-pub(crate) fn parcels(lanes: usize) -> usize {
-    4 + rooms(lanes) + 3 + 1
+pub(crate) fn parcels(bound: Bound, lanes: usize) -> usize {
+    4 + rooms(bound, lanes) + 3 + 1
 }
 
-/// Rooms that may be in use at a time with so many lanes: at each lane a frame that it computes and one that waits, so that no
-/// lane waits for a stage that stands for a moment, and one that is being prepared. Those that only get old there are not let
-/// in: see [`Flow`].
-fn rooms(lanes: usize) -> usize {
-    2 * lanes + 1
+/// Rooms that may be in use at a time with so many lanes. Where frames get old: at each lane a frame that it computes and one that
+/// waits, so that no lane waits for a stage that stands for a moment, and one that is being prepared; those that would only
+/// wait longer are not let in: see [`Flow`]. Else all that the engine has memory for: they cost nothing more, and where a stage
+/// stands for longer than a frame takes, lanes have what to do.
+fn rooms(bound: Bound, lanes: usize) -> usize {
+    match bound {
+        Bound::Pace { .. } => 2 * lanes + 1,
+        Bound::Room => FRAMES_PER_LANE * lanes,
+    }
 }
 
 /// A stage, in the order in which a frame passes them.
@@ -147,7 +151,7 @@ impl Line {
         tally: Arc<Tally>,
         notes: Arc<Notes>,
     ) -> Self {
-        let (rooms, parcels) = (rooms(lanes), parcels(lanes));
+        let (rooms, parcels) = (rooms(bound, lanes), parcels(bound, lanes));
         let line = Self {
             free: Queue::new(parcels),
             captured: Queue::new(1),

@@ -53,6 +53,7 @@ use stage::preprocess::Preparing;
 use stage::sinks::Showing;
 use vitals::Thermometer;
 
+pub(crate) use flow::Bound;
 pub use line::Stage;
 pub(crate) use line::parcels;
 pub use note::Note;

@@ -11,8 +11,8 @@ use super::witness::{Seen, Witness};
 use super::{Accuracy, Event, Live, PipelineModel, Plan, Readings, Stages, Step};
 use crate::detector::micros;
 use crate::pipeline::{
-    Analyzer as _, Duty, Following, Note, Overlay, Pipeline, PipelineReport, Policy, Settings, Stop, Watch,
-    parcels,
+    Analyzer as _, Bound, Duty, Following, Note, Overlay, Pipeline, PipelineReport, Policy, Settings, Stop,
+    Watch, parcels,
 };
 use crate::sink::{Controls, FrameTimes, Object, Shown, Sink, Vitals};
 use crate::source::{Arrival, Pattern, Rewound, Shot, Source, Still, Stills, Supply};
@@ -73,7 +73,7 @@ pub(super) fn measure(
 
 /// So many frames are let through before any counts: each that goes round with so many lanes once, so that it has its memory.
 fn warm_up(lanes: usize) -> usize {
-    parcels(lanes).min(MOST_WARM_UP_FRAMES)
+    parcels(Bound::Pace { lanes }, lanes).min(MOST_WARM_UP_FRAMES)
 }
 
 /// The bundle's pictures, as they are in memory; a pattern where it has none.
