@@ -43,6 +43,9 @@ struct Bars {
 /// most 9.3 steps on average. The values of an output lie 35 to 100 steps apart.
 const SPREAD: Bars = Bars { most: 50.0, mean: 10.0 };
 
+/// What one has to keep where all are spread: nearer than the outputs of two images mostly are.
+const ALL_SPREAD: Bars = Bars { most: 17.0, mean: 2.5 };
+
 /// The images that a model is judged by, by the seeds of their pixels.
 const IMAGES: std::ops::Range<u64> = 9..17;
 
@@ -69,7 +72,7 @@ fn onnxruntime_computes_the_reference_within_stated_steps() {
         ("yolov5n", Activation::Relu, Int8::default(), Bars { most: 2.0, mean: 0.05 }),
         ("repyolov5n", Activation::LeakyRelu, stored, Bars { most: 4.0, mean: 0.2 }),
         ("yolov5n", Activation::Silu, stored, Bars { most: 4.0, mean: 0.2 }),
-        ("yolov5n", Activation::Silu, Int8::default(), SPREAD),
+        ("yolov5n", Activation::Silu, Int8::default(), ALL_SPREAD),
     ];
     for (name, act, rules, bars) in cases {
         let calibrated = calibrated(name, act, IMGSZ);
@@ -99,6 +102,7 @@ fn onnxruntime_computes_the_first_layers_within_stated_steps() {
         let told = compare(&onnx, &image, &reference(&model, &image));
         println!("image {seed}: {told:?}");
         assert!(Bars { most: 4.0, mean: 0.1 }.hold(&told), "image {seed}: {told:?}");
+        assert_eq!((told.in_int8, told.convolutions), (3, model.scheme.kernels.len()), "image {seed}");
     }
 }
 
@@ -120,7 +124,7 @@ fn onnxruntime_computes_attention_between_int8_nodes_as_tract_does() {
 #[test]
 #[ignore = "needs the Python venv of cargo xtask setup"]
 fn onnxruntime_computes_mixed_precision_and_real_outputs_as_tract_does() {
-    let cases = [(Activation::Relu, Bars { most: 1.5, mean: 0.01 }), (Activation::Silu, SPREAD)];
+    let cases = [(Activation::Relu, Bars { most: 1.5, mean: 0.01 }), (Activation::Silu, ALL_SPREAD)];
     for (act, bars) in cases {
         let calibrated = calibrated("yolov5n", act, IMGSZ);
         let model = for_host(&calibrated, two_in_floats(&calibrated.model.architecture.graph));

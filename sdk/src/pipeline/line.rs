@@ -30,12 +30,13 @@ pub(crate) fn parcels(bound: Bound, lanes: usize) -> usize {
 
 /// Rooms that may be in use at a time with so many lanes. Where frames get old: at each lane a frame that it computes and one that
 /// waits, so that no lane waits for a stage that stands for a moment, and one that is being prepared; those that would only
-/// wait longer are not let in: see [`Flow`]. Else all that the engine has memory for: they cost nothing more, and where a stage
-/// stands for longer than a frame takes, lanes have what to do.
+/// wait longer are not let in: see [`Flow`]. Else as many as engines have memory for by themselves, so that lanes have what to do where
+/// a stage stands for longer than a frame takes; but for one: with all of them in use, whoever gives one back would be given it again, and
+/// a lane that was out of service for a while would have its frames in a row for good.
 fn rooms(bound: Bound, lanes: usize) -> usize {
     match bound {
         Bound::Pace { .. } => 2 * lanes + 1,
-        Bound::Room => FRAMES_PER_LANE * lanes,
+        Bound::Room => FRAMES_PER_LANE * lanes - 1,
     }
 }
 

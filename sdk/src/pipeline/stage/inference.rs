@@ -16,8 +16,8 @@ use crate::sink::NpuVitals;
 
 /// Longest sleep, after which it is looked whether a call to the engine does not return.
 const NAP: Duration = Duration::from_millis(50);
-/// How long frames that are under way may still take at an engine that is given up: its other cores are at work, and finish
-/// theirs in less.
+/// How long frames that are under way may still take at an engine that is given up: its other cores are at work, and
+/// finish what they have in less; those that wait at them for longer are lost.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Runs an engine.
