@@ -32,11 +32,11 @@ pub(crate) fn parcels(bound: Bound, lanes: usize) -> usize {
 /// waits, so that no lane waits for a stage that stands for a moment, and one that is being prepared; those that would only
 /// wait longer are not let in: see [`Flow`]. Else as many as engines have memory for by themselves, so that lanes have what to do where
 /// a stage stands for longer than a frame takes; but for one: with all of them in use, whoever gives one back would be given it again, and
-/// a lane that was out of service for a while would have its frames in a row for good.
+/// a lane that was out of service for a while would have its frames in a row for good. Lanes that are all out of service come back.
 fn rooms(bound: Bound, lanes: usize) -> usize {
     match bound {
         Bound::Pace { .. } => 2 * lanes + 1,
-        Bound::Room => FRAMES_PER_LANE * lanes - 1,
+        Bound::Room => FRAMES_PER_LANE * lanes.max(1) - 1,
     }
 }
 
@@ -298,5 +298,19 @@ impl Line {
     pub(super) fn waiting(&self) -> Waiting {
         let [preprocess, inference, decode, sinks] = self.queues().map(|(queue, _)| queue.depth());
         Waiting { preprocess, inference, decode, sinks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_always_room_and_one_is_left_free_at_the_engine() {
+        for lanes in 0..=3 {
+            let (live, of_files) = (rooms(Bound::Pace { lanes }, lanes), rooms(Bound::Room, lanes));
+            assert!(live >= 1 && of_files >= live, "{lanes} lanes: {live} and {of_files} rooms");
+            assert_eq!(of_files + 1, FRAMES_PER_LANE * lanes.max(1));
+        }
     }
 }
